@@ -1,0 +1,49 @@
+/* Settings from INI files, by one table: a row gives a key's name, type, default, range and the
+ * sentence that `--help`, the manual page and the example file show. */
+#pragma once
+
+#include <stdio.h>
+
+#include "lib/error.h"
+
+enum conf_type {
+	CONF_STRING,  /* char *, owned by the struct */
+	CONF_STRINGS, /* char **, NULL-terminated, never NULL, owned; the file may repeat the key */
+	CONF_NUMBER,  /* uint64_t */
+	CONF_SIZE,    /* uint64_t, bytes */
+	CONF_DURATION, /* uint64_t, microseconds */
+	CONF_BOOL,     /* bool */
+	CONF_CHOICE,   /* char *, one of the words in `choices` ("a|b|c"), owned */
+};
+
+struct conf_setting {
+	const char *section, *key;
+	enum conf_type type;
+	size_t offset;             /* in the settings struct */
+	const char *default_value; /* as it would be written in the file; NULL: none */
+	uint64_t min, max;         /* for numbers, sizes (bytes) and durations (us); 0,0: any */
+	const char *choices;
+	const char *help; /* one sentence */
+};
+
+/* A table ends with a row whose key is NULL. */
+
+/* Fills `settings` (zeroed memory) with the defaults. Returns 0, -ENOMEM, or -EINVAL for a default
+ * that its own row refuses (our mistake; a unit test calls this). */
+int conf_init(const struct conf_setting *table, void *settings, struct error *err);
+
+/* Reads one file over what is there; the first value of a list drops those from before. Missing
+ * file: -ENOENT, nothing changed. An unknown section or key, a bad value or a bad line: -EINVAL
+ * with "FILE:LINE: ..." in the message. */
+int conf_load(
+	const struct conf_setting *table, void *settings, const char *path, struct error *err);
+
+/* Sets one key from text, as a line of a file would; a list grows by it. Returns 0 or -EINVAL. */
+int conf_set(const struct conf_setting *row, void *settings, const char *text, struct error *err);
+
+/* Frees strings and lists; the struct can be initialised again. */
+void conf_done(const struct conf_setting *table, void *settings);
+
+/* Writes the table as a commented example file, and as the body of a manual page (roff). */
+void conf_print_example(const struct conf_setting *table, FILE *out);
+void conf_print_man(const struct conf_setting *table, FILE *out);

@@ -1,0 +1,137 @@
+/* A disk image is mostly holes: they are hashed from a block of zeros, without reading them. That
+ * gives the digest that anyone else gets from the whole file.
+ */
+#include "lib/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/file.h"
+
+#define DIGEST_BLOCK (1024 * 1024)
+
+static inline EVP_MD_CTX *context_free(EVP_MD_CTX *context)
+{
+	EVP_MD_CTX_free(context);
+	return NULL;
+}
+DEFINE_CLEANUP(EVP_MD_CTX *, context_free)
+
+static void digest_format(const uint8_t *bytes, size_t count, char ret_hex[DIGEST_HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < count; i++) {
+		ret_hex[2 * i] = digits[bytes[i] >> 4];
+		ret_hex[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	ret_hex[2 * count] = '\0';
+}
+
+static int digest_hole(EVP_MD_CTX *context, uint64_t length)
+{
+	static const uint8_t zeros[DIGEST_BLOCK];
+
+	while (length > 0) {
+		size_t n = MIN_OF(length, (uint64_t)sizeof(zeros));
+
+		if (EVP_DigestUpdate(context, zeros, n) != 1)
+			return -EIO;
+		length -= n;
+	}
+	return 0;
+}
+
+static int digest_data(EVP_MD_CTX *context, int fd, uint64_t at, uint64_t end, void *block)
+{
+	while (at < end) {
+		size_t want = MIN_OF(end - at, (uint64_t)DIGEST_BLOCK);
+		ssize_t n = pread(fd, block, want, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		/* The file became shorter: no digest of it would mean anything. */
+		if (n == 0 || EVP_DigestUpdate(context, block, (size_t)n) != 1)
+			return -EIO;
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* Hashes piece by piece. `seekable` is an open file description of our own, for looking for holes;
+ * without one the file is read as if it had none. */
+static int digest_pieces(EVP_MD_CTX *context, int fd, int seekable, uint64_t size, void *block)
+{
+	uint64_t at = 0, start = 0, end = size;
+	int r = 0;
+
+	while (at < size && r >= 0) {
+		if (seekable >= 0)
+			r = file_find_data(seekable, at, size, &start, &end);
+		if (r >= 0)
+			r = digest_hole(context, start - at);
+		if (r >= 0)
+			r = digest_data(context, fd, start, end, block);
+		at = end;
+	}
+	return r;
+}
+
+/* Opens the file once more, because looking for holes moves the offset, which others may share.
+ * Returns -1 where that is not allowed. */
+static int digest_reopen(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
+int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE])
+{
+	EVP_MD_CTX *context AUTO(context_freep) = EVP_MD_CTX_new();
+	autofree void *block = malloc(DIGEST_BLOCK);
+	uint8_t bytes[EVP_MAX_MD_SIZE];
+	autoclose int seekable = -1;
+	unsigned int count = 0;
+	struct stat st;
+	int r;
+
+	if (!context || !block)
+		return -ENOMEM;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -ESPIPE;
+	if (EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
+		return -EIO;
+	seekable = digest_reopen(fd);
+	r = digest_pieces(context, fd, seekable, (uint64_t)st.st_size, block);
+	if (r >= 0 && EVP_DigestFinal_ex(context, bytes, &count) != 1)
+		r = -EIO;
+	if (r >= 0)
+		digest_format(bytes, count, ret_hex);
+	return r;
+}
+
+int digest_bytes(const void *data, size_t length, char ret_hex[DIGEST_HEX_SIZE])
+{
+	uint8_t bytes[EVP_MAX_MD_SIZE];
+	unsigned int count = 0;
+
+	if (EVP_Digest(data, length, bytes, &count, EVP_sha256(), NULL) != 1)
+		return -EIO;
+	digest_format(bytes, count, ret_hex);
+	return 0;
+}
+
+bool digest_is_hex(const char *text)
+{
+	return strspn(text, "0123456789abcdef") == DIGEST_HEX_SIZE - 1 &&
+	       text[DIGEST_HEX_SIZE - 1] == '\0';
+}
