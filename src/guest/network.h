@@ -1,0 +1,9 @@
+/* NETWORK: addresses, the default route and the resolver. */
+#pragma once
+
+#include "lib/error.h"
+
+int network_up_loopback(void);
+
+/* Writes root/etc/resolv.conf; leaves it if there is no server. Returns 0 or negative errno. */
+int network_set_resolver(const char *root, const char *const *servers, struct error *err);
