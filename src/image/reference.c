@@ -1,0 +1,143 @@
+/* References: the names by which people ask for images. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "image/store_private.h"
+#include "lib/buffer.h"
+#include "lib/path.h"
+
+#define REFERENCE_DIGEST_MIN 8
+
+/* Of the images that there are, how much an error message lists. */
+#define REFERENCE_LIST_MAX 400
+
+bool reference_word_is_valid(const char *word)
+{
+	static const char first[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+	size_t n = strlen(word);
+
+	return n > 0 && n <= REFERENCE_WORD_MAX && strchr(first, word[0]) &&
+	       strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+}
+
+int store_parse_reference(const char *text, char **ret_name, char **ret_tag, struct error *err)
+{
+	const char *colon = strchr(text, ':');
+	autofree char *name = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
+	autofree char *tag = strdup(colon ? colon + 1 : STORE_TAG_DEFAULT);
+
+	if (!name || !tag)
+		return fail(err, -ENOMEM, "out of memory");
+	if (!reference_word_is_valid(name) || !reference_word_is_valid(tag))
+		return fail(err, -EINVAL,
+			"'%.100s' is not an image's name: NAME or NAME:TAG, each of at most %d of"
+			" a-z 0-9 . _ - and beginning with a letter or digit",
+			text, REFERENCE_WORD_MAX);
+	*ret_name = TAKE_PTR(name);
+	*ret_tag = TAKE_PTR(tag);
+	return 0;
+}
+
+struct prefix_search {
+	const char *prefix;
+	char name[REFERENCE_WORD_MAX + 1], tag[REFERENCE_WORD_MAX + 1];
+	char digest[DIGEST_HEX_SIZE];
+	bool found, ambiguous;
+};
+
+static int match_digest(
+	struct store *s, const char *name, const char *tag, void *userdata, struct error *err)
+{
+	struct prefix_search *search = userdata;
+	char digest[DIGEST_HEX_SIZE];
+
+	if (store_read_tag(s, name, tag, digest, NULL) < 0 || !str_after(digest, search->prefix))
+		return 0;
+	search->ambiguous |= search->found && !streq(digest, search->digest);
+	search->found = true;
+	snprintf(search->name, sizeof(search->name), "%s", name);
+	snprintf(search->tag, sizeof(search->tag), "%s", tag);
+	memcpy(search->digest, digest, sizeof(digest));
+	return 0;
+}
+
+static bool is_digest_prefix(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n >= REFERENCE_DIGEST_MIN && n < DIGEST_HEX_SIZE &&
+	       strspn(text, "0123456789abcdef") == n;
+}
+
+static int find_digest(struct store *s, const char *prefix, struct image **ret, struct error *err)
+{
+	struct prefix_search search = {.prefix = prefix};
+	int r = store_each_tag(s, match_digest, &search, err);
+
+	if (r < 0)
+		return r;
+	if (search.ambiguous)
+		return fail(err, -EINVAL, "more than one image's digest begins with %s", prefix);
+	if (!search.found)
+		return -ENOENT;
+	r = store_load_image(s, search.name, search.tag, ret, err);
+	if (r < 0)
+		return r;
+	free(TAKE_PTR((*ret)->name));
+	free(TAKE_PTR((*ret)->tag));
+	return 0;
+}
+
+static int append_tag(
+	struct store *s, const char *name, const char *tag, void *userdata, struct error *err)
+{
+	struct buffer *list = userdata;
+	autofree char *text = path_format("%s%s:%s", list->len > 0 ? ", " : "", name, tag);
+
+	if (!text)
+		return -ENOMEM;
+	if (list->len + strlen(text) > REFERENCE_LIST_MAX)
+		return buffer_append(list, ", ...", 5) < 0 ? -ENOMEM : 1;
+	return buffer_append(list, text, strlen(text));
+}
+
+void store_describe(struct store *s, struct buffer *list)
+{
+	if (list->len <= REFERENCE_LIST_MAX)
+		store_each_tag(s, append_tag, list, NULL);
+}
+
+int reference_not_found(const char *reference, const struct buffer *list, struct error *err)
+{
+	if (list->len == 0)
+		return fail(err, -ENOENT,
+			"there is no image '%.130s', nor any other; make one with"
+			" `wnodes image build debian` or `wnodes image import FILE`",
+			reference);
+	return fail(err, -ENOENT, "there is no image '%.130s'; there are: %.*s", reference,
+		(int)list->len, (const char *)buffer_head(list));
+}
+
+int store_find(struct store *s, const char *reference, struct image **ret, struct error *err)
+{
+	autofree char *name = NULL, *tag = NULL;
+	struct image *image AUTO(image_freep) = NULL;
+	struct buffer list AUTO(buffer_done) = {0};
+	int r = store_parse_reference(reference, &name, &tag, err);
+
+	if (r < 0)
+		return r;
+	r = store_load_image(s, name, tag, &image, err);
+	if (!image && (r == -ENOENT || r == -ENOTDIR) && is_digest_prefix(reference))
+		r = find_digest(s, reference, &image, err);
+	if (!image && (r == -ENOENT || r == -ENOTDIR)) {
+		store_describe(s, &list);
+		return reference_not_found(reference, &list, err);
+	}
+	if (r < 0) {
+		fail_within(err, "image '%.130s'", reference);
+		return r;
+	}
+	*ret = TAKE_PTR(image);
+	return 0;
+}
