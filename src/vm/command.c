@@ -1,0 +1,183 @@
+#include "vm/command.h"
+
+#include <errno.h>
+
+#define QEMU_PROGRAM "qemu-system-x86_64"
+
+/* QEMU 7.2 says that it copies strings fast (ERMS) but emulates them byte by byte; without the flag
+ * Linux copies in words, which doubles the speed of pipes and sockets in the guest. */
+#define CPU_TCG "max,-erms"
+
+/* Descriptor sets, by which -blockdev names files that are open already. */
+enum { FDSET_DISK = 1, FDSET_OVERLAY, FDSET_SCRATCH, FDSET_SEED };
+
+static void add_fdset(struct strv *argv, int set, int fd)
+{
+	strv_add(argv, "-add-fd");
+	strv_add_format(argv, "set=%d,fd=%d", set, fd);
+}
+
+static void add_machine(struct strv *argv, const struct vm_spec *spec)
+{
+	strv_add_all(
+		argv, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", NULL);
+	strv_add(argv, "-name");
+	strv_add_format(argv, "%s,debug-threads=on", spec->name);
+	/* q35 for PCIe; what a batch VM never uses is switched off to shorten the guest's boot. */
+	strv_add_all(argv, "-machine", "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off", NULL);
+	strv_add_all(argv, "-accel", spec->accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi", NULL);
+	strv_add_all(argv, "-cpu", spec->accel == ACCEL_KVM ? "host" : CPU_TCG, NULL);
+	strv_add(argv, "-smp");
+	strv_add_format(argv, "%llu", (unsigned long long)spec->cpus);
+	strv_add(argv, "-m");
+	strv_add_format(argv, "%lluM", (unsigned long long)spec->memory_mib);
+}
+
+/* Nothing in QEMU may start programs, change its user or its scheduling: a guest that breaks out
+ * of its devices finds only what the user's own process could do, and less. */
+static void add_sandbox(struct strv *argv)
+{
+	strv_add_all(argv, "-sandbox",
+		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", NULL);
+}
+
+static void add_kernel(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->kernel_fd < 0)
+		return;
+	strv_add(argv, "-kernel");
+	strv_add_format(argv, "/proc/self/fd/%d", spec->kernel_fd);
+	strv_add(argv, "-initrd");
+	strv_add_format(argv, "/proc/self/fd/%d", spec->initrd_fd);
+	strv_add_all(argv, "-append", spec->command_line, NULL);
+}
+
+static void add_channel(struct strv *argv, const char *id, int fd)
+{
+	strv_add(argv, "-chardev");
+	strv_add_format(argv, "socket,id=%s,fd=%d", id, fd);
+}
+
+static void add_channels(struct strv *argv, const struct command_channels *channels)
+{
+	add_channel(argv, "qmp", channels->qmp_fd);
+	strv_add_all(argv, "-mon", "chardev=qmp,mode=control", NULL);
+	add_channel(argv, "console", channels->console_fd);
+	strv_add_all(argv, "-serial", "chardev:console", NULL);
+	add_channel(argv, "agent", channels->agent_fd);
+	strv_add_all(argv, "-device", "virtio-serial-pci,max_ports=2", "-device",
+		"virtserialport,chardev=agent,name=" VM_AGENT_PORT, NULL);
+}
+
+/* The base is read-only and shared by all VMs through the host's page cache. What the guest writes
+ * goes to the overlay, which is never flushed: it is thrown away. A write error stops the VM
+ * instead of reaching the guest, so that the host can say that its disk is full. */
+static void add_disks(struct strv *argv, const struct vm_spec *spec)
+{
+	add_fdset(argv, FDSET_DISK, spec->disk_fd);
+	add_fdset(argv, FDSET_OVERLAY, spec->overlay_fd);
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv, "driver=file,node-name=base-file,filename=/dev/fdset/%d,read-only=on",
+		FDSET_DISK);
+	strv_add(argv, "-blockdev");
+	/* backing= (none): a base must not make QEMU open a file that its header names. */
+	strv_add_format(argv, "driver=%s,node-name=base,file=base-file,read-only=on%s",
+		spec->disk_format, streq(spec->disk_format, "qcow2") ? ",backing=" : "");
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv,
+		"driver=file,node-name=overlay-file,filename=/dev/fdset/%d,discard=unmap,"
+		"cache.no-flush=on",
+		FDSET_OVERLAY);
+	strv_add_all(argv, "-blockdev",
+		"driver=qcow2,node-name=root,file=overlay-file,backing=base,discard=unmap,"
+		"cache.no-flush=on",
+		"-device", "virtio-blk-pci,drive=root,write-cache=on,werror=stop,rerror=report",
+		NULL);
+}
+
+static void add_scratch(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->scratch_fd < 0)
+		return;
+	add_fdset(argv, FDSET_SCRATCH, spec->scratch_fd);
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv,
+		"driver=file,node-name=scratch-file,filename=/dev/fdset/%d,discard=unmap,"
+		"cache.no-flush=on",
+		FDSET_SCRATCH);
+	strv_add_all(argv, "-blockdev",
+		"driver=raw,node-name=scratch,file=scratch-file,discard=unmap,cache.no-flush=on",
+		"-device",
+		"virtio-blk-pci,drive=scratch,serial=" VM_SCRATCH_SERIAL
+		",write-cache=on,werror=stop,rerror=report",
+		NULL);
+}
+
+static void add_seed(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->seed_fd < 0)
+		return;
+	add_fdset(argv, FDSET_SEED, spec->seed_fd);
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv, "driver=file,node-name=seed-file,filename=/dev/fdset/%d,read-only=on",
+		FDSET_SEED);
+	strv_add_all(argv, "-blockdev", "driver=raw,node-name=seed,file=seed-file,read-only=on",
+		"-device", "virtio-blk-pci,drive=seed", NULL);
+}
+
+static void add_network(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->network == VM_NETWORK_NONE)
+		return;
+	/* No IPv6 until it can be given the host's real reachability: a dead default route makes
+	 * programs wait. romfile= spares the guest's firmware a network boot. */
+	strv_add_all(argv, "-netdev", "user,id=net0,ipv6=off", "-device", NULL);
+	strv_add_format(argv, "virtio-net-pci,netdev=net0,mac=%s,romfile=", spec->mac);
+}
+
+static void add_shares(struct strv *argv, const struct vm_spec *spec)
+{
+	for (size_t i = 0; i < spec->share_count; i++)
+		spec->shares[i].gateway->add_device(&spec->shares[i], i, argv);
+}
+
+int command_build(
+	const struct vm_spec *spec, const struct command_channels *channels, struct strv *ret_argv)
+{
+	struct strv *argv = ret_argv;
+
+	strv_add(argv, spec->qemu ? spec->qemu : QEMU_PROGRAM);
+	add_machine(argv, spec);
+	add_sandbox(argv);
+	add_kernel(argv, spec);
+	add_channels(argv, channels);
+	add_disks(argv, spec);
+	add_scratch(argv, spec);
+	add_seed(argv, spec);
+	add_network(argv, spec);
+	add_shares(argv, spec);
+	strv_add_all(argv, "-device", "virtio-rng-pci", NULL);
+	return argv->failed ? -ENOMEM : 0;
+}
+
+size_t command_descriptors(const struct vm_spec *spec, const struct command_channels *channels,
+	int ret[COMMAND_FDS_MAX])
+{
+	const int all[COMMAND_FDS_MAX] = {
+		channels->qmp_fd,
+		channels->agent_fd,
+		channels->console_fd,
+		spec->kernel_fd,
+		spec->initrd_fd,
+		spec->disk_fd,
+		spec->overlay_fd,
+		spec->scratch_fd,
+		spec->seed_fd,
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < COMMAND_FDS_MAX; i++)
+		if (all[i] >= 0)
+			ret[n++] = all[i];
+	return n;
+}

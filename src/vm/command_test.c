@@ -1,0 +1,317 @@
+#include "vm/command.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static const struct command_channels channels = {10, 11, 12};
+
+/* A VM with all that one can have. */
+static struct vm_spec full_spec(void)
+{
+	static char source[] = "/data,readonly=off", target[] = "/in";
+
+	return (struct vm_spec){
+		.name = "vm-12345678",
+		.accel = ACCEL_TCG,
+		.cpus = 3,
+		.memory_mib = 1536,
+		.kernel_fd = 20,
+		.initrd_fd = 21,
+		.command_line = "console=ttyS0 quiet, root=/dev/vda",
+		.disk_fd = 22,
+		.disk_format = "qcow2",
+		.overlay_fd = 23,
+		.scratch_fd = 24,
+		.seed_fd = 25,
+		.network = VM_NETWORK_USER,
+		.mac = "52:54:00:00:00:01",
+		.shares = {{&gateway_9p, source, target, true}},
+		.share_count = 1,
+	};
+}
+
+/* As little as one can have. */
+static struct vm_spec least_spec(void)
+{
+	return (struct vm_spec){
+		.name = "vm-12345678",
+		.accel = ACCEL_KVM,
+		.cpus = 1,
+		.memory_mib = 256,
+		.kernel_fd = -1,
+		.initrd_fd = -1,
+		.disk_fd = 22,
+		.disk_format = "raw",
+		.overlay_fd = 23,
+		.scratch_fd = -1,
+		.seed_fd = -1,
+		.network = VM_NETWORK_NONE,
+	};
+}
+
+static struct strv build(const struct vm_spec *spec)
+{
+	struct strv argv = {0};
+
+	assert_int_equal(command_build(spec, &channels, &argv), 0);
+	return argv;
+}
+
+/* Is there an argument that contains this text? */
+static bool has(const struct strv *argv, const char *text)
+{
+	for (size_t i = 0; i < argv->count; i++)
+		if (strstr(argv->items[i], text))
+			return true;
+	return false;
+}
+
+static size_t count_of(const struct strv *argv, const char *argument)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < argv->count; i++)
+		n += streq(argv->items[i], argument);
+	return n;
+}
+
+/* The argument after this option. */
+static const char *value_of(const struct strv *argv, const char *option)
+{
+	for (size_t i = 0; i + 1 < argv->count; i++)
+		if (streq(argv->items[i], option))
+			return argv->items[i + 1];
+	fail_msg("no %s", option);
+	return NULL;
+}
+
+static void assert_has(const struct strv *argv, const char *text)
+{
+	if (!has(argv, text))
+		fail_msg("no argument has '%s'", text);
+}
+
+static void assert_has_not(const struct strv *argv, const char *text)
+{
+	if (has(argv, text))
+		fail_msg("an argument has '%s'", text);
+}
+
+static void qemu_reads_no_configuration_and_makes_no_device_by_itself(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_string_equal(argv.items[0], "qemu-system-x86_64");
+	assert_int_equal(count_of(&argv, "-nodefaults"), 1);
+	assert_int_equal(count_of(&argv, "-no-user-config"), 1);
+	assert_int_equal(count_of(&argv, "-no-reboot"), 1);
+	assert_string_equal(value_of(&argv, "-display"), "none");
+	assert_null(argv.items[argv.count]);
+}
+
+static void sandbox_denies_all_that_it_can(void **state)
+{
+	struct vm_spec spec = least_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+	const char *sandbox = value_of(&argv, "-sandbox");
+
+	assert_int_equal(count_of(&argv, "-sandbox"), 1);
+	assert_string_equal(
+		sandbox, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+}
+
+/* All files come as descriptors: what QEMU could open by name it must not be told of. */
+static void no_path_of_the_host_is_named_but_those_of_shares(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	for (size_t i = 0; i < argv.count; i++) {
+		const char *a = argv.items[i];
+
+		if (i > 0 && streq(argv.items[i - 1], "-append"))
+			continue;
+		for (const char *slash = strchr(a, '/'); slash; slash = strchr(slash + 1, '/'))
+			if (!strstr(a, "/dev/fdset/") && !str_after(a, "/proc/self/fd/") &&
+				!strstr(a, "path=/data"))
+				fail_msg("a path: %s", a);
+	}
+}
+
+static void every_descriptor_is_used_and_inherited(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+	int fds[COMMAND_FDS_MAX];
+	size_t n = command_descriptors(&spec, &channels, fds);
+
+	assert_int_equal(n, 9);
+	for (size_t i = 0; i < n; i++) {
+		char by_fd[32], by_path[32];
+
+		snprintf(by_fd, sizeof(by_fd), "fd=%d", fds[i]);
+		snprintf(by_path, sizeof(by_path), "/proc/self/fd/%d", fds[i]);
+		if (!has(&argv, by_fd) && !has(&argv, by_path))
+			fail_msg("descriptor %d is not used", fds[i]);
+	}
+}
+
+static void what_is_not_there_is_neither_inherited_nor_named(void **state)
+{
+	struct vm_spec spec = least_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+	int fds[COMMAND_FDS_MAX];
+
+	assert_int_equal(command_descriptors(&spec, &channels, fds), 5);
+	assert_has_not(&argv, "-kernel");
+	assert_has_not(&argv, "scratch");
+	assert_has_not(&argv, "seed");
+	assert_has_not(&argv, "netdev");
+	assert_has_not(&argv, "fsdev");
+	assert_has_not(&argv, "=-1");
+	assert_has_not(&argv, "fd/-1");
+}
+
+static void each_set_of_descriptors_has_a_number_of_its_own(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	for (int set = 1; set <= 4; set++) {
+		char added[32], used[64];
+
+		snprintf(added, sizeof(added), "set=%d,fd=%d", set, 21 + set);
+		snprintf(used, sizeof(used), "filename=/dev/fdset/%d,", set);
+		assert_has(&argv, added);
+		assert_has(&argv, used);
+	}
+}
+
+static void base_and_seed_are_read_only(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_has(&argv, "node-name=base-file,filename=/dev/fdset/1,read-only=on");
+	assert_has(&argv, "driver=qcow2,node-name=base,file=base-file,read-only=on");
+	assert_has(&argv, "node-name=seed-file,filename=/dev/fdset/4,read-only=on");
+	assert_has(&argv, "node-name=seed,file=seed-file,read-only=on");
+}
+
+/* The guest writes to the overlay, whose backing is given here and not by what is in a file. */
+static void overlay_stands_on_the_base(void **state)
+{
+	struct vm_spec spec = least_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_has(&argv, "driver=raw,node-name=base,");
+	assert_has(&argv, "driver=qcow2,node-name=root,file=overlay-file,backing=base,");
+	assert_has(&argv, "drive=root,");
+	assert_has_not(&argv, "drive=base");
+}
+
+/* A full disk of the host must be told to its user, not to the guest's file system. */
+static void write_errors_stop_the_vm(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+	size_t writable = 0;
+
+	for (size_t i = 0; i < argv.count; i++)
+		if (str_after(argv.items[i], "virtio-blk-pci,") && !strstr(argv.items[i], "seed")) {
+			writable++;
+			assert_non_null(strstr(argv.items[i], "werror=stop"));
+		}
+	assert_int_equal(writable, 2);
+}
+
+static void shape_and_accelerator_are_as_asked(void **state)
+{
+	struct vm_spec full = full_spec(), least = least_spec();
+	struct strv tcg AUTO(strv_done) = build(&full);
+	struct strv kvm AUTO(strv_done) = build(&least);
+
+	assert_string_equal(value_of(&tcg, "-smp"), "3");
+	assert_string_equal(value_of(&tcg, "-m"), "1536M");
+	assert_string_equal(value_of(&tcg, "-accel"), "tcg,thread=multi");
+	assert_non_null(str_after(value_of(&tcg, "-cpu"), "max"));
+	assert_string_equal(value_of(&kvm, "-accel"), "kvm");
+	assert_string_equal(value_of(&kvm, "-cpu"), "host");
+}
+
+static void kernel_gets_its_command_line_whole(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_string_equal(value_of(&argv, "-append"), "console=ttyS0 quiet, root=/dev/vda");
+	assert_string_equal(value_of(&argv, "-kernel"), "/proc/self/fd/20");
+	assert_string_equal(value_of(&argv, "-initrd"), "/proc/self/fd/21");
+}
+
+static void share_with_a_comma_stays_one_value(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+	const char *fsdev = value_of(&argv, "-fsdev");
+
+	assert_non_null(strstr(fsdev, "path=/data,,readonly=off,security_model="));
+	assert_non_null(strstr(fsdev, ",readonly=on"));
+	assert_has(&argv, "virtio-9p-pci,fsdev=share0,mount_tag=share0");
+}
+
+static void writable_share_is_not_marked_read_only(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = {0};
+
+	spec.shares[0].read_only = false;
+	assert_int_equal(command_build(&spec, &channels, &argv), 0);
+	assert_null(strstr(value_of(&argv, "-fsdev"), "readonly=on"));
+}
+
+static void devices_carry_the_names_that_the_guest_looks_for(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_has(&argv, "virtserialport,chardev=agent,name=org.wnodes.agent.0");
+	assert_has(&argv, "drive=scratch,serial=wnodes-scratch");
+	assert_has(&argv, "virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01");
+}
+
+static void chosen_qemu_is_started(void **state)
+{
+	struct vm_spec spec = least_spec();
+	struct strv argv AUTO(strv_done) = {0};
+
+	spec.qemu = "/opt/qemu/bin/qemu";
+	assert_int_equal(command_build(&spec, &channels, &argv), 0);
+	assert_string_equal(argv.items[0], "/opt/qemu/bin/qemu");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(qemu_reads_no_configuration_and_makes_no_device_by_itself),
+		cmocka_unit_test(sandbox_denies_all_that_it_can),
+		cmocka_unit_test(no_path_of_the_host_is_named_but_those_of_shares),
+		cmocka_unit_test(every_descriptor_is_used_and_inherited),
+		cmocka_unit_test(what_is_not_there_is_neither_inherited_nor_named),
+		cmocka_unit_test(each_set_of_descriptors_has_a_number_of_its_own),
+		cmocka_unit_test(base_and_seed_are_read_only),
+		cmocka_unit_test(overlay_stands_on_the_base),
+		cmocka_unit_test(write_errors_stop_the_vm),
+		cmocka_unit_test(shape_and_accelerator_are_as_asked),
+		cmocka_unit_test(kernel_gets_its_command_line_whole),
+		cmocka_unit_test(share_with_a_comma_stays_one_value),
+		cmocka_unit_test(writable_share_is_not_marked_read_only),
+		cmocka_unit_test(devices_carry_the_names_that_the_guest_looks_for),
+		cmocka_unit_test(chosen_qemu_is_started),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
