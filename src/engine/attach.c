@@ -1,0 +1,194 @@
+#include "engine/attach.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-event.h>
+
+#include "engine/interrupt.h"
+#include "engine/packet.h"
+#include "engine/terminal.h"
+#include "lib/json.h"
+
+#define ATTACH_ANSWER_MS 10000
+
+/* As long as nobody has said otherwise; the VM's own grace applies when it is stopped. */
+#define ATTACH_GRACE_US (10 * 1000 * 1000)
+
+int attach_open(const char *socket_path, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || strlen(socket_path) >= sizeof(address.sun_path))
+		return fail(err, -EINVAL, "cannot connect to '%s'", socket_path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return fail_errno(err, -errno, "cannot reach the VM at '%s'", socket_path);
+	return TAKE_FD(fd);
+}
+
+/* Receives an answer; one that is an error becomes ours. */
+static int attach_recv(int socket, json_t **ret, int *ret_fd, struct error *err)
+{
+	int fds[PACKET_FDS_MAX];
+	size_t n = 0;
+	int r = packet_recv(socket, ret, fds, &n);
+	const char *refusal;
+
+	if (r <= 0)
+		return fail(err, r < 0 ? r : -ECONNRESET, "the VM ended");
+	for (size_t i = ret_fd ? 1 : 0; i < n; i++)
+		close(fds[i]);
+	if (ret_fd)
+		*ret_fd = n > 0 ? fds[0] : -1;
+	refusal = json_string_value(json_object_get(*ret, "error"));
+	if (!refusal)
+		return 0;
+	fail(err, -EREMOTEIO, "%s", refusal);
+	json_decref(*ret);
+	*ret = NULL;
+	return -EREMOTEIO;
+}
+
+int attach_call(int socket, const char *op, json_t **ret, int *ret_fd, struct error *err)
+{
+	struct pollfd p = {.fd = socket, .events = POLLIN};
+	json_t *request = json_pack("{s:s}", "op", op);
+	int r = request ? packet_send(socket, request, NULL, 0) : -ENOMEM;
+
+	json_decref(request);
+	if (r < 0)
+		return fail_errno(err, r, "cannot ask the VM");
+	if (poll(&p, 1, ATTACH_ANSWER_MS) <= 0)
+		return fail(err, -ETIMEDOUT, "the VM did not answer within %d s",
+			ATTACH_ANSWER_MS / 1000);
+	return attach_recv(socket, ret, ret_fd, err);
+}
+
+struct attached {
+	sd_event *event;
+	sd_event_source *source;
+	struct interrupt *interrupt;
+	struct terminal terminal;
+	int socket;
+	bool tty;
+	int exit_code;
+	struct error *err;
+};
+
+/* Takes `message`. */
+static int attached_send(struct attached *a, json_t *message, const int *fds, size_t fd_count)
+{
+	int r = message ? packet_send(a->socket, message, fds, fd_count) : -ENOMEM;
+
+	json_decref(message);
+	return r;
+}
+
+static void on_forward(int signo, bool group, void *userdata)
+{
+	attached_send(userdata,
+		json_pack("{s:s, s:i, s:b}", "op", "signal", "signal", signo, "group", group), NULL,
+		0);
+}
+
+static void on_resize(void *userdata)
+{
+	struct attached *a = userdata;
+	unsigned int rows, columns;
+
+	terminal_get_size(&rows, &columns);
+	if (a->tty)
+		attached_send(a,
+			json_pack("{s:s, s:i, s:i}", "op", "resize", "rows", (int)rows, "columns",
+				(int)columns),
+			NULL, 0);
+}
+
+static void on_end(int exit_code, const char *why, void *userdata)
+{
+	struct attached *a = userdata;
+
+	/* The connection's end kills the command. */
+	a->exit_code = exit_code;
+	sd_event_exit(a->event, 0);
+}
+
+static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct attached *a = userdata;
+	json_t *answer = NULL, *end;
+	int r = attach_recv(fd, &answer, NULL, a->err);
+
+	a->exit_code = r;
+	if (r == 0) {
+		end = json_object_get(answer, "exit");
+		a->exit_code = (int)json_integer_value(json_object_get(end, "code"));
+		r = (int)json_integer_value(json_object_get(end, "start_error"));
+		if (r > 0)
+			a->exit_code = fail(a->err, a->exit_code,
+				"the command cannot be run: %s: %s",
+				json_string_value(json_object_get(end, "reason")), strerror(r));
+		json_decref(answer);
+	}
+	return sd_event_exit(a->event, 0);
+}
+
+static int attached_start(struct attached *a, const struct attach_command *command)
+{
+	static const int fds[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	unsigned int rows, columns;
+
+	terminal_get_size(&rows, &columns);
+	return attached_send(a,
+		json_pack("{s:s, s:o, s:o, s:s, s:b, s:i, s:i}", "op", "exec", "argv",
+			json_from_strings(command->argv), "env", json_from_strings(command->env),
+			"workdir", command->workdir, "tty", command->tty, "rows", (int)rows,
+			"columns", (int)columns),
+		fds, ARRAY_SIZE(fds));
+}
+
+static int attached_open(struct attached *a)
+{
+	static const struct interrupt_callbacks callbacks = {on_forward, on_resize, on_end};
+	int r = sd_event_new(&a->event);
+
+	if (r >= 0)
+		r = interrupt_open(a->event, ATTACH_GRACE_US, &callbacks, a, &a->interrupt);
+	if (r >= 0)
+		r = sd_event_add_io(a->event, &a->source, a->socket, EPOLLIN, on_answer, a);
+	return r;
+}
+
+static void attached_close(struct attached *a)
+{
+	terminal_stop(&a->terminal);
+	interrupt_free(a->interrupt);
+	sd_event_source_disable_unref(a->source);
+	sd_event_unref(a->event);
+}
+
+int attach_exec(int socket, const struct attach_command *command, struct error *err)
+{
+	struct attached a AUTO(attached_close) = {
+		.socket = socket,
+		.tty = command->tty,
+		.terminal = TERMINAL_INIT,
+		.err = err,
+	};
+	int r = attached_open(&a);
+
+	if (r >= 0)
+		r = attached_start(&a, command);
+	if (r < 0)
+		return fail_errno(err, r, "cannot run the command in the VM");
+	interrupt_set_running(a.interrupt, 0);
+	if (command->tty)
+		terminal_start(&a.terminal, STDIN_FILENO);
+	r = sd_event_loop(a.event);
+	return r < 0 ? fail_errno(err, r, "the event loop failed") : a.exit_code;
+}

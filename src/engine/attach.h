@@ -1,0 +1,27 @@
+/* The client's side of a VM's control socket (see control.h). */
+#pragma once
+
+#include <jansson.h>
+
+#include "engine/caller.h"
+#include "lib/error.h"
+
+/* Connects to the socket. Returns a descriptor or negative errno. */
+int attach_open(const char *socket_path, struct error *err);
+
+/* Sends {"op": op} and waits (at most 10 s) for the answer. *ret_fd (may be NULL) gets the
+ * descriptor that came with it, or -1. Returns 0 and *ret for json_decref(), or negative errno with
+ * the VM's own words where it refused. */
+int attach_call(int socket, const char *op, json_t **ret, int *ret_fd, struct error *err);
+
+/* A command to run in a VM that runs already. */
+struct attach_command {
+	const char *const *argv;
+	const char *const *env; /* complete */
+	const char *workdir;
+	bool tty;
+};
+
+/* Runs it with our stdin, stdout and stderr; signals are passed on. Returns its exit status as
+ * `wnodes run` would, or negative errno. */
+int attach_exec(int socket, const struct attach_command *command, struct error *err);

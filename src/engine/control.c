@@ -1,0 +1,330 @@
+#include "engine/control.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "engine/packet.h"
+#include "engine/session.h"
+#include "lib/log.h"
+
+#define CONTROL_CLIENTS_MAX 64
+#define CONTROL_ARGS_MAX    4096
+
+struct client {
+	struct control *control;
+	sd_event_source *source;
+	int fd;
+	struct session *session;
+};
+
+struct control {
+	sd_event *event;
+	sd_event_source *source;
+	int fd;
+	struct client *clients[CONTROL_CLIENTS_MAX];
+	struct control_host host;
+	void *userdata;
+};
+
+/* A request being answered. */
+struct call {
+	struct client *client;
+	json_t *json;
+	int *fds;
+	size_t fd_count;
+};
+
+static void client_answer(struct client *c, json_t *answer, const int *fds, size_t fd_count)
+{
+	/* A client that has gone is noticed by its connection. */
+	if (answer)
+		packet_send(c->fd, answer, fds, fd_count);
+	json_decref(answer);
+}
+
+static void client_refuse(struct client *c, const char *why)
+{
+	client_answer(c, json_pack("{s:s}", "error", why), NULL, 0);
+}
+
+static struct client *client_free(struct client *c)
+{
+	if (!c)
+		return NULL;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (c->control->clients[i] == c)
+			c->control->clients[i] = NULL;
+	sd_event_source_disable_unref(c->source);
+	session_free(c->session);
+	base_close(c->fd);
+	free(c);
+	return NULL;
+}
+
+static void on_show(struct call *call)
+{
+	struct control *control = call->client->control;
+	json_t *vm = control->host.show(control->userdata);
+
+	client_answer(call->client, json_pack("{s:o}", "vm", vm), NULL, 0);
+}
+
+static void on_stop(struct call *call)
+{
+	struct control *control = call->client->control;
+
+	client_answer(call->client, json_object(), NULL, 0);
+	control->host.stop(control->userdata);
+}
+
+static void on_console(struct call *call)
+{
+	struct client *c = call->client;
+	struct vm *vm = c->control->host.vm(c->control->userdata);
+	int pair[2];
+
+	if (!vm) {
+		client_refuse(c, "the VM does not run yet");
+		return;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+		client_refuse(c, "out of descriptors");
+		return;
+	}
+	if (console_watch(vm_console(vm), pair[0]) < 0)
+		client_refuse(c, "too many are watching the console");
+	else
+		client_answer(c, json_object(), &pair[1], 1);
+	close(pair[1]);
+}
+
+/* Returns the strings of a JSON array, or NULL. The list is the caller's, the strings are not. */
+static const char **string_list(json_t *array)
+{
+	size_t n = json_array_size(array);
+	const char **list = n <= CONTROL_ARGS_MAX ? calloc(n + 1, sizeof(*list)) : NULL;
+
+	for (size_t i = 0; list && i < n; i++) {
+		list[i] = json_string_value(json_array_get(array, i));
+		if (!list[i]) {
+			free(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *end_to_json(const struct session_end *end)
+{
+	int code = session_exit_code(end);
+
+	if (end->start_error)
+		return json_pack("{s:{s:i, s:i, s:s}}", "exit", "code", code, "start_error",
+			end->start_error, "reason", end->reason);
+	if (code < 0)
+		return json_pack("{s:s}", "error", "the VM ended while the command ran");
+	return json_pack("{s:{s:i, s:i}}", "exit", "code", code, "output_error", end->output_error);
+}
+
+static void on_session_end(const struct session_end *end, void *userdata)
+{
+	client_answer(userdata, end_to_json(end), NULL, 0);
+}
+
+/* Takes the call's descriptors. */
+static int client_start_session(
+	struct client *c, struct call *call, struct vm *vm, const char **argv, const char **env)
+{
+	struct exec_request request = {
+		.argv = argv,
+		.env = env,
+		.workdir = json_string_value(json_object_get(call->json, "workdir")),
+		.flags =
+			EXEC_STDIN |
+			(json_is_true(json_object_get(call->json, "tty")) ? (uint32_t)EXEC_TTY : 0),
+		.rows = (uint32_t)json_integer_value(json_object_get(call->json, "rows")),
+		.columns = (uint32_t)json_integer_value(json_object_get(call->json, "columns")),
+	};
+
+	caller_fill_exec(c->control->host.caller, &request);
+	return session_start(c->control->event, vm_agent(vm), &request, TAKE_FD(call->fds[0]),
+		TAKE_FD(call->fds[1]), TAKE_FD(call->fds[2]), on_session_end, c, &c->session);
+}
+
+static void on_exec(struct call *call)
+{
+	struct client *c = call->client;
+	autofree const char **argv = string_list(json_object_get(call->json, "argv"));
+	autofree const char **env = string_list(json_object_get(call->json, "env"));
+	struct vm *vm = c->control->host.vm(c->control->userdata);
+
+	if (!vm)
+		client_refuse(c, "the VM cannot run commands now");
+	else if (!argv || !argv[0] || !env || call->fd_count != 3 || c->session)
+		client_refuse(c, "the request to run a command is incomplete");
+	else if (client_start_session(c, call, vm, argv, env) < 0)
+		client_refuse(c, "the command could not be sent to the VM");
+}
+
+static void on_signal(struct call *call)
+{
+	struct session *s = call->client->session;
+	int signo = (int)json_integer_value(json_object_get(call->json, "signal"));
+
+	/* The guest would take another number for a broken link. */
+	if (s && session_stream(s) && signo > 0 && signo <= SIGRTMAX)
+		stream_signal(session_stream(s), signo,
+			json_is_true(json_object_get(call->json, "group")));
+}
+
+static void on_resize(struct call *call)
+{
+	struct session *s = call->client->session;
+
+	if (s && session_stream(s))
+		stream_resize(session_stream(s),
+			(unsigned int)json_integer_value(json_object_get(call->json, "rows")),
+			(unsigned int)json_integer_value(json_object_get(call->json, "columns")));
+}
+
+static const struct {
+	const char *name;
+	void (*handle)(struct call *call);
+} operations[] = {
+	{"show", on_show},
+	{"stop", on_stop},
+	{"console", on_console},
+	{"exec", on_exec},
+	{"signal", on_signal},
+	{"resize", on_resize},
+};
+
+static void client_handle(struct call *call)
+{
+	const char *op = json_string_value(json_object_get(call->json, "op"));
+
+	for (size_t i = 0; op && i < ARRAY_SIZE(operations); i++)
+		if (streq(operations[i].name, op)) {
+			operations[i].handle(call);
+			return;
+		}
+	client_refuse(call->client, "no such operation");
+}
+
+static int client_on_packet(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct client *c = userdata;
+	int fds[PACKET_FDS_MAX] = {-1, -1, -1};
+	struct call call = {.client = c, .fds = fds};
+	int r = packet_recv(fd, &call.json, fds, &call.fd_count);
+
+	if (r <= 0) {
+		if (r != -EAGAIN && r != -EINTR)
+			client_free(c);
+		return 0;
+	}
+	client_handle(&call);
+	for (size_t i = 0; i < PACKET_FDS_MAX; i++)
+		base_close(fds[i]);
+	json_decref(call.json);
+	return 0;
+}
+
+static bool control_may_connect(int fd)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return false;
+	return peer.uid == geteuid() || peer.uid == 0;
+}
+
+static struct client **control_slot(struct control *c)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (!c->clients[i])
+			return &c->clients[i];
+	return NULL;
+}
+
+static int control_on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct control *c = userdata;
+	autoclose int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client **slot = control_slot(c);
+	struct client *client;
+
+	if (connection < 0 || !slot || !control_may_connect(connection))
+		return 0;
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return 0;
+	client->control = c;
+	client->fd = TAKE_FD(connection);
+	*slot = client;
+	if (sd_event_add_io(
+		    c->event, &client->source, client->fd, EPOLLIN, client_on_packet, client) < 0)
+		client_free(client);
+	return 0;
+}
+
+static int control_listen(const char *path, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return fail(err, -ENAMETOOLONG,
+			"the path '%s' is too long for a socket; set XDG_RUNTIME_DIR to a shorter one",
+			path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+		listen(fd, CONTROL_CLIENTS_MAX) < 0)
+		return fail_errno(err, -errno, "cannot listen on '%s'", path);
+	return TAKE_FD(fd);
+}
+
+int control_open(sd_event *event, const char *path, const struct control_host *host, void *userdata,
+	struct control **ret, struct error *err)
+{
+	struct control *c AUTO(control_freep) = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return fail(err, -ENOMEM, "out of memory");
+	c->event = sd_event_ref(event);
+	c->host = *host;
+	c->userdata = userdata;
+	c->fd = control_listen(path, err);
+	if (c->fd < 0)
+		return c->fd;
+	r = sd_event_add_io(event, &c->source, c->fd, EPOLLIN, control_on_connection, c);
+	if (r < 0)
+		return fail_errno(err, r, "cannot watch '%s'", path);
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+void control_end_sessions(struct control *c)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (c->clients[i])
+			c->clients[i]->session = session_free(c->clients[i]->session);
+}
+
+struct control *control_free(struct control *c)
+{
+	if (!c)
+		return NULL;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		client_free(c->clients[i]);
+	sd_event_source_disable_unref(c->source);
+	base_close(c->fd);
+	sd_event_unref(c->event);
+	free(c);
+	return NULL;
+}

@@ -1,0 +1,43 @@
+/* The control socket of a running VM: how `wnodes vm` looks at it, watches its console, runs more
+ * commands in it and stops it. Only the VM's owner and root may connect.
+ *
+ *   {"op":"show"}                                  -> {"vm":{...}}
+ *   {"op":"console"}                               -> {} and a descriptor to read from
+ *   {"op":"stop"}                                  -> {}
+ *   {"op":"exec","argv":[..],"env":[..],"workdir":"..","tty":b,"rows":n,"columns":n}
+ *     with stdin, stdout and stderr                -> {"exit":{...}} when it has ended
+ *   {"op":"signal","signal":n,"group":b}           during exec, no answer
+ *   {"op":"resize","rows":n,"columns":n}           during exec, no answer
+ * A request that fails is answered by {"error":"..."}. */
+#pragma once
+
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+#include "engine/caller.h"
+#include "lib/error.h"
+#include "vm/vm.h"
+
+struct control;
+
+/* What the socket's owner lends. */
+struct control_host {
+	/* A new object that describes the VM. */
+	json_t *(*show)(void *userdata);
+	/* The VM if commands can be run in it now, else NULL. */
+	struct vm *(*vm)(void *userdata);
+	/* Whose rights commands get in the VM. */
+	const struct caller *caller;
+	void (*stop)(void *userdata);
+};
+
+/* Listens on `path`. Returns 0 or negative errno. */
+int control_open(sd_event *event, const char *path, const struct control_host *host, void *userdata,
+	struct control **ret, struct error *err);
+
+/* Ends all connections; commands that they run are killed. */
+struct control *control_free(struct control *c);
+DEFINE_CLEANUP(struct control *, control_free)
+
+/* The commands lose their VM: called before the VM is freed. */
+void control_end_sessions(struct control *c);

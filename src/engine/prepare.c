@@ -1,0 +1,224 @@
+#include "engine/prepare.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "lib/path.h"
+
+/* QEMU's user network: every guest is alone in it, so the addresses never clash.
+ * Source: QEMU docs/system/devices/net.rst, "Using the user mode network stack". */
+#define USER_ADDRESS    "10.0.2.15"
+#define USER_PREFIX     24
+#define USER_GATEWAY    "10.0.2.2"
+#define USER_NAMESERVER "10.0.2.3"
+
+#define ENTROPY_BYTES 64
+
+/* Each share, and clock, identity, network, account, scratch and its /tmp. */
+#define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6)
+
+struct step {
+	struct prepare *prepare;
+	char *what;
+	int64_t call;
+};
+
+struct prepare {
+	struct step steps[PREPARE_STEPS_MAX];
+	size_t sent, answered;
+	char error[ERROR_TEXT_MAX];
+	prepare_fn done;
+	void *userdata;
+};
+
+static void on_answer(const struct reply *reply, void *userdata)
+{
+	struct step *step = userdata;
+	struct prepare *p = step->prepare;
+
+	p->answered++;
+	if (reply && reply->error && p->error[0] == '\0')
+		snprintf(p->error, sizeof(p->error), "%s: %s: %s", step->what, reply->reason,
+			strerror((int)reply->error));
+	/* A lost link has its own way of being told: the VM's end. */
+	if (reply && p->answered == p->sent)
+		p->done(p->error[0] ? p->error : NULL, p->userdata);
+}
+
+/* Takes `what`. */
+static int prepare_send(struct prepare *p, struct agent *agent, char *what, enum frame_type type,
+	const struct message_field *fields, const void *message)
+{
+	struct step *step = &p->steps[p->sent];
+
+	if (!what)
+		return -ENOMEM;
+	*step = (struct step){p, what, 0};
+	p->sent++;
+	step->call = agent_call(agent, type, fields, message, on_answer, step);
+	return (int)MIN_OF(step->call, 0);
+}
+
+static int prepare_clock(struct prepare *p, struct agent *agent)
+{
+	struct clock_set message;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	message.realtime_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return prepare_send(
+		p, agent, strdup("set the clock"), FRAME_CLOCK, clock_set_fields, &message);
+}
+
+static int prepare_identity(
+	struct prepare *p, struct agent *agent, const struct request *request, const char *hostname)
+{
+	const char *address = request->network == VM_NETWORK_USER ? USER_ADDRESS : "127.0.1.1";
+	autofree char *hosts = path_format("127.0.0.1 localhost\n::1 localhost ip6-localhost "
+					   "ip6-loopback\n%s %s\n",
+		address, hostname);
+	uint8_t entropy[ENTROPY_BYTES], id[16];
+	char machine_id[33];
+	struct identity message = {
+		.hostname = hostname,
+		.machine_id = machine_id,
+		.hosts = hosts,
+		.entropy = {entropy, sizeof(entropy)},
+	};
+
+	if (!hosts || getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy) ||
+		getrandom(id, sizeof(id), 0) != sizeof(id))
+		return -ENOMEM;
+	for (size_t i = 0; i < sizeof(id); i++)
+		snprintf(machine_id + 2 * i, 3, "%02x", id[i]);
+	return prepare_send(p, agent, strdup("set the VM's identity"), FRAME_IDENTITY,
+		identity_fields, &message);
+}
+
+static int prepare_network(
+	struct prepare *p, struct agent *agent, const struct request *request, const char *mac)
+{
+	static const char *nameservers[] = {USER_NAMESERVER, NULL};
+	struct network_request message = {.mac = ""};
+
+	if (request->network == VM_NETWORK_USER)
+		message = (struct network_request){
+			.mac = mac,
+			.address = USER_ADDRESS,
+			.prefix = USER_PREFIX,
+			.gateway = USER_GATEWAY,
+			.nameservers = nameservers,
+		};
+	return prepare_send(p, agent, strdup("set up the network"), FRAME_NETWORK,
+		network_request_fields, &message);
+}
+
+static int prepare_mount(
+	struct prepare *p, struct agent *agent, const struct mount_request *message)
+{
+	return prepare_send(p, agent, path_format("mount '%s'", message->target), FRAME_MOUNT,
+		mount_request_fields, message);
+}
+
+static bool is_shared(const struct request *request, const char *directory)
+{
+	for (size_t i = 0; i < request->shares.count; i++)
+		if (path_is_below(directory, request->shares.items[i].target))
+			return true;
+	return false;
+}
+
+/* The scratch disk is the VM's /tmp too, unless the user shares the host's. */
+static int prepare_scratch(struct prepare *p, struct agent *agent, const struct request *request)
+{
+	struct mount_request disk = {
+		.type = "ext4",
+		.source = "virtio-" VM_SCRATCH_SERIAL,
+		.target = PREPARE_SCRATCH,
+		.flags = MOUNT_NOSUID | MOUNT_NODEV | MOUNT_OWNED,
+		.mode = 01777,
+	};
+	struct mount_request tmp = {
+		.type = "none", .source = PREPARE_SCRATCH, .target = "/tmp", .flags = MOUNT_BIND};
+	int r;
+
+	if (request->scratch_bytes == 0)
+		return 0;
+	r = prepare_mount(p, agent, &disk);
+	if (r < 0 || is_shared(request, "/tmp"))
+		return r;
+	return prepare_mount(p, agent, &tmp);
+}
+
+static int prepare_shares(struct prepare *p, struct agent *agent, const struct request *request)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < request->shares.count && r == 0; i++) {
+		const struct vm_share *share = &request->shares.items[i];
+		struct mount_request message;
+		char source[32];
+
+		share->gateway->fill_mount(share, i, source, &message);
+		r = prepare_mount(p, agent, &message);
+	}
+	return r;
+}
+
+static int prepare_account(struct prepare *p, struct agent *agent, const struct request *request)
+{
+	struct account message;
+
+	caller_fill_account(request->caller, &message);
+	return prepare_send(p, agent, strdup("make the user's account"), FRAME_ACCOUNT,
+		account_fields, &message);
+}
+
+/* Nobody is there any more for the answers to what was sent already. */
+static int prepare_cancel(struct prepare *p, struct agent *agent, int error)
+{
+	for (size_t i = 0; i < p->sent; i++)
+		if (p->steps[i].call > 0)
+			agent_cancel_call(agent, (uint32_t)p->steps[i].call);
+	return error;
+}
+
+int prepare_start(struct agent *agent, const struct request *request, const char *hostname,
+	const char *mac, prepare_fn done, void *userdata, struct prepare **ret)
+{
+	struct prepare *p AUTO(prepare_freep) = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->done = done;
+	p->userdata = userdata;
+	r = prepare_clock(p, agent);
+	if (r == 0)
+		r = prepare_identity(p, agent, request, hostname);
+	if (r == 0)
+		r = prepare_network(p, agent, request, mac);
+	if (r == 0)
+		r = prepare_scratch(p, agent, request);
+	if (r == 0)
+		r = prepare_shares(p, agent, request);
+	/* Last: the home directory is made only if no share has brought it. */
+	if (r == 0)
+		r = prepare_account(p, agent, request);
+	if (r < 0)
+		return prepare_cancel(p, agent, r);
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+struct prepare *prepare_free(struct prepare *p)
+{
+	if (!p)
+		return NULL;
+	for (size_t i = 0; i < p->sent; i++)
+		free(p->steps[i].what);
+	free(p);
+	return NULL;
+}

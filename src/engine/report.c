@@ -1,0 +1,87 @@
+#include "engine/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "lib/file.h"
+#include "lib/json.h"
+
+static json_t *image_to_json(const struct resources *r)
+{
+	return json_pack("{s:s*, s:s*, s:s*}", "name", r->image_name, "tag", r->image_tag, "digest",
+		r->image_digest[0] ? r->image_digest : NULL);
+}
+
+static json_t *shares_to_json(const struct share_list *shares)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < shares->count; i++) {
+		const struct vm_share *s = &shares->items[i];
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:b, s:s}", "host", s->source, "guest", s->target,
+				"read_only", s->read_only, "gateway", s->gateway->name));
+	}
+	return list;
+}
+
+static double seconds(uint64_t us)
+{
+	return (double)us / 1e6;
+}
+
+static json_t *command_to_json(const struct report *r)
+{
+	return json_pack("{s:o, s:f, s:f, s:I}", "argv",
+		json_from_strings((const char *const *)r->request->argv), "user_s",
+		seconds(r->command.user_us), "system_s", seconds(r->command.system_us),
+		"max_rss_bytes", (json_int_t)r->command.max_rss_kib * 1024);
+}
+
+static json_t *usage_to_json(const struct report *r)
+{
+	return json_pack("{s:I, s:I, s:I, s:f, s:f}", "bytes_to_guest",
+		(json_int_t)r->bytes_to_guest, "bytes_from_guest", (json_int_t)r->bytes_from_guest,
+		"peak_memory_bytes", (json_int_t)r->qemu_rss_kib * 1024, "user_s",
+		seconds(r->qemu_user_us), "system_s", seconds(r->qemu_system_us));
+}
+
+json_t *report_to_json(const struct report *r)
+{
+	const struct request *request = r->request;
+	json_t *json = json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:s, s:o, s:s, s:f, s:o, s:f}",
+		"name", r->name, "image", image_to_json(r->resources), "accel",
+		accel_name(r->accel), "cpus", (json_int_t)request->cpus, "memory_bytes",
+		(json_int_t)request->memory_mib * 1024 * 1024, "scratch_bytes",
+		(json_int_t)request->scratch_bytes, "network",
+		request->network == VM_NETWORK_USER ? "user" : "none", "mounts",
+		shares_to_json(&request->shares), "phase", phase_name(r->phases->now), "total_s",
+		seconds(phase_total_us(r->phases)), "phases", phase_to_json(r->phases),
+		"guest_boot_s", seconds(r->guest_boot_us));
+
+	if (!json)
+		return NULL;
+	if (r->qemu_pid > 0)
+		json_object_set_new(json, "qemu_pid", json_integer(r->qemu_pid));
+	json_object_set_new(json, "command", command_to_json(r));
+	if (!r->ended)
+		return json;
+	json_object_set_new(json, "exit_status", json_integer(r->exit_code));
+	json_object_set_new(json, "reason", r->reason ? json_string(r->reason) : json_null());
+	json_object_set_new(json, "usage", usage_to_json(r));
+	return json;
+}
+
+int report_write(const struct report *r, const char *path, struct error *err)
+{
+	json_t *json = report_to_json(r);
+	autofree char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	autofree char *line = NULL;
+	int n;
+
+	json_decref(json);
+	if (!text || asprintf(&line, "%s\n", text) < 0)
+		return fail(err, -ENOMEM, "out of memory");
+	n = file_replace(AT_FDCWD, path, line, strlen(line), 0666);
+	return n < 0 ? fail_errno(err, n, "cannot write the report '%s'", path) : 0;
+}

@@ -1,0 +1,33 @@
+/* The report of a run: what `--report` writes and `wnodes vm show` prints. */
+#pragma once
+
+#include <jansson.h>
+
+#include "engine/local.h"
+#include "engine/phase.h"
+#include "vm/vm.h"
+
+/* What is known of a VM so far. */
+struct report {
+	const char *name;
+	const struct request *request;
+	const struct resources *resources;
+	const struct phase_clock *phases;
+	enum accel accel;
+	pid_t qemu_pid;
+	/* the end, once it is known */
+	bool ended;
+	int exit_code;
+	const char *reason; /* NULL: none */
+	struct exit_status command;
+	bool has_command;
+	uint64_t bytes_to_guest, bytes_from_guest;
+	uint64_t qemu_rss_kib, qemu_user_us, qemu_system_us;
+	uint64_t guest_boot_us; /* the guest's own clock at its hello */
+};
+
+/* Returns a new object, or NULL when out of memory. */
+json_t *report_to_json(const struct report *r);
+
+/* Writes the report to a file, whole or not at all. Returns 0 or negative errno. */
+int report_write(const struct report *r, const char *path, struct error *err);

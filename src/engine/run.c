@@ -1,0 +1,546 @@
+/* The steps of a run, each started by the end of the one before:
+ *
+ *   fetch -> boot -> prepare -> run -> stop
+ *
+ * Whatever goes wrong ends in run_fail(), which keeps the first reason and ends the VM; the loop is
+ * left when QEMU is reaped. Callbacks of the VM and its parts never free them: what must follow is
+ * put into the loop's next turn by run_later(). */
+#include "engine/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "engine/control.h"
+#include "engine/interrupt.h"
+#include "engine/prepare.h"
+#include "engine/progress.h"
+#include "engine/report.h"
+#include "engine/rundir.h"
+#include "engine/session.h"
+#include "engine/terminal.h"
+#include "lib/exit.h"
+#include "lib/log.h"
+#include "lib/parse.h"
+#include "lib/path.h"
+
+/* With an accelerator that has not proved itself: real hardware boots in a fraction of it. */
+#define TRIAL_DEADLINE_US (10 * 1000 * 1000)
+
+/* How much of the console explains a failed boot. */
+#define CONSOLE_SHOWN 2000
+
+/* What processes that outlive the command get between SIGTERM and SIGKILL. */
+#define LEFTOVER_GRACE_MS 200
+
+struct run {
+	sd_event *event;
+	sd_event_source *deadline, *later;
+	void (*later_do)(struct run *run);
+	const struct request *request;
+	struct phase_clock phases;
+	struct resources resources;
+	struct rundir rundir;
+	struct control *control;
+	struct interrupt *interrupt;
+	struct progress *progress;
+	struct terminal terminal;
+	char mac[18];
+	enum accel accel;
+	bool trial;
+	struct vm *vm;
+	struct prepare *prepare;
+	struct session *session;
+	struct report report;
+	bool failed;
+	enum phase failed_in;
+	char reason[ERROR_TEXT_MAX];
+	char console[CONSOLE_SHOWN];
+};
+
+static void run_boot(struct run *run);
+static void run_stop(struct run *run);
+
+static int on_later(sd_event_source *source, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->later_do(run);
+	return 0;
+}
+
+static void run_later(struct run *run, void (*what)(struct run *run))
+{
+	run->later_do = what;
+	sd_event_source_set_enabled(run->later, SD_EVENT_ONESHOT);
+}
+
+/* Leaves the loop. The VM must be gone. */
+static void run_finish(struct run *run)
+{
+	run->deadline = sd_event_source_disable_unref(run->deadline);
+	phase_enter(&run->phases, run->failed ? PHASE_FAILED : PHASE_DONE);
+	sd_event_exit(run->event, 0);
+}
+
+static void run_end_vm(struct run *run)
+{
+	if (run->vm)
+		vm_kill(run->vm); /* run_finish() follows from on_vm_end() */
+	else
+		run_later(run, run_finish);
+}
+
+static void run_keep_console(struct run *run)
+{
+	if (run->vm)
+		console_tail(vm_console(run->vm), run->console, sizeof(run->console));
+}
+
+static void run_fail(struct run *run, const char *format, ...) PRINTF(2, 3);
+
+static void run_fail(struct run *run, const char *format, ...)
+{
+	va_list args;
+
+	if (!run->failed) {
+		run->failed = true;
+		run->failed_in = run->phases.now;
+		run->report.exit_code = EXIT_WNODES;
+		va_start(args, format);
+		vsnprintf(run->reason, sizeof(run->reason), format, args);
+		va_end(args);
+		if (run->phases.now == PHASE_BOOT)
+			run_keep_console(run);
+	}
+	run_end_vm(run);
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct run *run = userdata;
+	char took[FORMAT_MAX];
+
+	if (run->trial && run->phases.now == PHASE_BOOT)
+		vm_kill(run->vm); /* on_vm_end() starts it again */
+	else
+		run_fail(run,
+			"not done after %s; a busy machine may need a longer [deadline] %s in "
+			"wnodes.conf",
+			format_duration(phase_elapsed_us(&run->phases), took),
+			phase_name(run->phases.now));
+	return 0;
+}
+
+/* Enters a phase that must be over within `deadline_us`; 0: no deadline. */
+static void run_enter(struct run *run, enum phase phase, uint64_t deadline_us)
+{
+	log_debug("%s", phase_name(phase));
+	phase_enter(&run->phases, phase);
+	run->deadline = sd_event_source_disable_unref(run->deadline);
+	if (deadline_us > 0)
+		sd_event_add_time_relative(run->event, &run->deadline, CLOCK_MONOTONIC, deadline_us,
+			0, on_deadline, run);
+}
+
+static void run_fetch(struct run *run)
+{
+	struct error err = {0};
+
+	run_enter(run, PHASE_FETCH, 0);
+	if (local_open(run->request, &run->resources, &err) < 0)
+		run_fail(run, "%s", err.text);
+	else
+		run_later(run, run_boot);
+}
+
+static void on_prepared(const char *error, void *userdata);
+
+static void on_agent(const struct hello_guest *hello, void *userdata)
+{
+	struct run *run = userdata;
+	const struct request *request = run->request;
+	int r;
+
+	log_debug("agent %s, Linux %s, ready after %llu us of the guest's time",
+		hello->agent_version, hello->kernel, (unsigned long long)hello->uptime_us);
+	run->report.guest_boot_us = hello->uptime_us;
+	if (request->probe)
+		request->probe->agent_version = strdup(hello->agent_version);
+	if (run->trial)
+		accel_learn(request->settings->qemu, true);
+	run->trial = false;
+	run_enter(run, PHASE_PREPARE, request->settings->prepare);
+	r = prepare_start(vm_agent(run->vm), request, run->rundir.name, run->mac, on_prepared, run,
+		&run->prepare);
+	if (r < 0)
+		run_fail(run, "cannot talk to the VM: %s", strerror(-r));
+}
+
+/* KVM opened, but no guest came up with it: software emulation from now on. */
+static void run_trial_failed(struct run *run)
+{
+	struct error err = {0};
+
+	log_warning("/dev/kvm opens, but the VM did not start with it; using software emulation, "
+		    "which is slow (said once; --accel kvm insists)");
+	accel_learn(run->request->settings->qemu, false);
+	run->trial = false;
+	run->accel = ACCEL_TCG;
+	run->vm = vm_free(run->vm);
+	if (local_renew(&run->resources, &err) < 0)
+		run_fail(run, "%s", err.text);
+	else
+		run_boot(run);
+}
+
+static void on_vm_end(const struct vm_end *end, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->report.qemu_rss_kib = MAX_OF(run->report.qemu_rss_kib, end->max_rss_kib);
+	run->report.qemu_user_us += end->user_us;
+	run->report.qemu_system_us += end->system_us;
+	if (run->trial && run->phases.now == PHASE_BOOT && !run->failed) {
+		run_later(run, run_trial_failed);
+		return;
+	}
+	if (run->phases.now != PHASE_STOP && !run->failed && !end->asked) {
+		run_keep_console(run);
+		run_fail(run, "%s%s", end->reason,
+			end->host_full ? "; free some, or set [vm] directory in wnodes.conf" : "");
+	}
+	run_later(run, run_finish);
+}
+
+static void run_fill_spec(struct run *run, struct vm_spec *spec)
+{
+	const struct request *request = run->request;
+	const struct resources *r = &run->resources;
+
+	*spec = (struct vm_spec){
+		.name = run->rundir.name,
+		.qemu = request->settings->qemu,
+		.accel = run->accel,
+		.cpus = request->cpus,
+		.memory_mib = request->memory_mib,
+		.kernel_fd = r->kernel_fd,
+		.initrd_fd = r->initrd_fd,
+		.command_line = r->manifest->command_line,
+		.disk_fd = r->disk_fd,
+		.disk_format = r->manifest->format,
+		.overlay_fd = r->overlay_fd,
+		.scratch_fd = r->scratch_fd,
+		.seed_fd = r->seed_fd,
+		.network = request->network,
+		.mac = run->mac,
+		.share_count = request->shares.count,
+	};
+	memcpy(spec->shares, request->shares.items,
+		request->shares.count * sizeof(request->shares.items[0]));
+}
+
+static void run_boot(struct run *run)
+{
+	static const struct vm_callbacks callbacks = {on_agent, on_vm_end};
+	struct error err = {0};
+	struct vm_spec spec;
+
+	run_enter(run, PHASE_BOOT, run->trial ? TRIAL_DEADLINE_US : run->request->settings->boot);
+	run_fill_spec(run, &spec);
+	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0)
+		run_fail(run, "%s", err.text);
+	else
+		run->report.qemu_pid = vm_pid(run->vm);
+}
+
+/* The agent's reason begins with the step that failed. */
+static void run_explain_start(struct run *run, const struct session_end *end)
+{
+	const struct request *request = run->request;
+	const char *why = strerror(end->start_error);
+
+	if (str_after(end->reason, "chdir: "))
+		log_error(
+			"the directory '%s' cannot be entered in the VM: %s; share it with --mount "
+			"or choose another with --workdir",
+			request->workdir, why);
+	else if (!str_after(end->reason, "exec: "))
+		log_error("the command cannot be started in the VM: %s", end->reason);
+	else if (end->start_error == ENOENT)
+		log_error("%s: command not found in the VM", request->argv[0]);
+	else
+		log_error("%s: cannot be run in the VM: %s", request->argv[0], why);
+}
+
+static void on_session_end(const struct session_end *end, void *userdata)
+{
+	struct run *run = userdata;
+	int code = session_exit_code(end);
+
+	if (code < 0)
+		return; /* the VM is gone: on_vm_end() knows why */
+	terminal_stop(&run->terminal);
+	if (end->start_error)
+		run_explain_start(run, end);
+	if (end->status) {
+		run->report.command = *end->status;
+		run->report.has_command = true;
+	}
+	if (interrupt_timed_out(run->interrupt))
+		code = EXIT_TIMEOUT;
+	if (!run->failed)
+		run->report.exit_code = code;
+	if (end->output_error && end->output_error != EPIPE) {
+		run_fail(run, "cannot write the command's output: %s", strerror(end->output_error));
+		return;
+	}
+	run_later(run, run_stop);
+}
+
+static void on_probe(const struct reply *reply, void *userdata)
+{
+	struct run *run = userdata;
+	int r = reply ? probe_fill(reply, run->request->probe) : 0;
+
+	if (r < 0)
+		run_fail(run, "the VM's agent cannot say what it can do: %s", strerror(-r));
+	else if (reply)
+		run_later(run, run_stop);
+}
+
+/* Instead of a command: asks what the image can do. */
+static void run_probe(struct run *run)
+{
+	run_enter(run, PHASE_RUN, run->request->settings->prepare);
+	if (agent_call(vm_agent(run->vm), FRAME_PROBE, NULL, NULL, on_probe, run) < 0)
+		run_fail(run, "cannot talk to the VM");
+}
+
+static void run_command(struct run *run)
+{
+	const struct request *request = run->request;
+	struct exec_request exec = {
+		.argv = request->argv,
+		.env = (const char **)(uintptr_t)request->env.items,
+		.workdir = request->workdir,
+		.flags = EXEC_STDIN | (request->tty ? (uint32_t)EXEC_TTY : 0),
+	};
+	int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	int errors = request->tty ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	int r;
+
+	run->progress = progress_stop(run->progress);
+	run_enter(run, PHASE_RUN, 0);
+	caller_fill_exec(request->caller, &exec);
+	terminal_get_size(&exec.rows, &exec.columns);
+	if (request->tty)
+		terminal_start(&run->terminal, STDIN_FILENO);
+	interrupt_set_running(run->interrupt, request->timeout_us);
+	r = session_start(run->event, vm_agent(run->vm), &exec, in, out, errors, on_session_end,
+		run, &run->session);
+	if (r < 0)
+		run_fail(run, "cannot send the command to the VM: %s", strerror(-r));
+}
+
+static void on_prepared(const char *error, void *userdata)
+{
+	struct run *run = userdata;
+
+	if (error)
+		run_fail(run, "the VM could not %s", error);
+	else
+		run_later(run, run->request->probe ? run_probe : run_command);
+}
+
+static void on_flushed(const struct reply *reply, void *userdata)
+{
+	struct run *run = userdata;
+
+	if (reply && reply->error)
+		run_fail(run, "the VM could not write back its files: %s: %s", reply->reason,
+			strerror((int)reply->error));
+	else if (reply)
+		vm_quit(run->vm);
+}
+
+static void run_stop(struct run *run)
+{
+	const struct shutdown message = {SHUTDOWN_FLUSH, LEFTOVER_GRACE_MS};
+
+	agent_get_traffic(
+		vm_agent(run->vm), &run->report.bytes_to_guest, &run->report.bytes_from_guest);
+	run_enter(run, PHASE_STOP, run->request->settings->stop);
+	control_end_sessions(run->control);
+	if (agent_call(vm_agent(run->vm), FRAME_SHUTDOWN, shutdown_fields, &message, on_flushed,
+		    run) < 0)
+		run_end_vm(run);
+}
+
+static void on_forward(int signo, bool group, void *userdata)
+{
+	struct run *run = userdata;
+
+	if (run->session && session_stream(run->session))
+		stream_signal(session_stream(run->session), signo, group);
+}
+
+static void on_resize(void *userdata)
+{
+	struct run *run = userdata;
+	unsigned int rows, columns;
+
+	terminal_get_size(&rows, &columns);
+	if (run->request->tty && run->session && session_stream(run->session))
+		stream_resize(session_stream(run->session), rows, columns);
+}
+
+static void on_interrupt_end(int exit_code, const char *why, void *userdata)
+{
+	struct run *run = userdata;
+
+	if (why)
+		log_warning("%s; ending the VM", why);
+	run->report.exit_code = exit_code;
+	run->trial = false; /* else the VM's end would start another */
+	run_end_vm(run);
+}
+
+static json_t *on_show(void *userdata)
+{
+	struct run *run = userdata;
+
+	return report_to_json(&run->report);
+}
+
+static struct vm *on_vm_wanted(void *userdata)
+{
+	struct run *run = userdata;
+
+	return run->phases.now == PHASE_RUN ? run->vm : NULL;
+}
+
+static void on_stop_wanted(void *userdata)
+{
+	on_interrupt_end(128 + SIGTERM, "stopped by `wnodes vm stop`", userdata);
+}
+
+static int run_open_control(struct run *run, struct error *err)
+{
+	const struct control_host host = {
+		on_show, on_vm_wanted, run->request->caller, on_stop_wanted};
+	autofree char *socket = NULL;
+	int r = rundir_open(&run->rundir, err);
+
+	if (r < 0)
+		return r;
+	run->report.name = run->rundir.name;
+	socket = path_format("%s/" RUNDIR_SOCKET, run->rundir.path);
+	if (!socket)
+		return fail(err, -ENOMEM, "out of memory");
+	return control_open(run->event, socket, &host, run, &run->control, err);
+}
+
+/* A locally administered address with QEMU's prefix; unique enough, as each VM is alone on its
+ * user network. */
+static int run_choose_mac(struct run *run)
+{
+	uint8_t b[3];
+
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return -errno;
+	snprintf(run->mac, sizeof(run->mac), "52:54:00:%02x:%02x:%02x", b[0], b[1], b[2]);
+	return 0;
+}
+
+static int run_open(struct run *run, const struct request *request, struct error *err)
+{
+	static const struct interrupt_callbacks callbacks = {
+		on_forward, on_resize, on_interrupt_end};
+	int r = sd_event_new(&run->event);
+
+	if (r >= 0)
+		r = sd_event_add_defer(run->event, &run->later, on_later, run);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(run->later, SD_EVENT_OFF);
+	if (r >= 0)
+		r = interrupt_open(
+			run->event, request->settings->grace, &callbacks, run, &run->interrupt);
+	if (r >= 0)
+		r = run_choose_mac(run);
+	if (r >= 0 && request->progress)
+		r = progress_start(run->event, &run->phases, &run->progress);
+	if (r < 0)
+		return fail_errno(err, r, "cannot set up the event loop");
+	return run_open_control(run, err);
+}
+
+static void run_close(struct run *run)
+{
+	terminal_stop(&run->terminal);
+	progress_stop(run->progress);
+	control_free(run->control);
+	session_free(run->session);
+	vm_free(run->vm);
+	prepare_free(run->prepare);
+	interrupt_free(run->interrupt);
+	local_close(&run->resources);
+	rundir_done(&run->rundir);
+	sd_event_source_disable_unref(run->deadline);
+	sd_event_source_disable_unref(run->later);
+	sd_event_unref(run->event);
+}
+
+static void run_explain_failure(const struct run *run)
+{
+	log_error("%s: %s", phase_name(run->failed_in), run->reason);
+	if (run->console[0])
+		log_error("the VM's console ended with:\n%s", run->console);
+}
+
+static void run_tell(struct run *run)
+{
+	struct error err = {0};
+
+	terminal_stop(&run->terminal);
+	run->progress = progress_stop(run->progress);
+	if (run->failed)
+		run_explain_failure(run);
+	run->report.ended = true;
+	run->report.reason = run->failed ? run->reason : NULL;
+	if (run->request->report && report_write(&run->report, run->request->report, &err) < 0) {
+		log_error("%s", err.text);
+		run->report.exit_code = EXIT_WNODES;
+	}
+}
+
+int run_execute(const struct request *request)
+{
+	struct run run AUTO(run_close) = {
+		.request = request,
+		.rundir = {.lock_fd = -1},
+		.resources = RESOURCES_INIT,
+		.terminal = TERMINAL_INIT,
+		.accel = request->accel,
+	};
+	struct error err = {0};
+
+	phase_start(&run.phases);
+	run.report = (struct report){
+		.request = request, .resources = &run.resources, .phases = &run.phases};
+	if (run.accel == ACCEL_AUTO)
+		run.accel = accel_choose(request->settings->qemu, &run.trial);
+	if (run_open(&run, request, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_WNODES;
+	}
+	run_later(&run, run_fetch);
+	sd_event_loop(run.event);
+	run.report.accel = run.accel;
+	run_tell(&run);
+	return run.report.exit_code;
+}

@@ -1,0 +1,80 @@
+#include "engine/settings.h"
+
+#include <errno.h>
+
+#include "config.h"
+#include "lib/path.h"
+
+#define SECOND UINT64_C(1000000)
+#define MIB    UINT64_C(1048576)
+#define TIB    (MIB * 1048576)
+
+#define ROW(section, key, type, member, fallback, min, max, choices, help)                 \
+	{                                                                                  \
+		section, key, type, offsetof(struct settings, member), fallback, min, max, \
+			choices, help                                                      \
+	}
+
+const struct conf_setting settings_table[] = {
+	ROW("run", "image", CONF_STRING, image, "debian", 0, 0, NULL,
+		"Image that a VM starts from when --image is not given."),
+	ROW("run", "cpus", CONF_NUMBER, cpus, "1", 1, 256, NULL, "Virtual CPUs of a VM."),
+	ROW("run", "memory", CONF_SIZE, memory, "1G", 16 * MIB, 64 * TIB, NULL, "Memory of a VM."),
+	ROW("run", "scratch", CONF_SIZE, scratch, "0", 0, 0, NULL,
+		"Size of the scratch disk on /scratch and /tmp; 0 means none."),
+	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, "none|user",
+		"Network of a VM: none, or user (the VM reaches out, nothing reaches in)."),
+	ROW("run", "env", CONF_STRINGS, env, NULL, 0, 0, NULL,
+		"Environment variable for the command, as --env; may be repeated."),
+	ROW("run", "mount", CONF_STRINGS, mount, NULL, 0, 0, NULL,
+		"Host directory for the VM, as --mount; may be repeated."),
+	ROW("run", "timeout", CONF_DURATION, timeout, "0", 0, 0, NULL,
+		"Longest time that a command may run; 0 means no limit."),
+	ROW("vm", "accel", CONF_CHOICE, accel, "auto", 0, 0, "auto|kvm|tcg",
+		"Accelerator: kvm, tcg (software emulation), or auto, which tries."),
+	ROW("vm", "qemu", CONF_STRING, qemu, NULL, 0, 0, NULL,
+		"QEMU program; found in PATH when not set."),
+	ROW("vm", "directory", CONF_STRING, directory, NULL, 0, 0, NULL,
+		"Directory for what VMs write, overlays and scratch disks; the cache directory when "
+		"not set."),
+	ROW("deadline", "boot", CONF_DURATION, boot, "3m", SECOND, 3600 * SECOND, NULL,
+		"How long a VM may take until its agent answers."),
+	ROW("deadline", "prepare", CONF_DURATION, prepare, "1m", SECOND, 3600 * SECOND, NULL,
+		"How long account, mounts and network may take."),
+	ROW("deadline", "stop", CONF_DURATION, stop, "20s", SECOND, 3600 * SECOND, NULL,
+		"How long a VM may take to write back its shares when the command has ended."),
+	ROW("deadline", "grace", CONF_DURATION, grace, "10s", 0, 3600 * SECOND, NULL,
+		"How long a command may go on after SIGTERM before its VM is ended."),
+	{.key = NULL},
+};
+
+static int settings_load_file(struct settings *s, const char *path, struct error *err)
+{
+	int r = conf_load(settings_table, s, path, err);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+int settings_load(struct settings *ret, struct error *err)
+{
+	autofree char *directory = path_config();
+	autofree char *path = directory ? path_format("%s/wnodes.conf", directory) : NULL;
+	int r;
+
+	*ret = (struct settings){0};
+	if (!path)
+		return fail(err, -ENOMEM, "out of memory");
+	r = conf_init(settings_table, ret, err);
+	if (r == 0)
+		r = settings_load_file(ret, WNODES_SYSCONFDIR "/wnodes.conf", err);
+	if (r == 0)
+		r = settings_load_file(ret, path, err);
+	if (r < 0)
+		settings_done(ret);
+	return r;
+}
+
+void settings_done(struct settings *s)
+{
+	conf_done(settings_table, s);
+}

@@ -1,0 +1,29 @@
+/* The settings of wnodes.conf: one table gives parsing, defaults, ranges and the manual page. */
+#pragma once
+
+#include "lib/conf.h"
+
+struct settings {
+	/* [run]: defaults of the options of `wnodes run` */
+	char *image;
+	uint64_t cpus;
+	uint64_t memory;  /* bytes */
+	uint64_t scratch; /* bytes; 0: none */
+	char *network;    /* "none" or "user" */
+	char **env;       /* as --env */
+	char **mount;     /* as --mount */
+	uint64_t timeout; /* us; 0: none */
+	/* [vm] */
+	char *accel;     /* "auto", "kvm" or "tcg" */
+	char *qemu;      /* program; NULL: found in PATH */
+	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
+	/* [deadline], all us */
+	uint64_t boot, prepare, stop, grace;
+};
+
+extern const struct conf_setting settings_table[];
+
+/* Defaults, then /etc/wnodes/wnodes.conf, then the user's own file, which wins. Returns 0 or
+ * negative errno; files that do not exist are no error. */
+int settings_load(struct settings *ret, struct error *err);
+void settings_done(struct settings *s);

@@ -1,0 +1,28 @@
+/* Which host directories a VM sees, and where: what the user asked for, and the defaults. */
+#pragma once
+
+#include "engine/caller.h"
+#include "vm/spec.h"
+
+struct share_list {
+	struct vm_share items[VM_SHARES_MAX];
+	size_t count;
+};
+
+void share_list_done(struct share_list *list);
+
+/* Adds "HOST[:GUEST][:ro|:rw]" (--mount). A relative HOST is taken from the current directory.
+ * The directory must be there and readable. Returns 0 or negative errno with what to do. */
+int share_add(struct share_list *list, const char *text, struct error *err);
+
+/* Adds the current directory and the home directory at their own paths, where nothing covers them
+ * yet and where a mount would not hide the guest's own system ("/", "/usr", "/etc", ...).
+ * Returns 0 or negative errno. */
+int share_add_defaults(struct share_list *list, const struct caller *caller, struct error *err);
+
+/* Sorts so that a directory is mounted before what lies in it. */
+void share_sort(struct share_list *list);
+
+/* The guest path under which the host path `path` is seen, or NULL if it is not; the caller frees.
+ */
+char *share_translate(const struct share_list *list, const char *path);
