@@ -1,0 +1,94 @@
+/* wnodes image import: the options become an import_request. */
+#include "image/import.h"
+
+#include <stdio.h>
+
+#include "cli/image.h"
+#include "cli/image_progress.h"
+#include "image/locate.h"
+#include "lib/log.h"
+
+struct import_options {
+	const char *name, *tag, *format, *sha256;
+	bool verbose;
+};
+
+#define OPTION(name, letter, type, member, argument, choices, complete, help)                   \
+	{                                                                                       \
+		name, letter, type, offsetof(struct import_options, member), argument, choices, \
+			complete, help                                                          \
+	}
+
+static const struct verb_option options[] = {
+	OPTION("name", 'n', OPTION_STRING, name, "NAME", NULL, NULL,
+		"Name of the image; by default the file's name without its ending"),
+	OPTION("tag", 't', OPTION_STRING, tag, "TAG", NULL, NULL,
+		"Tag of the image; latest by default"),
+	OPTION("format", 0, OPTION_CHOICE, format, "FORMAT", "auto|qcow2|raw", NULL,
+		"What the file must be; by default either will do"),
+	OPTION("sha256", 0, OPTION_STRING, sha256, "HEX", NULL, NULL,
+		"SHA-256 that the file must have, as its distributor publishes it"),
+	OPTION("verbose", 0, OPTION_FLAG, verbose, NULL, NULL, NULL, "Says what is done"),
+	{.name = NULL},
+};
+
+static int import(
+	const struct import_options *o, const char *source, struct image **ret, struct error *err)
+{
+	struct store *store AUTO(store_freep) = NULL;
+	const struct import_request request = {
+		.source = source,
+		.name = o->name,
+		.tag = o->tag,
+		.format = o->format && !streq(o->format, "auto") ? o->format : NULL,
+		.sha256 = o->sha256,
+		.max_bytes = IMPORT_MAX_BYTES,
+		.on_step = image_progress_step,
+		.on_bytes = image_progress_bytes,
+	};
+	int r = locate_own_store(&store, err);
+
+	if (r < 0)
+		return r;
+	image_progress_start(o->verbose);
+	r = import_image(store, &request, ret, err);
+	image_progress_stop();
+	return r;
+}
+
+static int run_import(const void *options_struct, int arg_count, const char *const *args)
+{
+	struct image *image AUTO(image_freep) = NULL;
+	struct error err = {0};
+
+	if (import(options_struct, args[0], &image, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_WNODES;
+	}
+	printf("%s:%s %.12s\n", image->name, image->tag, image->digest);
+	return EXIT_SUCCESS;
+}
+
+const struct verb verb_image_import = {
+	.name = "image import",
+	.synopsis = "[options] FILE|URL",
+	.summary = "Add a cloud image, as its distributor made it",
+	.about =
+		"Copies or downloads a disk image, checks it, and adds it to your images. The image "
+		"is not changed. It must be a qcow2 or raw image of a whole disk for x86-64 with a "
+		"boot loader for BIOS and with cloud-init, as distributions publish for clouds; "
+		"cloud-init brings WNoDeS's agent in from a small disk that each VM gets.\n"
+		"\n"
+		"Images that need other files (overlays, external data files) are refused.",
+	.examples = "# A distribution's image, with the checksum from its web site\n"
+		    "wnodes image import --name el9 --sha256 8a4f...\\\n"
+		    "    https://mirror.example.org/AlmaLinux-9-GenericCloud-latest.x86_64.qcow2\n"
+		    "# A file\n"
+		    "wnodes image import --name debian-cloud debian-12-genericcloud-amd64.qcow2\n",
+	.options = options,
+	.options_size = sizeof(struct import_options),
+	.min_args = 1,
+	.max_args = 1,
+	.args_complete = "file",
+	.run = run_import,
+};

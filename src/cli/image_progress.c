@@ -1,0 +1,60 @@
+#include "cli/image_progress.h"
+
+#include <stdio.h>
+
+#include "lib/log.h"
+#include "lib/parse.h"
+
+#define LINE_CLEAR "\r\033[K"
+
+/* There is one terminal, so there is one line. */
+static struct {
+	bool verbose, terminal, shown;
+	const char *step;
+} progress;
+
+static void progress_clear(void *userdata)
+{
+	(void)userdata;
+	if (progress.shown)
+		fputs(LINE_CLEAR, stderr);
+	progress.shown = false;
+}
+
+void image_progress_start(bool verbose)
+{
+	progress.verbose = verbose;
+	progress.terminal = !verbose && isatty(STDERR_FILENO);
+	if (verbose)
+		log_set("wnodes", LOG_LEVEL_INFO);
+	log_set_before(progress_clear, NULL);
+}
+
+void image_progress_step(const char *what, void *userdata)
+{
+	(void)userdata;
+	progress.step = what;
+	if (progress.verbose)
+		log_info("%s", what);
+	if (!progress.terminal)
+		return;
+	fprintf(stderr, LINE_CLEAR "%s ...", what);
+	progress.shown = true;
+}
+
+void image_progress_bytes(uint64_t done, void *userdata)
+{
+	char size[FORMAT_MAX];
+
+	(void)userdata;
+	if (!progress.terminal || !progress.step)
+		return;
+	fprintf(stderr, LINE_CLEAR "%s: %s", progress.step, format_size(done, size));
+	progress.shown = true;
+}
+
+void image_progress_stop(void)
+{
+	progress_clear(NULL);
+	log_set_before(NULL, NULL);
+}

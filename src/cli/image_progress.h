@@ -1,0 +1,15 @@
+/* What the image verbs tell people while they work: one line on a terminal that changes, or with
+ * --verbose a line for each step, or nothing. */
+#pragma once
+
+#include "lib/base.h"
+
+/* Begins. With `verbose`, messages of the level info are shown from now on. */
+void image_progress_start(bool verbose);
+
+/* Callbacks for build_request and import_request. */
+void image_progress_step(const char *what, void *userdata);
+void image_progress_bytes(uint64_t done, void *userdata);
+
+/* Wipes the line. */
+void image_progress_stop(void);

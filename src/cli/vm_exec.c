@@ -1,0 +1,74 @@
+/* wnodes vm exec: one more command in a VM that runs. */
+#include <errno.h>
+
+#include "cli/vm.h"
+#include "engine/attach.h"
+#include "lib/log.h"
+
+struct exec_options {
+	const char *workdir;
+	struct verb_list env;
+	bool tty;
+};
+
+static const struct verb_option options[] = {
+	{"tty", 't', OPTION_FLAG, offsetof(struct exec_options, tty),
+		.help = "Gives the command a terminal"},
+	{"workdir", 'w', OPTION_STRING, offsetof(struct exec_options, workdir), "DIR",
+		.help = "Directory in the VM that the command starts in; / by default"},
+	{"env", 'e', OPTION_LIST, offsetof(struct exec_options, env), "NAME=VALUE",
+		.help = "Environment variable for the command. May be repeated"},
+	{.name = NULL},
+};
+
+static int exec_in(
+	int socket, const struct exec_options *o, const char *const *argv, struct error *err)
+{
+	struct caller caller AUTO(caller_done) = {0};
+	struct strv env AUTO(strv_done) = {0};
+	struct attach_command command = {.argv = argv, .tty = o->tty};
+	int r = caller_load(&caller, err);
+
+	if (r < 0)
+		return r;
+	caller_fill_env(&caller, o->tty, &env);
+	for (size_t i = 0; i < o->env.count; i++)
+		strv_add(&env, o->env.items[i]);
+	if (env.failed)
+		return fail(err, -ENOMEM, "out of memory");
+	command.env = strv_list(&env);
+	command.workdir = o->workdir ? o->workdir : "/";
+	return attach_exec(socket, &command, err);
+}
+
+static int run_exec(const void *options_struct, int arg_count, const char *const *args)
+{
+	struct error err = {0};
+	autoclose int socket = vm_connect(args[0], &err);
+	int r = socket < 0 ? socket : exec_in(socket, options_struct, args + 1, &err);
+
+	if (err.text[0])
+		log_error("%s", err.text);
+	return r < 0 ? EXIT_WNODES : r;
+}
+
+const struct verb verb_vm_exec = {
+	.name = "vm exec",
+	.synopsis = "[options] VM -- COMMAND [ARG...]",
+	.summary = "Run a command in a VM that is running",
+	.about =
+		"Runs COMMAND as you in a VM that you have started, beside the command that the VM "
+		"was started for, with your own input, output and signals. The VM ends with the "
+		"command that it was started for, and COMMAND with it.\n"
+		"\n"
+		"The exit status is as that of wnodes run.",
+	.examples = "# What is going on in there\n"
+		    "wnodes vm exec vm-1f2e3d4c -- ps aux\n"
+		    "wnodes vm exec --tty vm-1f2e3d4c -- bash\n",
+	.options = options,
+	.options_size = sizeof(struct exec_options),
+	.min_args = 2,
+	.max_args = -1,
+	.args_complete = "vm",
+	.run = run_exec,
+};

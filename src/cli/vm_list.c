@@ -1,0 +1,188 @@
+/* wnodes vm list and wnodes vm show: the caller's running VMs. */
+#include <errno.h>
+
+#include "cli/table.h"
+#include "cli/vm.h"
+#include "engine/rundir.h"
+#include "lib/log.h"
+
+struct list_options {
+	bool json, quiet;
+};
+
+static const struct verb_option list_options[] = {
+	{"json", 0, OPTION_FLAG, offsetof(struct list_options, json), .help = "Prints JSON"},
+	{"quiet", 'q', OPTION_FLAG, offsetof(struct list_options, quiet),
+		.help = "Prints names only"},
+	{.name = NULL},
+};
+
+static const struct table_column columns[] = {
+	{"name", "NAME", TABLE_TEXT},
+	{"image_name", "IMAGE", TABLE_TEXT},
+	{"phase", "PHASE", TABLE_TEXT},
+	{"age_us", "AGE", TABLE_DURATION},
+	{"cpus", "CPUS", TABLE_NUMBER},
+	{"memory_bytes", "MEMORY", TABLE_SIZE},
+	{"accel", "ACCEL", TABLE_TEXT},
+	{"command_line", "COMMAND", TABLE_TEXT},
+	{.key = NULL},
+};
+
+/* A command as one string, as people write it. */
+static json_t *join_command(json_t *vm)
+{
+	json_t *argv = json_object_get(json_object_get(vm, "command"), "argv");
+	json_t *text = json_string(""), *word;
+	size_t i;
+
+	json_array_foreach(argv, i, word)
+	{
+		json_t *longer = json_sprintf(
+			"%s%s%s", json_string_value(text), i ? " " : "", json_string_value(word));
+		json_decref(text);
+		text = longer;
+	}
+	return text;
+}
+
+/* Adds what only a list needs: flat members for its columns. */
+static void flatten(json_t *vm)
+{
+	json_t *image = json_object_get(vm, "image");
+	const char *name = json_string_value(json_object_get(image, "name"));
+	const char *tag = json_string_value(json_object_get(image, "tag"));
+
+	json_object_set_new(
+		vm, "image_name", name ? json_sprintf("%s:%s", name, tag ? tag : "") : json_null());
+	json_object_set_new(vm, "age_us",
+		json_integer(
+			(json_int_t)(json_number_value(json_object_get(vm, "total_s")) * 1e6)));
+	json_object_set_new(vm, "command_line", join_command(vm));
+}
+
+static int add_row(const char *name, const char *path, void *userdata)
+{
+	struct error err = {0};
+	json_t *vm;
+
+	/* One that ends just now, or does not answer, is no reason not to show the others. */
+	if (vm_ask(name, &vm, &err) < 0) {
+		log_debug("%s: %s", name, err.text);
+		return 0;
+	}
+	flatten(vm);
+	return table_add(userdata, vm);
+}
+
+static int run_list(const void *options, int arg_count, const char *const *args)
+{
+	const struct list_options *o = options;
+	struct table *table AUTO(table_freep) = table_new(columns);
+	struct error err = {0};
+	int r = table ? rundir_list(add_row, table, &err) : -ENOMEM;
+
+	if (r < 0) {
+		log_error("cannot list the VMs: %s", err.text);
+		return EXIT_WNODES;
+	}
+	if (o->quiet)
+		table_print_member(table, "name", stdout);
+	else
+		r = o->json ? table_print_json(table, stdout) : table_print(table, stdout);
+	return r < 0 ? EXIT_WNODES : 0;
+}
+
+const struct verb verb_vm_list = {
+	.name = "vm list",
+	.synopsis = "[options]",
+	.summary = "List your running VMs",
+	.about = "Lists the VMs that you have started on this machine and that still run, with the "
+		 "phase that each is in.",
+	.examples = "wnodes vm list\n"
+		    "wnodes vm list --json\n",
+	.options = list_options,
+	.options_size = sizeof(struct list_options),
+	.run = run_list,
+};
+
+struct show_options {
+	bool json;
+};
+
+static const struct verb_option show_options[] = {
+	{"json", 0, OPTION_FLAG, offsetof(struct show_options, json), .help = "Prints JSON"},
+	{.name = NULL},
+};
+
+static const struct table_column fields[] = {
+	{"name", "Name", TABLE_TEXT},
+	{"image_name", "Image", TABLE_TEXT},
+	{"image_digest", "Digest", TABLE_TEXT},
+	{"phase", "Phase", TABLE_TEXT},
+	{"age_us", "Age", TABLE_DURATION},
+	{"cpus", "CPUs", TABLE_NUMBER},
+	{"memory_bytes", "Memory", TABLE_SIZE},
+	{"scratch_bytes", "Scratch", TABLE_SIZE},
+	{"network", "Network", TABLE_TEXT},
+	{"accel", "Accelerator", TABLE_TEXT},
+	{"mount_list", "Mounts", TABLE_TEXT},
+	{"command_line", "Command", TABLE_TEXT},
+	{"qemu_pid", "QEMU process", TABLE_NUMBER},
+	{.key = NULL},
+};
+
+static json_t *join_mounts(json_t *vm)
+{
+	json_t *list = json_array(), *mount;
+	size_t i;
+
+	json_array_foreach(json_object_get(vm, "mounts"), i, mount) json_array_append_new(
+		list, json_sprintf("%s on %s%s", json_string_value(json_object_get(mount, "host")),
+			      json_string_value(json_object_get(mount, "guest")),
+			      json_is_true(json_object_get(mount, "read_only")) ? " (ro)" : ""));
+	return list;
+}
+
+static int run_show(const void *options, int arg_count, const char *const *args)
+{
+	const struct show_options *o = options;
+	struct table *table AUTO(table_freep) = table_new(fields);
+	struct error err = {0};
+	json_t *vm = NULL;
+	int r = table ? vm_ask(args[0], &vm, &err) : -ENOMEM;
+
+	if (r < 0) {
+		log_error("%s", err.text);
+		return EXIT_WNODES;
+	}
+	if (!o->json) {
+		flatten(vm);
+		json_object_set_new(vm, "mount_list", join_mounts(vm));
+		json_object_set(vm, "image_digest",
+			json_object_get(json_object_get(vm, "image"), "digest"));
+	}
+	r = table_add(table, vm);
+	if (r == 0)
+		r = o->json ? table_print_json_record(table, stdout)
+			    : table_print_record(table, stdout);
+	return r < 0 ? EXIT_WNODES : 0;
+}
+
+const struct verb verb_vm_show = {
+	.name = "vm show",
+	.synopsis = "VM",
+	.summary = "Show one of your running VMs",
+	.about =
+		"Shows a running VM: image, shape, mounts, command, and how far it is. VM is its name "
+		"as wnodes vm list gives it, or a unique beginning. With --json it also tells how "
+		"long each phase took.",
+	.examples = "wnodes vm show vm-1f\n"
+		    "wnodes vm show --json vm-1f2e3d4c\n",
+	.options = show_options,
+	.options_size = sizeof(struct show_options),
+	.min_args = 1,
+	.max_args = 1,
+	.args_complete = "vm",
+	.run = run_show,
+};

@@ -1,0 +1,25 @@
+/* The program wnodes: its verbs, in the order of the help. */
+#include "cli/image.h"
+#include "cli/run.h"
+#include "cli/verb.h"
+#include "cli/vm.h"
+
+const struct verb *const verbs[] = {
+	&verb_run,
+	&verb_image_build,
+	&verb_image_import,
+	&verb_image_list,
+	&verb_image_show,
+	&verb_image_tag,
+	&verb_image_remove,
+	&verb_image_verify,
+	&verb_image_gc,
+	&verb_vm_list,
+	&verb_vm_show,
+	&verb_vm_exec,
+	&verb_vm_console,
+	&verb_vm_stop,
+	&verb_help,
+	&verb_completion,
+	NULL,
+};
