@@ -1,0 +1,46 @@
+# For people; meson does the work. `make demo` and `make check` install what is missing.
+BUILD ?= build
+MESON_ARGS ?= --prefix=/usr --libexecdir=libexec
+export BUILD
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja:
+	@tools/install-dependencies build
+	meson setup $(MESON_ARGS) $(BUILD)
+
+demo:
+	@examples/demo.sh
+
+check:
+	@tools/install-dependencies build test
+	@$(MAKE) --no-print-directory all
+	@tests/check.sh
+
+bench: all
+	@tools/install-dependencies build test
+	@tests/bench/bench.sh
+
+asan:
+	@tools/install-dependencies build test
+	@BUILD=build-asan tests/asan.sh
+
+fuzz:
+	@tools/install-dependencies build test lint
+	@tests/fuzz/fuzz.sh
+
+lint:
+	@tools/install-dependencies build test lint
+	@tools/lint
+
+fmt:
+	@git ls-files '*.[ch]' | xargs clang-format -i
+
+install: all
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all demo check bench asan fuzz lint fmt install clean

@@ -1,0 +1,92 @@
+# Shared by the system tests: load helpers
+
+setup() {
+	WORK=$(mktemp -d /tmp/wnodes-test.XXXXXX)
+	export WORK
+	cd "$WORK" || return 1
+	# The tests' own home, so that nothing of the developer's is shared or written.
+	export HOME=$WORK/home
+	mkdir -p "$HOME"
+	BEFORE=$(qemu_processes)
+}
+
+teardown() {
+	cd /
+	# What a test started is gone with it, whatever the test's outcome.
+	local left
+	left=$(comm -13 <(echo "$BEFORE") <(qemu_processes))
+	[ -z "$left" ] || kill -9 $left 2>/dev/null || true
+	rm -rf "$WORK"
+}
+
+qemu_processes() {
+	pgrep -f 'qemu-system-x86_64 -nodefaults .*vm-[0-9a-f]' | sort || true
+}
+
+# Fails if a VM, a run directory or a file of one is left.
+assert_nothing_left() {
+	local left
+	left=$(comm -13 <(echo "$BEFORE") <(qemu_processes))
+	[ -z "$left" ] || { echo "QEMU left: $left"; return 1; }
+	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null)
+	[ -z "$left" ] || { echo "run files left: $left"; return 1; }
+	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name 'seed-*' 2>/dev/null)
+	[ -z "$left" ] || { echo "cache files left: $left"; return 1; }
+}
+
+# Waits until a command succeeds: wait_for SECONDS COMMAND...
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || { echo "waited in vain for: $*"; return 1; }
+		sleep 0.1
+	done
+}
+
+# No VM of this test runs.
+no_vm() {
+	[ -z "$(comm -13 <(echo "$BEFORE") <(qemu_processes))" ]
+}
+
+# A VM of this test runs.
+a_vm() {
+	! no_vm
+}
+
+# The exit status of a background process of this shell: ends_with STATUS PID
+ends_with() {
+	local status=0
+	wait "$2" || status=$?
+	[ "$status" -eq "$1" ] || { echo "status $status instead of $1"; return 1; }
+}
+
+# Runs a command as an unprivileged user with a home and a store of its own.
+TEST_UID=64123
+as_user() {
+	if [ "$(id -u)" -ne 0 ]; then
+		"$@"
+		return
+	fi
+	local home=$WORK/user
+	if [ ! -d "$home" ]; then
+		mkdir -p "$home"/{data,config/wnodes,cache,run}
+		cp -al "$TEST_STORE" "$home/data/wnodes"
+		cp "$TEST_HOME/config-tcg" "$home/config/wnodes/wnodes.conf"
+		find "$home" -type d -exec chown $TEST_UID:$TEST_UID {} +
+		find "$home" -type f -path '*/checked/*' -delete
+		chown $TEST_UID:$TEST_UID "$home"/data/wnodes/lock "$home"/config/wnodes/wnodes.conf
+		chmod 700 "$home/run"
+		chmod 755 "$WORK"
+	fi
+	(
+		cd "$home" || exit 1
+		HOME=$home XDG_DATA_HOME=$home/data XDG_CONFIG_HOME=$home/config \
+			XDG_CACHE_HOME=$home/cache XDG_RUNTIME_DIR=$home/run \
+			setpriv --reuid=$TEST_UID --regid=$TEST_UID --clear-groups "$@"
+	)
+}
+
+skip_unless_root() {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+}

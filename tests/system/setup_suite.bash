@@ -1,0 +1,37 @@
+# Once for all system tests: an image of our own, made by `wnodes image build`, in a store of the
+# tests' own. It is kept in the build directory until the agent or the builder changes.
+#
+# As root, every test runs as root but for those that say as_user, which run as an unprivileged uid
+# with a store of its own (hard links to the same blobs).
+
+setup_suite() {
+	export WNODES_BUILD=${WNODES_BUILD:-$(realpath "$BATS_TEST_DIRNAME/../../build")}
+	export WNODES=$WNODES_BUILD/wnodes
+	export TEST_HOME=$WNODES_BUILD/test-home
+	export TEST_STORE=$TEST_HOME/data/wnodes
+	mkdir -p "$TEST_HOME"/{data,config,cache,run}
+	chmod 700 "$TEST_HOME/run"
+	export XDG_DATA_HOME=$TEST_HOME/data XDG_CONFIG_HOME=$TEST_HOME/config \
+		XDG_CACHE_HOME=$TEST_HOME/cache XDG_RUNTIME_DIR=$TEST_HOME/run
+	printf '[vm]\naccel = tcg\n' >"$TEST_HOME/config-tcg"
+	mkdir -p "$XDG_CONFIG_HOME/wnodes"
+	cp "$TEST_HOME/config-tcg" "$XDG_CONFIG_HOME/wnodes/wnodes.conf"
+	build_image
+}
+
+build_image() {
+	local stamp
+	stamp=$(cat "$WNODES_BUILD"/src/guest/wnodes-guest "$BATS_TEST_DIRNAME"/../../src/image/*.c | sha256sum | cut -d' ' -f1)
+	if [ "$(cat "$TEST_HOME/image-stamp" 2>/dev/null)" != "$stamp" ]; then
+		"$WNODES" image build debian >"$TEST_HOME/image-build.log" 2>&1 || {
+			cat "$TEST_HOME/image-build.log" >&2
+			return 1
+		}
+		"$WNODES" image gc >/dev/null
+		echo "$stamp" >"$TEST_HOME/image-stamp"
+	fi
+}
+
+teardown_suite() {
+	:
+}
