@@ -1,16 +1,19 @@
 /* wnodes image import: the options become an import_request. */
 #include "image/import.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "cli/image.h"
 #include "cli/image_progress.h"
+#include "engine/probe.h"
 #include "image/locate.h"
 #include "lib/log.h"
+#include "lib/path.h"
 
 struct import_options {
 	const char *name, *tag, *format, *sha256;
-	bool verbose;
+	bool check, verbose;
 };
 
 #define OPTION(name, letter, type, member, argument, choices, complete, help)                   \
@@ -28,6 +31,9 @@ static const struct verb_option options[] = {
 		"What the file must be; by default either will do"),
 	OPTION("sha256", 0, OPTION_STRING, sha256, "HEX", NULL, NULL,
 		"SHA-256 that the file must have, as its distributor publishes it"),
+	OPTION("check", 0, OPTION_FLAG, check, NULL, NULL, NULL,
+		"Starts the image once, and records which system it is and how it can mount host "
+		"directories"),
 	OPTION("verbose", 0, OPTION_FLAG, verbose, NULL, NULL, NULL, "Says what is done"),
 	{.name = NULL},
 };
@@ -56,12 +62,38 @@ static int import(
 	return r;
 }
 
+/* Starts the image, which prints why it fails if it does, and records what it says. */
+static int check(struct image *image, struct error *err)
+{
+	autofree char *reference = path_format("%s:%s", image->name, image->tag);
+	struct settings settings AUTO(settings_done) = {0};
+	struct probe_result result AUTO(probe_done) = {0};
+	struct store *store AUTO(store_freep) = NULL;
+	static const char *const none[] = {NULL};
+	int r = reference ? settings_load(&settings, err) : fail(err, -ENOMEM, "out of memory");
+
+	if (r < 0)
+		return r;
+	if (probe_image(reference, &settings, &result) < 0)
+		return fail(err, -EIO, "'%s' was imported, but it does not start", reference);
+	r = locate_own_store(&store, err);
+	if (r < 0)
+		return r;
+	return import_set_probe(store, image,
+		result.filesystems.items ? strv_list(&result.filesystems) : none, result.os,
+		result.agent_version, image->digest, err);
+}
+
 static int run_import(const void *options_struct, int arg_count, const char *const *args)
 {
+	const struct import_options *o = options_struct;
 	struct image *image AUTO(image_freep) = NULL;
 	struct error err = {0};
+	int r = import(o, args[0], &image, &err);
 
-	if (import(options_struct, args[0], &image, &err) < 0) {
+	if (r >= 0 && o->check)
+		r = check(image, &err);
+	if (r < 0) {
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}
@@ -79,7 +111,9 @@ const struct verb verb_image_import = {
 		"boot loader for BIOS and with cloud-init, as distributions publish for clouds; "
 		"cloud-init brings WNoDeS's agent in from a small disk that each VM gets.\n"
 		"\n"
-		"Images that need other files (overlays, external data files) are refused.",
+		"Images that need other files (overlays, external data files) are refused. Not every "
+		"cloud image can mount host directories: with --check you know before the first job "
+		"does.",
 	.examples = "# A distribution's image, with the checksum from its web site\n"
 		    "wnodes image import --name el9 --sha256 8a4f...\\\n"
 		    "    https://mirror.example.org/AlmaLinux-9-GenericCloud-latest.x86_64.qcow2\n"

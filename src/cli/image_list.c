@@ -145,8 +145,8 @@ const struct verb verb_image_list = {
 		 "all. Where both have one of the same name and tag, your own is used.",
 	.examples =
 		"wnodes image list\n"
-		"# The names of all images that have sshfs\n"
-		"wnodes image list --json | jq -r '.[] | select(.gateways|index(\"sshfs\")).name'\n",
+		"# The names of all images that can mount virtiofs\n"
+		"wnodes image list --json | jq -r '.[] | select(.gateways|index(\"virtiofs\")).name'\n",
 	.options = list_options,
 	.options_size = sizeof(struct list_options),
 	.max_args = 0,

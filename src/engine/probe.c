@@ -10,18 +10,32 @@ static const char *const gateway_filesystems[] = {"9p", "virtiofs", "fuse", "nfs
 /* Enough for any distribution's first boot; shapes that an image needs more for are its user's. */
 #define PROBE_MEMORY_MIB 1024
 
+/* The largest that Linux has; a hostile guest may send any number. */
+#define ERRNO_MAX 4095
+
+/* Is this a gateway's file system that the list has not yet? */
+static bool is_news(const char *filesystem, const struct strv *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (streq(list->items[i], filesystem))
+			return false;
+	for (size_t i = 0; i < ARRAY_SIZE(gateway_filesystems); i++)
+		if (streq(gateway_filesystems[i], filesystem))
+			return true;
+	return false;
+}
+
 int probe_fill(const struct reply *reply, struct probe_result *ret)
 {
 	struct probe probe;
 	int r;
 
 	if (reply->error)
-		return -(int)reply->error;
+		return reply->error <= ERRNO_MAX ? -(int)reply->error : -EPROTO;
 	r = message_decode(probe_fields, reply->body.data, reply->body.length, &probe);
 	for (const char **have = r < 0 ? NULL : probe.filesystems; have && *have; have++)
-		for (size_t i = 0; i < ARRAY_SIZE(gateway_filesystems); i++)
-			if (streq(*have, gateway_filesystems[i]))
-				strv_add(&ret->filesystems, *have);
+		if (is_news(*have, &ret->filesystems))
+			strv_add(&ret->filesystems, *have);
 	if (r == 0)
 		ret->os = strdup(probe.os_name);
 	message_release(probe_fields, &probe);

@@ -42,8 +42,9 @@ static const char *const path_rules[] = {
 /* What makes one machine different from another, and what was only needed to build. The agent
  * writes the real names, addresses and keys into each VM. */
 static const char clean_hook[] =
-	"cd \"$1\" && rm -f vmlinuz* initrd.img* etc/ssh/ssh_host_* etc/resolv.conf var/log/apt/* var/log/*.log"
-	" var/cache/debconf/*-old var/lib/dpkg/*-old var/lib/systemd/random-seed &&"
+	"cd \"$1\" && rm -f vmlinuz* initrd.img* etc/ssh/ssh_host_* etc/machine-id etc/resolv.conf"
+	" var/log/apt/* var/log/*.log var/cache/debconf/*-old var/lib/dpkg/*-old"
+	" var/lib/systemd/random-seed &&"
 	" : >etc/machine-id && : >etc/resolv.conf && echo localhost >etc/hostname &&"
 	" { [ -e etc/hosts ] || echo '127.0.0.1 localhost' >etc/hosts; }";
 

@@ -294,8 +294,10 @@ static int add_image(struct build *b, char ret_digest[DIGEST_HEX_SIZE], struct e
 	b->manifest.format = format;
 	b->manifest.architecture = architecture;
 	b->manifest.gateways = gateways.items;
-	return store_add(
-		b->store, &b->manifest, b->request->name, b->request->tag, ret_digest, err);
+	r = store_add(b->store, &b->manifest, b->request->name, b->request->tag, ret_digest, err);
+	b->manifest.format = b->manifest.architecture = NULL;
+	b->manifest.gateways = NULL;
+	return r;
 }
 
 /* The script gets a first line if it has none, because it is run, not read by a shell. */

@@ -9,34 +9,10 @@
 
 #include <cmocka.h>
 
+#include "image/sample_test.h"
 #include "lib/child.h"
 #include "lib/file.h"
 #include "lib/path.h"
-
-static int setup(void **state)
-{
-	char *directory = strdup("/tmp/wnodes-import-test-XXXXXX");
-
-	if (!directory || !mkdtemp(directory) || chdir(directory) < 0)
-		return -1;
-	*state = directory;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	autofree char *directory = *state;
-
-	return chdir("/") < 0 || file_remove_tree(AT_FDCWD, directory) < 0;
-}
-
-static struct store *open_store(void)
-{
-	struct store *s = NULL;
-
-	assert_int_equal(store_open("store", true, &s, NULL), 0);
-	return s;
-}
 
 /* A sparse disk of 16 MiB with a boot sector and something at its end. */
 static void make_raw(const char *path)
@@ -111,7 +87,7 @@ static int count_images(struct store *s)
 static void both_formats_are_imported_as_they_are(void **state)
 {
 	static const char *const formats[] = {"raw", "qcow2"};
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 
 	make_qcow2("disk.qcow2");
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
@@ -137,7 +113,7 @@ static void both_formats_are_imported_as_they_are(void **state)
 
 static void holes_stay_holes(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct import_request request = {.source = "disk.raw"};
 	struct image *image AUTO(image_freep) = NULL;
 	autofree char *blob = NULL;
@@ -152,7 +128,7 @@ static void holes_stay_holes(void **state)
 
 static void an_image_that_names_another_file_is_refused(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct import_request request = {.source = "overlay.qcow2"};
 
 	make_qcow2("disk.qcow2");
@@ -167,7 +143,7 @@ static void an_image_that_names_another_file_is_refused(void **state)
 
 static void a_damaged_qcow2_image_is_refused(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct import_request request = {.source = "disk.qcow2"};
 	uint8_t garbage[8] = {0x80, 0, 0, 0xff, 0xff, 0xff, 0, 0};
 	uint64_t offset = 0;
@@ -184,7 +160,7 @@ static void a_damaged_qcow2_image_is_refused(void **state)
 
 static void what_is_no_image_is_refused(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct import_request none = {.source = "none"}, directory = {.source = "."},
 			      fifo = {.source = "fifo"}, text = {.source = "text"},
 			      ftp = {.source = "ftp://host/file"};
@@ -200,7 +176,7 @@ static void what_is_no_image_is_refused(void **state)
 
 static void the_format_asked_for_must_be_the_files(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct import_request request = {.source = "disk.raw", .format = "qcow2"};
 
 	make_raw("disk.raw");
@@ -209,7 +185,7 @@ static void the_format_asked_for_must_be_the_files(void **state)
 
 static void the_checksum_asked_for_must_be_the_files(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	char digest[DIGEST_HEX_SIZE];
 	struct import_request request = {.source = "disk.raw", .sha256 = digest};
 	struct image *image AUTO(image_freep) = NULL;
@@ -253,7 +229,7 @@ static void names_are_made_from_sources(void **state)
 static void a_probe_is_recorded_under_the_same_name(void **state)
 {
 	static const char *const gateways[] = {"9p", "bad name", "virtiofs", NULL};
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct import_request request = {.source = "disk.raw", .name = "a", .tag = "1"};
 	struct image *image AUTO(image_freep) = NULL, *found AUTO(image_freep) = NULL;
 	char digest[DIGEST_HEX_SIZE];
@@ -288,8 +264,8 @@ int main(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		run_tests[i] = tests[i];
-		run_tests[i].setup_func = setup;
-		run_tests[i].teardown_func = teardown;
+		run_tests[i].setup_func = sample_setup;
+		run_tests[i].teardown_func = sample_teardown;
 	}
 	return cmocka_run_group_tests(run_tests, NULL, NULL);
 }

@@ -83,8 +83,10 @@ static int write_initrd(const char *agent, int *ret_fd, struct error *err)
 /* What cpio(1) says to the archive, or NULL if it is not installed. */
 static char *run_cpio(int fd, const char *option)
 {
-	const char *const argv[] = {
-		"cpio", "--quiet", option, "-v", "--no-absolute-filenames", NULL};
+	/* Not the device: only root can make it. */
+	/* Only root can make devices. */
+	const char *const argv[] = {"cpio", "--quiet", "--no-absolute-filenames", "-v", option,
+		streq(option, "-t") ? NULL : "--nonmatching", "dev/console", NULL};
 	struct child_spec spec = CHILD_SPEC_INIT;
 	struct error err = {0};
 	char *text = NULL;

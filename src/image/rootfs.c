@@ -26,15 +26,8 @@ static const struct module_want modules_needed[] = {
 	{NULL, false},
 };
 
-/* What a gateway needs beside the kernel; NULL: nothing. */
-static const struct {
-	const char *gateway, *program;
-} gateways[] = {
-	{"9p", NULL},
-	{"virtiofs", NULL},
-	{"nfs", NULL},
-	{"sshfs", "usr/bin/sshfs"},
-};
+/* What they are good for; the agent's answer to a probe has the same names. */
+static const char *const gateways[] = {"9p", "virtiofs", "nfs4", "fuse"};
 
 struct rootfs *rootfs_free(struct rootfs *r)
 {
@@ -133,14 +126,8 @@ int rootfs_gateways(const struct rootfs *r, struct strv *ret, struct error *err)
 		error = read_list(r, "modules.builtin", &builtin, err);
 	if (error >= 0)
 		error = modules_resolve(dep, builtin, modules_needed, &paths, err);
-	for (size_t i = 0; error >= 0 && i < ARRAY_SIZE(gateways); i++) {
-		autoclose int fd = gateways[i].program
-					   ? tree_open(r->tree_fd, gateways[i].program, O_PATH)
-					   : -1;
-
-		if (!gateways[i].program || fd >= 0)
-			strv_add(ret, gateways[i].gateway);
-	}
+	for (size_t i = 0; error >= 0 && i < ARRAY_SIZE(gateways); i++)
+		strv_add(ret, gateways[i]);
 	return error < 0 ? error : ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
 }
 

@@ -17,8 +17,8 @@ int rootfs_open(const struct runner *runner, const char *archive, const char *wo
 struct rootfs *rootfs_free(struct rootfs *r);
 DEFINE_CLEANUP(struct rootfs *, rootfs_free)
 
-/* Checks that the kernel can mount every kind of share and overlays, and adds the gateways that the
- * image can use to `ret`. Returns 0 or -ENOENT with the module that is missing. */
+/* Checks that the kernel can mount every kind of share and overlays, and adds the gateways' file
+ * systems to `ret`. Returns 0 or -ENOENT with the module that is missing. */
 int rootfs_gateways(const struct rootfs *r, struct strv *ret, struct error *err);
 
 /* PRETTY_NAME of os-release, or NULL. The caller frees. */

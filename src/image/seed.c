@@ -39,7 +39,7 @@ static const char seed_user_data[] =
 	"  mount -t iso9660 -o ro \"$dev\" $m || exit 1\n"
 	"  for d in /usr/local/sbin /opt /var/lib /run; do\n"
 	"    a=$d/" SEED_AGENT "\n"
-	"    cp $m/" SEED_AGENT " $a 2>/dev/null && chmod 755 $a && [ -x $a ] && break\n"
+	"    cp $m/" SEED_AGENT " $a && chmod 755 $a && $a --version && break\n"
 	"  done\n"
 	"  umount $m\n"
 	"  if command -v chcon >/dev/null && [ -e /sys/fs/selinux/enforce ]; then\n"

@@ -1,123 +1,25 @@
 #include "image/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
 
+#include "image/sample_test.h"
 #include "lib/file.h"
 #include "lib/path.h"
-
-#define ROUNDS 100
-
-/* Each test has a store of its own, "store" in the working directory. */
-static int setup(void **state)
-{
-	char *directory = strdup("/tmp/wnodes-store-test-XXXXXX");
-
-	if (!directory || !mkdtemp(directory) || chdir(directory) < 0)
-		return -1;
-	*state = directory;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	autofree char *directory = *state;
-
-	return chdir("/") < 0 || file_remove_tree(AT_FDCWD, directory) < 0;
-}
-
-static struct store *open_store(void)
-{
-	autofree char *directory = path_absolute("store");
-	struct store *s = NULL;
-	struct error err = {0};
-
-	if (store_open(directory, true, &s, &err) < 0)
-		fail_msg("%s", err.text);
-	return s;
-}
-
-static int try_put(struct store *s, const void *data, size_t length, struct image_part *ret)
-{
-	struct store_upload *u AUTO(store_upload_freep) = NULL;
-	int r = store_upload_open(s, &u, NULL);
-
-	if (r == 0)
-		r = file_write_all(store_upload_fd(u), data, length);
-	return r < 0 ? r : store_upload_commit(u, ret, NULL);
-}
-
-/* Adds an image whose disk is `size` bytes made from `seed`. */
-static int try_add(struct store *s, const char *name, const char *tag, unsigned seed, size_t size,
-	char digest[DIGEST_HEX_SIZE], struct error *err)
-{
-	char format[] = "raw", architecture[] = "x86_64";
-	struct manifest m = {
-		.format = format,
-		.architecture = architecture,
-		.boot = IMAGE_BOOT_DISK,
-		.agent = IMAGE_AGENT_SEED,
-		.created = seed,
-		.disk_size = 1 << 30,
-		.part_count = 1,
-	};
-	autofree uint8_t *data = malloc(size);
-	int r;
-
-	for (size_t i = 0; i < size; i++)
-		data[i] = (uint8_t)(seed + i * 7 + (i >> 8));
-	r = try_put(s, data, size, &m.parts[0]);
-	m.parts[0].kind = IMAGE_DISK;
-	return r < 0 ? r : store_add(s, &m, name, tag, digest, err);
-}
 
 static void add(struct store *s, const char *name, const char *tag, unsigned seed,
 	char digest[DIGEST_HEX_SIZE])
 {
 	struct error err = {0};
 
-	if (try_add(s, name, tag, seed, 100000, digest, &err) < 0)
-		fail_msg("%s", err.text);
-}
-
-static struct image *find(struct store *s, const char *reference)
-{
-	struct image *image = NULL;
-	struct error err = {0};
-
-	if (store_find(s, reference, &image, &err) < 0)
-		fail_msg("%s", err.text);
-	return image;
-}
-
-static int count_entries(const char *path)
-{
-	DIR *directory = opendir(path);
-	int n = 0;
-
-	assert_non_null(directory);
-	for (const struct dirent *e; (e = readdir(directory));)
-		n += e->d_name[0] != '.' || strlen(e->d_name) > 2;
-	closedir(directory);
-	return n;
-}
-
-static void collect(struct store *s, uint64_t *ret_files)
-{
-	struct error err = {0};
-	uint64_t bytes;
-
-	if (store_collect(s, false, ret_files, &bytes, &err) < 0)
+	if (sample_add(s, name, tag, seed, 100000, digest, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
@@ -152,7 +54,7 @@ static void references_are_name_and_tag(void **state)
 
 static void an_image_is_found_by_name_and_by_digest(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	char digest[DIGEST_HEX_SIZE], prefix[9] = "";
 
 	add(s, "debian", "latest", 1, digest);
@@ -160,7 +62,7 @@ static void an_image_is_found_by_name_and_by_digest(void **state)
 		struct image *image AUTO(image_freep) = NULL;
 
 		memcpy(prefix, digest, 8);
-		image = find(s, i == 0 ? "debian" : i == 1 ? "debian:latest" : prefix);
+		image = sample_find(s, i == 0 ? "debian" : i == 1 ? "debian:latest" : prefix);
 		assert_string_equal(image->digest, digest);
 		assert_int_equal(image->manifest->created, 1);
 		assert_true(i == 2 ? !image->name && !image->tag : streq(image->name, "debian"));
@@ -169,7 +71,7 @@ static void an_image_is_found_by_name_and_by_digest(void **state)
 
 static void what_is_not_there_is_named_with_what_is(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	char digest[DIGEST_HEX_SIZE];
 	struct image *image = NULL;
 	struct error err = {0};
@@ -187,7 +89,7 @@ static void what_is_not_there_is_named_with_what_is(void **state)
 
 static void two_images_whose_digests_begin_alike_are_not_mixed_up(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	char a[DIGEST_HEX_SIZE], b[DIGEST_HEX_SIZE];
 	struct image *image AUTO(image_freep) = NULL;
 
@@ -203,12 +105,12 @@ static void two_images_whose_digests_begin_alike_are_not_mixed_up(void **state)
 
 static void an_opened_part_is_the_content_that_was_added(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image_part part = {.kind = IMAGE_DISK};
 	char text[16] = "";
 	autoclose int fd = -1;
 
-	assert_int_equal(try_put(s, "content", 7, &part), 0);
+	assert_int_equal(sample_put(s, "content", 7, &part), 0);
 	assert_int_equal(part.size, 7);
 	fd = store_open_part(s, &part, NULL);
 	assert_true(fd >= 0);
@@ -236,11 +138,11 @@ static void change_blob(const struct image_part *part, const char *data)
 
 static void a_damaged_part_is_not_opened(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image_part part = {.kind = IMAGE_DISK};
 	struct error err = {0};
 
-	assert_int_equal(try_put(s, "content", 7, &part), 0);
+	assert_int_equal(sample_put(s, "content", 7, &part), 0);
 	change_blob(&part, "cOntent");
 	assert_int_equal(store_open_part(s, &part, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, part.digest));
@@ -254,13 +156,13 @@ static void a_damaged_part_is_not_opened(void **state)
 
 static void an_untouched_part_is_not_read_again(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image_part part = {.kind = IMAGE_DISK};
 	autofree char *path = NULL;
 	struct stat before, after;
 	int fd;
 
-	assert_int_equal(try_put(s, "content", 7, &part), 0);
+	assert_int_equal(sample_put(s, "content", 7, &part), 0);
 	path = path_format("store/checked/%s", part.digest);
 	assert_int_equal(stat(path, &before), 0);
 	fd = store_open_part(s, &part, NULL);
@@ -273,22 +175,22 @@ static void an_untouched_part_is_not_read_again(void **state)
 
 static void adding_content_again_repairs_a_damaged_blob(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image_part part = {.kind = IMAGE_DISK};
 	int fd;
 
-	assert_int_equal(try_put(s, "content", 7, &part), 0);
+	assert_int_equal(sample_put(s, "content", 7, &part), 0);
 	change_blob(&part, "cOntent");
-	assert_int_equal(try_put(s, "content", 7, &part), 0);
+	assert_int_equal(sample_put(s, "content", 7, &part), 0);
 	fd = store_open_part(s, &part, NULL);
 	assert_true(fd >= 0);
 	close(fd);
-	assert_int_equal(count_entries("store/tmp"), 0);
+	assert_int_equal(sample_count_entries("store/tmp"), 0);
 }
 
 static void verify_finds_every_kind_of_damage(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image *image AUTO(image_freep) = NULL;
 	autofree char *path = NULL;
 	char digest[DIGEST_HEX_SIZE];
@@ -296,7 +198,7 @@ static void verify_finds_every_kind_of_damage(void **state)
 	struct timespec times[2];
 
 	add(s, "a", "1", 1, digest);
-	image = find(s, "a:1");
+	image = sample_find(s, "a:1");
 	assert_int_equal(store_verify(s, image, NULL), 0);
 	/* Damage below the file system leaves the inode's times as they are, or nearly. */
 	path = blob_path(&image->manifest->parts[0]);
@@ -312,7 +214,7 @@ static void verify_finds_every_kind_of_damage(void **state)
 
 static void a_damaged_manifest_is_an_error_and_blocks_the_collector(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image *image = NULL;
 	struct image_part part = {0};
 	char digest[DIGEST_HEX_SIZE];
@@ -327,21 +229,21 @@ static void a_damaged_manifest_is_an_error_and_blocks_the_collector(void **state
 	/* Its parts may be all that is left of it. */
 	assert_int_equal(store_collect(s, false, &files, &bytes, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, "a:1"));
-	assert_int_equal(count_entries("store/blobs"), 2);
+	assert_int_equal(sample_count_entries("store/blobs"), 2);
 	assert_int_equal(store_untag(s, "a", "1", NULL), 0);
-	collect(s, &files);
+	sample_collect(s, &files);
 	assert_int_equal(files, 2);
 }
 
 static void an_image_without_its_parts_is_not_added(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image *image AUTO(image_freep) = NULL;
 	char digest[DIGEST_HEX_SIZE];
 	autofree char *path = NULL;
 
 	add(s, "a", "1", 1, digest);
-	image = find(s, "a:1");
+	image = sample_find(s, "a:1");
 	path = blob_path(&image->manifest->parts[0]);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(store_add(s, image->manifest, "b", "1", digest, NULL), -ENOENT);
@@ -350,7 +252,7 @@ static void an_image_without_its_parts_is_not_added(void **state)
 
 static void collect_keeps_what_a_tag_reaches_and_nothing_else(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct image *image AUTO(image_freep) = NULL;
 	char first[DIGEST_HEX_SIZE], second[DIGEST_HEX_SIZE];
 	uint64_t files, bytes;
@@ -359,63 +261,63 @@ static void collect_keeps_what_a_tag_reaches_and_nothing_else(void **state)
 	add(s, "a", "2", 2, second);
 	assert_int_equal(store_tag(s, first, "b", "latest", NULL), 0);
 	assert_int_equal(store_untag(s, "a", "1", NULL), 0);
-	collect(s, &files);
+	sample_collect(s, &files);
 	assert_int_equal(files, 0);
 	assert_int_equal(store_untag(s, "a", "2", NULL), 0);
 	assert_int_equal(access("store/names/a", F_OK), -1);
 	assert_int_equal(store_collect(s, true, &files, &bytes, NULL), 0);
 	assert_int_equal(files, 2);
 	assert_true(bytes >= 100000);
-	assert_int_equal(count_entries("store/blobs"), 4);
-	collect(s, &files);
+	assert_int_equal(sample_count_entries("store/blobs"), 4);
+	sample_collect(s, &files);
 	assert_int_equal(files, 2);
-	assert_int_equal(count_entries("store/blobs"), 2);
-	assert_int_equal(count_entries("store/checked"), 2);
-	image = find(s, "b");
+	assert_int_equal(sample_count_entries("store/blobs"), 2);
+	assert_int_equal(sample_count_entries("store/checked"), 2);
+	image = sample_find(s, "b");
 	assert_int_equal(store_verify(s, image, NULL), 0);
 }
 
 static void collect_leaves_uploads_at_work_alone(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
-	struct store *other AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
+	struct store *other AUTO(store_freep) = sample_open();
 	struct store_upload *u AUTO(store_upload_freep) = NULL;
 	struct image_part part = {0};
 	uint64_t files;
 
 	assert_int_equal(store_upload_open(s, &u, NULL), 0);
 	assert_int_equal(file_write_all(store_upload_fd(u), "x", 1), 0);
-	collect(other, &files);
+	sample_collect(other, &files);
 	assert_int_equal(files, 0);
 	assert_int_equal(store_upload_commit(u, &part, NULL), 0);
 }
 
 static void an_upload_that_is_dropped_leaves_nothing(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct store_upload *u = NULL;
 
 	assert_int_equal(store_upload_open(s, &u, NULL), 0);
-	assert_int_equal(count_entries("store/tmp"), 1);
+	assert_int_equal(sample_count_entries("store/tmp"), 1);
 	u = store_upload_free(u);
-	assert_int_equal(count_entries("store/tmp"), 0);
-	assert_int_equal(count_entries("store/blobs"), 0);
+	assert_int_equal(sample_count_entries("store/tmp"), 0);
+	assert_int_equal(sample_count_entries("store/blobs"), 0);
 }
 
 static void the_next_upload_removes_what_a_killed_one_left(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct store_upload *u AUTO(store_upload_freep) = NULL;
 
 	assert_int_equal(file_replace(AT_FDCWD, "store/tmp/upload-dead", "x", 1, 0600), 0);
 	assert_int_equal(store_upload_open(s, &u, NULL), 0);
 	assert_int_equal(access("store/tmp/upload-dead", F_OK), -1);
-	assert_int_equal(count_entries("store/tmp"), 1);
+	assert_int_equal(sample_count_entries("store/tmp"), 1);
 }
 
 static void a_file_put_in_an_uploads_place_is_refused(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct store_upload *u AUTO(store_upload_freep) = NULL;
 	struct image_part part = {0};
 
@@ -436,7 +338,7 @@ static int count_image(const struct image *image, void *userdata)
 
 static void list_is_sorted_and_can_be_stopped(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	char digest[DIGEST_HEX_SIZE], seen[100] = "";
 
 	add(s, "zed", "1", 1, digest);
@@ -449,7 +351,7 @@ static void list_is_sorted_and_can_be_stopped(void **state)
 
 static void a_store_that_is_not_writable_is_only_read(void **state)
 {
-	struct store *s AUTO(store_freep) = open_store();
+	struct store *s AUTO(store_freep) = sample_open();
 	struct store *reader AUTO(store_freep) = NULL;
 	struct image *image AUTO(image_freep) = NULL;
 	struct store_upload *u = NULL;
@@ -460,153 +362,12 @@ static void a_store_that_is_not_writable_is_only_read(void **state)
 	assert_int_equal(access("store/none", F_OK), -1);
 	add(s, "a", "1", 1, digest);
 	assert_int_equal(store_open("store", false, &reader, NULL), 0);
-	image = find(reader, "a:1");
+	image = sample_find(reader, "a:1");
 	fd = store_open_part(reader, &image->manifest->parts[0], NULL);
 	assert_true(fd >= 0);
 	close(fd);
 	assert_int_equal(store_upload_open(reader, &u, NULL), -EROFS);
 	assert_int_equal(store_tag(reader, digest, "b", "1", NULL), -EROFS);
-}
-
-static pid_t start(void (*child)(unsigned seed), unsigned seed)
-{
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		child(seed);
-		_exit(0);
-	}
-	return pid;
-}
-
-/* Adds images under two tags for as long as it lives. */
-static void writer(unsigned seed)
-{
-	struct store *s = NULL;
-	char digest[DIGEST_HEX_SIZE];
-	struct error err = {0};
-
-	if (store_open("store", true, &s, &err) < 0)
-		_exit(1);
-	for (;; seed++)
-		if (try_add(s, "crash", seed % 2 ? "odd" : "even", seed, 20000 + seed % 1000,
-			    digest, &err) < 0) {
-			fprintf(stderr, "writer: %s\n", err.text);
-			_exit(1);
-		}
-}
-
-static int verify_image(const struct image *image, void *userdata)
-{
-	struct error err = {0};
-
-	if (!image->manifest || store_verify(userdata, image, &err) < 0)
-		fail_msg("%s:%s: %s", image->name, image->tag, err.text);
-	return 0;
-}
-
-/* After any number of writers were killed at any point, every tag stands for a whole image, and the
- * collector leaves what they need and nothing else. */
-static void killed_writers_leave_nothing_half_done(void **state)
-{
-	struct store *s AUTO(store_freep) = open_store();
-	uint64_t files, seen = 0;
-
-	srand((unsigned)getpid());
-	for (unsigned round = 0; round < ROUNDS; round++) {
-		struct timespec life = {.tv_nsec = rand() % 20000000};
-		pid_t pids[2];
-
-		for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
-			pids[i] = start(writer, round * 1000 + (unsigned)i * 100000);
-		nanosleep(&life, NULL);
-		for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
-			int status;
-
-			assert_int_equal(kill(pids[i], SIGKILL), 0);
-			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-			assert_true(WIFSIGNALED(status));
-		}
-		assert_int_equal(store_list(s, verify_image, s, NULL), 0);
-		collect(s, &files);
-		seen += files;
-		assert_int_equal(count_entries("store/tmp"), 0);
-		assert_true(count_entries("store/blobs") <= 4);
-		assert_int_equal(store_list(s, verify_image, s, NULL), 0);
-	}
-	assert_true(seen > 0); /* otherwise nobody was killed at work */
-	assert_true(count_entries("store/names/crash") == 2);
-}
-
-static void same_content_adder(unsigned seed)
-{
-	struct store *s = NULL;
-	char digest[DIGEST_HEX_SIZE];
-
-	if (store_open("store", true, &s, NULL) < 0)
-		_exit(1);
-	for (unsigned i = 0; i < 100; i++)
-		if (try_add(s, "same", "1", i, 5000, digest, NULL) < 0)
-			_exit(1);
-}
-
-static void processes_that_add_the_same_content_do_not_disturb_each_other(void **state)
-{
-	struct store *s AUTO(store_freep) = open_store();
-	struct image *image AUTO(image_freep) = NULL;
-	uint64_t files;
-	pid_t pids[3];
-
-	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
-		pids[i] = start(same_content_adder, 0);
-	/* One collects meanwhile: nothing that is being added may go. */
-	for (int i = 0; i < 50; i++)
-		collect(s, &files);
-	for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
-		int status;
-
-		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-		assert_int_equal(status, 0);
-	}
-	image = find(s, "same:1");
-	assert_int_equal(store_verify(s, image, NULL), 0);
-	assert_int_equal(count_entries("store/tmp"), 0);
-}
-
-static void tag_mover(unsigned seed)
-{
-	char digests[2][DIGEST_HEX_SIZE];
-	struct store *s = NULL;
-
-	if (store_open("store", true, &s, NULL) < 0)
-		_exit(1);
-	if (try_add(s, "a", "1", 1, 1000, digests[0], NULL) < 0 ||
-		try_add(s, "a", "2", 2, 1000, digests[1], NULL) < 0)
-		_exit(1);
-	for (unsigned i = 0; i < 1000; i++)
-		if (store_tag(s, digests[i % 2], "moving", "latest", NULL) < 0)
-			_exit(1);
-}
-
-static void a_tag_moves_without_a_gap(void **state)
-{
-	struct store *s AUTO(store_freep) = open_store();
-	char digest[DIGEST_HEX_SIZE];
-	unsigned found[3] = {0};
-	int status = -1;
-	pid_t pid;
-
-	add(s, "moving", "latest", 1, digest);
-	pid = start(tag_mover, 0);
-	while (waitpid(pid, &status, WNOHANG) == 0) {
-		struct image *image AUTO(image_freep) = find(s, "moving");
-
-		assert_in_range(image->manifest->created, 1, 2);
-		found[image->manifest->created]++;
-	}
-	assert_int_equal(status, 0);
-	assert_true(found[1] > 0 && found[2] > 0);
 }
 
 int main(void)
@@ -630,16 +391,13 @@ int main(void)
 		cmocka_unit_test(a_file_put_in_an_uploads_place_is_refused),
 		cmocka_unit_test(list_is_sorted_and_can_be_stopped),
 		cmocka_unit_test(a_store_that_is_not_writable_is_only_read),
-		cmocka_unit_test(killed_writers_leave_nothing_half_done),
-		cmocka_unit_test(processes_that_add_the_same_content_do_not_disturb_each_other),
-		cmocka_unit_test(a_tag_moves_without_a_gap),
 	};
 	struct CMUnitTest run[ARRAY_SIZE(tests)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		run[i] = tests[i];
-		run[i].setup_func = setup;
-		run[i].teardown_func = teardown;
+		run[i].setup_func = sample_setup;
+		run[i].teardown_func = sample_teardown;
 	}
 	return cmocka_run_group_tests(run, NULL, NULL);
 }

@@ -235,7 +235,7 @@ int qmp_execute(
 {
 	struct qmp_call *call = calloc(1, sizeof(*call));
 	json_t *message = json_pack("{s:s, s:I, s:o*}", "execute", command, "id",
-		(json_int_t)(q->last_id + 1), "arguments", arguments);
+		(json_int_t)q->last_id + 1, "arguments", arguments);
 	autofree char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 
 	json_decref(message);

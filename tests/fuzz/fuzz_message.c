@@ -54,11 +54,13 @@ static void check_round_trip(const struct message_field *fields, const union mes
 static void check_probe(const uint8_t *data, size_t size)
 {
 	struct probe_result result = {0};
-	const struct reply reply = {.error = size > 0 && data[0] == 0xff ? UINT32_MAX : 0,
+	const struct reply reply = {
+		.error = size > 0 && data[0] >= 0xfe ? 0x800000ffu - data[0] : 0,
 		.reason = "",
 		.body = {data, (uint32_t)size}};
 
-	probe_fill(&reply, &result);
+	assert(probe_fill(&reply, &result) <= (reply.error ? -1 : 0));
+	assert(result.filesystems.count <= 8);
 	probe_done(&result);
 }
 

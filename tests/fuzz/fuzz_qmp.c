@@ -13,8 +13,10 @@ static void on_ready(const struct qmp_version *version, void *userdata)
 
 static void on_event(const char *name, json_t *data, void *userdata)
 {
+	autofree char *text = data ? json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+
 	assert(name);
-	json_object_get(data, "reason");
+	assert(!data || text);
 }
 
 static void on_closed(int error, void *userdata)

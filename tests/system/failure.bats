@@ -54,7 +54,7 @@ own_config() {
 
 @test "failure: no space for the overlay" {
 	skip_unless_root
-	mkdir full && mount -t tmpfs -o size=128k tmpfs full
+	mkdir full && mount -t tmpfs -o size=4k tmpfs full
 	own_config "directory = $WORK/full"
 	run -125 "$WNODES" run -- true
 	umount full
@@ -111,8 +111,8 @@ fake_qemu() {
 
 @test "failure: QEMU is too old" {
 	fake_qemu <<-'EOF'
-	channel("qmp").sendall(b'{"QMP": {"version": {"qemu": {"major": 5, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\r\n')
 	qmp = channel("qmp")
+	qmp.sendall(b'{"QMP": {"version": {"qemu": {"major": 5, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}\r\n')
 	qmp.recv(1000)
 	qmp.sendall(b'{"return": {}, "id": 1}\r\n')
 	time.sleep(60)
@@ -176,7 +176,7 @@ fake_qemu() {
 	"$WNODES" run --network none -- sh -c 'touch ready; sleep 60' 2>err 3>&- &
 	pid=$!
 	wait_for 60 test -e ready
-	kill -9 $(comm -13 <(echo "$BEFORE") <(qemu_processes))
+	kill -9 $(vms)
 	ends_with 125 $pid
 	grep -q 'run: QEMU was killed by signal 9' err
 	assert_nothing_left

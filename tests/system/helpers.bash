@@ -7,26 +7,32 @@ setup() {
 	# The tests' own home, so that nothing of the developer's is shared or written.
 	export HOME=$WORK/home
 	mkdir -p "$HOME"
-	BEFORE=$(qemu_processes)
+	# By this its VMs are known from those of others on the machine.
+	export WNODES_TEST=$WORK
 }
 
 teardown() {
+	local left
 	cd /
 	# What a test started is gone with it, whatever the test's outcome.
-	local left
-	left=$(comm -13 <(echo "$BEFORE") <(qemu_processes))
+	left=$(vms)
 	[ -z "$left" ] || kill -9 $left 2>/dev/null || true
 	rm -rf "$WORK"
 }
 
-qemu_processes() {
-	pgrep -f 'qemu-system-x86_64 -nodefaults .*vm-[0-9a-f]' | sort || true
+# The QEMU processes of this test.
+vms() {
+	local pid
+	for pid in $(pgrep -f '^[^ ]*qemu[^ ]* -nodefaults'); do
+		tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "WNODES_TEST=$WORK" && echo "$pid"
+	done
+	true
 }
 
 # Fails if a VM, a run directory or a file of one is left.
 assert_nothing_left() {
 	local left
-	left=$(comm -13 <(echo "$BEFORE") <(qemu_processes))
+	left=$(vms)
 	[ -z "$left" ] || { echo "QEMU left: $left"; return 1; }
 	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null)
 	[ -z "$left" ] || { echo "run files left: $left"; return 1; }
@@ -46,7 +52,7 @@ wait_for() {
 
 # No VM of this test runs.
 no_vm() {
-	[ -z "$(comm -13 <(echo "$BEFORE") <(qemu_processes))" ]
+	[ -z "$(vms)" ]
 }
 
 # A VM of this test runs.

@@ -70,7 +70,7 @@ chroot "$root" grub-mkimage --format=i386-pc --output=/boot/grub/core.img \
 	--prefix='(hd0,msdos1)/boot/grub' \
 	biosdisk part_msdos ext2 normal linux configfile serial terminal echo test
 cp "$root/usr/lib/grub/i386-pc/boot.img" "$root/boot/grub/boot.img"
-rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf"
+rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf" "$root/etc/machine-id"
 ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 : >"$root/etc/machine-id"
 END

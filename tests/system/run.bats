@@ -89,7 +89,7 @@ run_vm() {
 }
 
 @test "run: a closed stdin is an empty one" {
-	run -0 run_vm -- sh -c 'cat; echo done' <&-
+	run -0 bash -c "'$WNODES' run --network none -- sh -c 'cat; echo done' <&-"
 	[ "$output" = done ]
 	run -0 run_vm -- cat </dev/null
 	[ -z "$output" ]
