@@ -1,6 +1,10 @@
 # Shared by the system tests: load helpers
 
 setup() {
+	setup_work
+}
+
+setup_work() {
 	WORK=$(mktemp -d /tmp/wnodes-test.XXXXXX)
 	export WORK
 	cd "$WORK" || return 1
