@@ -3,11 +3,14 @@
 # simulates it. Reads md.mdp and topol.in; leaves result.gro, result.edr and result.log.
 set -eu
 
-scratch=$(mktemp -d)
-cp topol.in "$scratch/topol.top"
-gmx -quiet solvate -cs spc216 -box 1.9 1.9 1.9 -p "$scratch/topol.top" -o "$scratch/water.gro"
-gmx -quiet grompp -f md.mdp -c "$scratch/water.gro" -p "$scratch/topol.top" \
-	-po "$scratch/mdout.mdp" -o "$scratch/run.tpr"
-gmx -quiet mdrun -ntmpi 1 -ntomp 1 -s "$scratch/run.tpr" -c result.gro -e result.edr -g result.log \
-	-o "$scratch/run.trr" -cpo "$scratch/run.cpt"
+# GROMACS renames its temporary files, which must not cross file systems: work on the VM's own disk.
+here=$PWD
+work=$(mktemp -d)
+cp md.mdp "$work"
+cp topol.in "$work/topol.top"
+cd "$work"
+gmx -quiet solvate -cs spc216 -box 1.9 1.9 1.9 -p topol.top -o water.gro
+gmx -quiet grompp -f md.mdp -c water.gro -p topol.top -o run.tpr
+gmx -quiet mdrun -ntmpi 1 -ntomp 1 -s run.tpr -c result.gro -e result.edr -g result.log
+cp result.gro result.edr result.log "$here"
 echo "simulated on $(hostname), $(. /etc/os-release; echo "$PRETTY_NAME"), Linux $(uname -r)"

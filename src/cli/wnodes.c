@@ -1,4 +1,5 @@
 /* The program wnodes: its verbs, in the order of the help. */
+#include "cli/conf.h"
 #include "cli/image.h"
 #include "cli/run.h"
 #include "cli/verb.h"
@@ -19,6 +20,7 @@ const struct verb *const verbs[] = {
 	&verb_vm_exec,
 	&verb_vm_console,
 	&verb_vm_stop,
+	&verb_config,
 	&verb_help,
 	&verb_completion,
 	NULL,

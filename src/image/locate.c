@@ -7,8 +7,16 @@
 #include "lib/buffer.h"
 #include "lib/path.h"
 
-#define LOCATE_SYSTEM "/var/lib/wnodes"
+#define LOCATE_SYSTEM     "/var/lib/wnodes"
+#define LOCATE_SYSTEM_ENV "WNODES_SYSTEM_STORE" /* elsewhere, for tests and unusual sites */
 #define LOCATE_STORES 2
+
+static const char *system_directory(void)
+{
+	const char *directory = getenv(LOCATE_SYSTEM_ENV);
+
+	return directory && directory[0] == '/' ? directory : LOCATE_SYSTEM;
+}
 
 /* The stores' directories, the user's first; for root they are the same one. */
 static int locate_directories(char *ret[LOCATE_STORES])
@@ -17,9 +25,9 @@ static int locate_directories(char *ret[LOCATE_STORES])
 	ret[1] = NULL;
 	if (!ret[0])
 		return -ENOMEM;
-	if (streq(ret[0], LOCATE_SYSTEM))
+	if (streq(ret[0], system_directory()))
 		return 1;
-	ret[1] = strdup(LOCATE_SYSTEM);
+	ret[1] = strdup(system_directory());
 	return ret[1] ? 2 : -ENOMEM;
 }
 
@@ -47,7 +55,7 @@ int locate_own_store(struct store **ret, struct error *err)
 	if (!directory)
 		return fail(err, -ENOMEM, "out of memory");
 	/* The system's store is for everybody to read, whatever root's umask. */
-	if (streq(directory, LOCATE_SYSTEM))
+	if (streq(directory, system_directory()))
 		umask(022);
 	return store_open(directory, true, ret, err);
 }

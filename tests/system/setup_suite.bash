@@ -12,7 +12,8 @@ setup_suite() {
 	mkdir -p "$TEST_HOME"/{data,config,cache,run}
 	chmod 700 "$TEST_HOME/run"
 	export XDG_DATA_HOME=$TEST_HOME/data XDG_CONFIG_HOME=$TEST_HOME/config \
-		XDG_CACHE_HOME=$TEST_HOME/cache XDG_RUNTIME_DIR=$TEST_HOME/run
+		XDG_CACHE_HOME=$TEST_HOME/cache XDG_RUNTIME_DIR=$TEST_HOME/run \
+		WNODES_SYSTEM_STORE=$TEST_HOME/no-system-store
 	printf '[vm]\naccel = tcg\n' >"$TEST_HOME/config-tcg"
 	mkdir -p "$XDG_CONFIG_HOME/wnodes"
 	cp "$TEST_HOME/config-tcg" "$XDG_CONFIG_HOME/wnodes/wnodes.conf"

@@ -1,0 +1,57 @@
+/* wnodes config: the settings, from the table that reads them. */
+#include "cli/conf.h"
+
+#include "config.h"
+#include "engine/settings.h"
+
+struct config_options {
+	bool man;
+};
+
+static const struct verb_option options[] = {
+	{"man", 0, OPTION_FLAG, offsetof(struct config_options, man),
+		.help = "Prints the manual page wnodes.conf(5) instead"},
+	{.name = NULL},
+};
+
+static void print_man(FILE *out)
+{
+	fprintf(out,
+		".TH WNODES.CONF 5 \"\" \"WNoDeS %s\" \"WNoDeS Manual\"\n"
+		".SH NAME\n"
+		"wnodes.conf \\- settings of wnodes\n"
+		".SH DESCRIPTION\n"
+		"Settings are read from %s/wnodes.conf and then from\n"
+		"~/.config/wnodes/wnodes.conf, which wins; options of the command line win over\n"
+		"both. Sections stand in brackets, a setting is a line\n"
+		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A key that does not exist is\n"
+		"an error.\n"
+		".SH SETTINGS\n",
+		WNODES_VERSION, WNODES_SYSCONFDIR);
+	conf_print_man(settings_table, out);
+	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-run (1)\n");
+}
+
+static int run_config(const void *options_struct, int arg_count, const char *const *args)
+{
+	const struct config_options *o = options_struct;
+
+	if (o->man)
+		print_man(stdout);
+	else
+		conf_print_example(settings_table, stdout);
+	return EXIT_SUCCESS;
+}
+
+const struct verb verb_config = {
+	.name = "config",
+	.synopsis = "[options]",
+	.summary = "Print a configuration file with all settings and their defaults",
+	.about = "Prints a commented configuration file in which every setting stands with its "
+		 "default, to be changed and put into ~/.config/wnodes/wnodes.conf or "
+		 "/etc/wnodes/wnodes.conf.",
+	.examples = "wnodes config >~/.config/wnodes/wnodes.conf\n",
+	.options = options,
+	.options_size = sizeof(struct config_options),
+	.run = run_config,
+};

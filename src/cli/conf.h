@@ -1,0 +1,6 @@
+/* wnodes config. */
+#pragma once
+
+#include "cli/verb.h"
+
+extern const struct verb verb_config;
