@@ -208,7 +208,7 @@ static void on_vm_end(const struct vm_end *end, void *userdata)
 		run_later(run, run_trial_failed);
 		return;
 	}
-	if (run->phases.now != PHASE_STOP && !run->failed && !end->asked) {
+	if (!run->failed && !end->asked) { /* in PHASE_STOP too: what it wrote may be lost */
 		run_keep_console(run);
 		run_fail(run, "%s%s", end->reason,
 			end->host_full ? "; free some, or set [vm] directory in wnodes.conf" : "");

@@ -23,21 +23,21 @@ def image():
     """The image's parts as paths, and its kernel command line."""
     show = json.loads(subprocess.check_output([WNODES, "image", "show", "--json", "debian"]))
     parts = {p["kind"]: STORE / "blobs" / p["digest"] for p in show["parts"]}
-    return parts["kernel"], parts["initrd"], parts["disk"], show["command_line"]
+    return parts["kernel"], parts["initrd"], parts["disk"], show["disk_size"], show["command_line"]
 
 
 def qemu(kernel, initrd, command_line, port_socket, disk=None):
     """The command line of QEMU by hand: the machine that wnodes makes, and nothing else."""
     args = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off",
-            "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024M",
+            "-accel", "tcg,thread=multi", "-cpu", "max,-erms", "-smp", "1", "-m", "1024M",
             "-kernel", str(kernel), "-initrd", str(initrd), "-append", command_line,
             "-chardev", f"socket,id=agent,path={port_socket}",
             "-chardev", "null,id=console", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",
             "-device", "virtserialport,chardev=agent,name=org.wnodes.agent.0"]
     if disk:
-        args += ["-drive", f"file={disk},format=raw,if=none,id=d,snapshot=on,cache=unsafe",
+        args += ["-drive", f"file={disk},format=qcow2,if=none,id=d,cache=unsafe",
                  "-device", "virtio-blk-pci,drive=d"]
     return args
 
@@ -110,11 +110,14 @@ def median(values):
 
 
 def bench_start(results, directory):
-    kernel, initrd, disk, command_line = image()
+    kernel, initrd, base, size, command_line = image()
+    disk = str(pathlib.Path(directory) / "disk.qcow2")
     bare = busybox_initrd(directory, initrd)
     port = str(pathlib.Path(directory) / "port")
     hand, whole, boot, busybox = [], [], [], []
     for _ in range(ROUNDS):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", disk, str(size)],
+                       check=True)
         hand.append(boot_by_hand(qemu(kernel, initrd, command_line, port, disk), port))
         took, report = run("true")
         whole.append(took)

@@ -11,6 +11,7 @@ mkdir -p "$home/data" "$home/cache" "$home/config/wnodes" "$home/run"
 chmod 700 "$home/run"
 export XDG_DATA_HOME="$home/data" XDG_CACHE_HOME="$home/cache" XDG_CONFIG_HOME="$home/config" \
 	XDG_RUNTIME_DIR="$home/run"
+export WNODES_SYSTEM_STORE="$home/no-system-store"
 printf '[vm]\naccel = tcg\n' >"$home/config/wnodes/wnodes.conf"
 if ! "$build/wnodes" image list --quiet | grep -qx debian:latest; then
 	"$build/wnodes" image build debian >/dev/null
