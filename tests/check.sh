@@ -1,34 +1,46 @@
 #!/bin/bash
 # Runs the unit tests and the system tests and ends with "N passed, N failed[, N skipped]".
 #   check.sh [FILE.bats...]   only these system tests, without the unit tests
-# BUILD is the build directory. The exit status is 0 when nothing failed.
+# BUILD is the build directory, JOBS how many files of system tests run at the same time (2). The exit
+# status is 0 when nothing failed.
 set -u
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=$(cd "$top" && realpath "${BUILD:-build}")
 logs=$build/test-logs
 passed=0 failed=0 skipped=0
+rm -rf "$logs"
 mkdir -p "$logs"
+export WNODES_BUILD=$build
 
-# One line of TAP for each test, from cmocka's programs by way of meson, and from bats.
+# Files that run as an unprivileged user too, when root runs the tests.
+user_files="run signal vm"
+user_id=64123
+
+# One line of TAP for each test, from cmocka's programs and from bats.
 count() {
 	passed=$((passed + $(grep -c '^ok ' "$1") - $(grep -c '^ok .* # skip' "$1")))
 	failed=$((failed + $(grep -c '^not ok ' "$1")))
 	skipped=$((skipped + $(grep -c '^ok .* # skip' "$1")))
 }
 
+# A program that failed without a test that did: it crashed, or could not start.
+count_crash() {
+	grep -q '^not ok ' "$1" || failed=$((failed + 1))
+}
+
 unit_tests() {
-	local program name tap
+	local program name tap status
 	for program in $(meson introspect --tests "$build" | jq -r '.[] | select(.suite[] | endswith("unit")) | .cmd[0]'); do
 		name=$(basename "$program")
 		tap=$logs/$name.tap
-		CMOCKA_MESSAGE_OUTPUT=TAP timeout 120 "$program" >"$tap" 2>"$logs/$name.err"
+		CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" >"$tap" 2>"$logs/$name.err"
 		status=$?
 		count "$tap"
 		if [ $status -ne 0 ]; then
-			grep -q '^not ok' "$tap" || failed=$((failed + 1))
+			count_crash "$tap"
 			echo "not ok $name (status $status)"
-			grep -A 20 '^not ok' "$tap" || true
+			grep -A 20 '^not ok' "$tap"
 			tail -20 "$logs/$name.err"
 		else
 			echo "ok $name: $(grep -c '^ok ' "$tap") tests"
@@ -36,21 +48,56 @@ unit_tests() {
 	done
 }
 
+# system_test LOG COMMAND...: runs bats, shows its results when it is done.
+system_test() {
+	local log=$1 status=0
+	shift
+	timeout 1500 "$@" >"$log" 2>&1 || status=$?
+	[ $status -eq 0 ] || grep -q '^not ok' "$log" || echo "not ok - $(basename "$log" .tap) ended with status $status" >>"$log"
+	echo "== $(basename "$log" .tap)"
+	cat "$log"
+}
+
+# The whole of it once more, as somebody without rights.
+user_tests() {
+	local home=$build/test-user-home name
+	rm -rf "$home"
+	if ! setpriv --reuid=$user_id --regid=$user_id --clear-groups test -x "$build/wnodes"; then
+		echo "ok 1 system tests as an unprivileged user # skip $build is closed to other users" >"$logs/user.tap"
+		return
+	fi
+	"$top/tests/system/user-home" "$build/test-home" "$home" $user_id
+	for name in $user_files; do
+		echo "$logs/$name-as-user.tap" setpriv --reuid=$user_id --regid=$user_id --clear-groups \
+			env "HOME=$home" "TEST_HOME=$home" bats --tap "$top/tests/system/$name.bats"
+	done
+}
+
 system_tests() {
-	export WNODES_BUILD=$build
-	bats --tap "$@" 2>&1 | tee "$logs/system.tap"
-	[ "${PIPESTATUS[0]}" -eq 0 ] || grep -q '^not ok ' "$logs/system.tap" || failed=$((failed + 1))
-	count "$logs/system.tap"
-	if grep -q '# skip' "$logs/system.tap"; then
+	local file
+	export -f system_test
+	# The image and the rest of the set-up are made once, before the files run side by side.
+	timeout 1500 bats --tap "$top/tests/system/help.bats" >/dev/null 2>&1
+	{
+		for file in "$@"; do
+			echo "$logs/$(basename "$file" .bats).tap" bats --tap "$file"
+		done
+		[ $# -eq 1 ] || [ "$(id -u)" -ne 0 ] || user_tests
+	} | xargs -P "${JOBS:-2}" -L 1 bash -c 'system_test "$@"' -
+	for file in "$logs"/*.tap; do
+		case $file in *_test.tap) ;; *) count "$file" ;; esac
+	done
+	if grep -q '# skip' "$logs"/*.tap; then
 		echo "skipped:"
-		sed -n 's/^ok [0-9]* \(.*\) # skip/  \1:/p' "$logs/system.tap"
+		sed -n 's/^ok [0-9]* \(.*\) # skip/  \1:/p' "$logs"/*.tap
 	fi
 }
 
 if [ $# -eq 0 ]; then
 	ninja -C "$build" --quiet || exit 1
 	unit_tests
-	system_tests "$top/tests/system"
+	system_tests "$top"/tests/system/{run,signal,failure,vm,image,cloud}.bats \
+		$(ls "$top"/tests/system/*.bats | grep -vE '/(run|signal|failure|vm|image|cloud).bats$')
 else
 	system_tests "$@"
 fi

@@ -122,11 +122,26 @@ static void limits_come_in_threes_and_byte_limits_in_kib(void **state)
 	assert_int_equal(found, 2);
 }
 
+static char *nothing[] = {NULL};
+static char **own_environ; /* cmocka's settings are in it */
+
+static int empty_environment(void **state)
+{
+	own_environ = environ;
+	environ = nothing;
+	return 0;
+}
+
+static int restore_environment(void **state)
+{
+	environ = own_environ;
+	return 0;
+}
+
 static void environment_is_fresh_but_for_language_and_time_zone(void **state)
 {
 	struct strv env AUTO(strv_done) = {0};
 
-	clearenv();
 	setenv("HOME", "/home/me", 1);
 	setenv("LANG", "de_DE.UTF-8", 1);
 	setenv("TZ", "Europe/Rome", 1);
@@ -186,7 +201,8 @@ int main(void)
 		cmocka_unit_test(home_that_is_no_absolute_path_does_not_count),
 		cmocka_unit_test(supplementary_groups_have_their_names),
 		cmocka_unit_test(limits_come_in_threes_and_byte_limits_in_kib),
-		cmocka_unit_test(environment_is_fresh_but_for_language_and_time_zone),
+		cmocka_unit_test_setup_teardown(environment_is_fresh_but_for_language_and_time_zone,
+			empty_environment, restore_environment),
 		cmocka_unit_test(user_without_an_account_gets_a_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -418,6 +418,58 @@ static void command_that_is_missing_is_told(void **state)
 	close(null);
 }
 
+/* `wnodes vm exec`: its exit status; what it prints comes to `out`. */
+static int attach_main(const struct fixture *x, const char *command, int out)
+{
+	const char *argv[] = {command, NULL}, *env[] = {"A=1", NULL};
+	const struct attach_command attach = {argv, env, "/", false};
+	struct error err = {0};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd = attach_open(x->path, &err);
+	int r;
+
+	if (fd < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(null, 2) < 0)
+		return 250;
+	r = attach_exec(fd, &attach, &err);
+	dprintf(out, "%s", err.text);
+	return r < 0 ? 251 : r;
+}
+
+/* Serves `wnodes vm exec` with a command; returns its exit status and what it said. */
+static int run_attached(struct fixture *x, const char *command, char text[256])
+{
+	int out[2], status = 0, ended = 0;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(attach_main(x, command, out[1]));
+	close(out[1]);
+	while (!ended) {
+		sd_event_run(x->event, 10000);
+		ended = waitpid(pid, &status, WNOHANG) == pid;
+	}
+	n = read(out[0], text, 255);
+	text[MAX_OF(n, 0)] = '\0';
+	close(out[0]);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void attached_command_ends_with_its_own_status(void **state)
+{
+	struct fixture *x = *state;
+	char text[256];
+
+	start_vm(x);
+	assert_int_equal(run_attached(x, "cat", text), FAKE_EXIT);
+	assert_string_equal(text, "");
+	assert_int_equal(run_attached(x, "missing", text), 127);
+	assert_non_null(strstr(text, "cannot be run"));
+	assert_int_equal(x->ends, 0);
+}
+
 static void client_that_leaves_takes_its_command_along(void **state)
 {
 	struct fixture *x = *state;
@@ -518,6 +570,7 @@ int main(int argc, char **argv)
 		EACH(console_can_be_watched),
 		EACH(command_gets_the_clients_descriptors_and_its_status_comes_back),
 		EACH(command_that_is_missing_is_told),
+		EACH(attached_command_ends_with_its_own_status),
 		EACH(client_that_leaves_takes_its_command_along),
 		EACH(signals_are_passed_on_but_not_impossible_ones),
 		EACH(long_path_says_what_to_change),

@@ -6,9 +6,13 @@
 
 #include <cmocka.h>
 
+static char *nothing[] = {NULL};
+static char **own_environ; /* cmocka's settings are in it */
+
 static int setup(void **state)
 {
-	clearenv();
+	own_environ = environ;
+	environ = nothing;
 	setenv("OMP_NUM_THREADS", "4", 1);
 	setenv("OMP_PROC_BIND", "true", 1);
 	setenv("EMPTY", "", 1);
@@ -21,6 +25,7 @@ static int teardown(void **state)
 {
 	request_done(*state);
 	free(*state);
+	environ = own_environ;
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 
 #define LOCATE_SYSTEM     "/var/lib/wnodes"
 #define LOCATE_SYSTEM_ENV "WNODES_SYSTEM_STORE" /* elsewhere, for tests and unusual sites */
-#define LOCATE_STORES 2
+#define LOCATE_STORES     2
 
 static const char *system_directory(void)
 {

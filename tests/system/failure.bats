@@ -218,3 +218,18 @@ fake_qemu() {
 	XDG_RUNTIME_DIR=$WORK/evil run -125 "$WNODES" run -- true
 	[[ "$output" == *"only you can write"* ]]
 }
+
+@test "failure: a guest that is not ready in time is given up" {
+	own_config '[deadline]' 'boot = 1s'
+	fails run -- true
+	[[ "${lines[0]}" == *"boot: not done after 1"*"[deadline] boot"* ]]
+}
+
+@test "failure: root in the guest writes garbage into the agent's channel" {
+	skip_unless_root
+	# perl, which every Debian has, takes the agent's own descriptor: pidfd_open, pidfd_getfd.
+	fails run --network none -- sh -c 'n=$(ls -l /proc/1/fd | sed -n "s/.* \([0-9]*\) -> .dev.vport.*/\1/p")
+		exec perl -e '\''my $p = syscall(434, 1, 0); my $f = syscall(438, $p, $ARGV[0] + 0, 0);
+			open(my $h, ">&=", $f) or die $!; syswrite($h, "\xff" x 4096); sleep 60'\'' "$n"'
+	[[ "$output" == *"run: the guest's agent sent an impossible frame"* ]]
+}

@@ -11,6 +11,9 @@ setup_work() {
 	# The tests' own home, so that nothing of the developer's is shared or written.
 	export HOME=$WORK/home
 	mkdir -p "$HOME"
+	# Nothing is shared with other tests, which may run at the same time, but the image store.
+	export XDG_RUNTIME_DIR=$WORK/run XDG_CACHE_HOME=$WORK/cache
+	mkdir -m 700 "$XDG_RUNTIME_DIR" "$XDG_CACHE_HOME"
 	# By this its VMs are known from those of others on the machine.
 	export WNODES_TEST=$WORK
 }
@@ -80,14 +83,8 @@ as_user() {
 	fi
 	local home=$WORK/user
 	if [ ! -d "$home" ]; then
-		mkdir -p "$home"/{data,config/wnodes,cache,run}
-		cp -al "$TEST_STORE" "$home/data/wnodes"
-		cp "$TEST_HOME/config-tcg" "$home/config/wnodes/wnodes.conf"
-		find "$home" -type d -exec chown $TEST_UID:$TEST_UID {} +
-		find "$home" -type f -path '*/checked/*' -delete
-		chown $TEST_UID:$TEST_UID "$home"/data/wnodes/lock "$home"/config/wnodes/wnodes.conf
-		chmod 700 "$home/run"
 		chmod 755 "$WORK"
+		"$BATS_TEST_DIRNAME/user-home" "$TEST_HOME" "$home" $TEST_UID
 	fi
 	(
 		cd "$home" || exit 1

@@ -2,26 +2,27 @@
 # tests' own. It is kept in the build directory until the agent or the builder changes.
 #
 # As root, every test runs as root but for those that say as_user, which run as an unprivileged uid
-# with a store of its own (hard links to the same blobs).
+# with a store of its own (hard links to the same blobs). check.sh then runs some files once more as
+# that uid.
 
 setup_suite() {
 	export WNODES_BUILD=${WNODES_BUILD:-$(realpath "$BATS_TEST_DIRNAME/../../build")}
 	export WNODES=$WNODES_BUILD/wnodes
-	export TEST_HOME=$WNODES_BUILD/test-home
+	export TEST_HOME=${TEST_HOME:-$WNODES_BUILD/test-home}
 	export TEST_STORE=$TEST_HOME/data/wnodes
-	mkdir -p "$TEST_HOME"/{data,config,cache,run}
-	chmod 700 "$TEST_HOME/run"
+	mkdir -p "$TEST_HOME"/{data,config}
 	export XDG_DATA_HOME=$TEST_HOME/data XDG_CONFIG_HOME=$TEST_HOME/config \
-		XDG_CACHE_HOME=$TEST_HOME/cache XDG_RUNTIME_DIR=$TEST_HOME/run \
-		WNODES_SYSTEM_STORE=$TEST_HOME/no-system-store
-	printf '[vm]\naccel = tcg\n' >"$TEST_HOME/config-tcg"
+		XDG_CACHE_HOME=$TEST_HOME/cache WNODES_SYSTEM_STORE=$TEST_HOME/no-system-store
 	mkdir -p "$XDG_CONFIG_HOME/wnodes"
-	cp "$TEST_HOME/config-tcg" "$XDG_CONFIG_HOME/wnodes/wnodes.conf"
+	printf '[vm]\naccel = tcg\n' >"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
 	build_image
 }
 
+# One at a time: the files of tests run side by side.
 build_image() {
 	local stamp
+	exec 9>"$TEST_HOME/lock"
+	flock 9
 	stamp=$(cat "$WNODES_BUILD"/src/guest/wnodes-guest "$BATS_TEST_DIRNAME"/../../src/image/*.c | sha256sum | cut -d' ' -f1)
 	if [ "$(cat "$TEST_HOME/image-stamp" 2>/dev/null)" != "$stamp" ]; then
 		"$WNODES" image build debian >"$TEST_HOME/image-build.log" 2>&1 || {
@@ -31,6 +32,7 @@ build_image() {
 		"$WNODES" image gc >/dev/null
 		echo "$stamp" >"$TEST_HOME/image-stamp"
 	fi
+	exec 9>&-
 }
 
 teardown_suite() {
