@@ -34,7 +34,7 @@ unit_tests() {
 	for program in $(meson introspect --tests "$build" | jq -r '.[] | select(.suite[] | endswith("unit")) | .cmd[0]'); do
 		name=$(basename "$program")
 		tap=$logs/$name.tap
-		CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" >"$tap" 2>"$logs/$name.err"
+		CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" </dev/null >"$tap" 2>"$logs/$name.err"
 		status=$?
 		count "$tap"
 		if [ $status -ne 0 ]; then

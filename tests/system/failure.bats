@@ -195,7 +195,7 @@ fake_qemu() {
 
 @test "failure: a manifest that is none" {
 	own_store
-	digest=$("$WNODES" image list --json | jq -r '.[0].digest')
+	digest=$("$WNODES" image show --json debian | jq -r .digest)
 	chmod u+w "$XDG_DATA_HOME"/wnodes/blobs/"$digest"
 	echo '{"broken"' >"$XDG_DATA_HOME"/wnodes/blobs/"$digest"
 	fails run -- true

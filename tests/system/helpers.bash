@@ -22,6 +22,7 @@ teardown() {
 	local left
 	cd /
 	# What a test started is gone with it, whatever the test's outcome.
+	[ -z "${server:-}" ] || kill "$server" 2>/dev/null || true
 	left=$(vms)
 	[ -z "$left" ] || kill -9 $left 2>/dev/null || true
 	rm -rf "$WORK"
@@ -41,9 +42,9 @@ assert_nothing_left() {
 	local left
 	left=$(vms)
 	[ -z "$left" ] || { echo "QEMU left: $left"; return 1; }
-	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null)
+	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null) || true
 	[ -z "$left" ] || { echo "run files left: $left"; return 1; }
-	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name 'seed-*' 2>/dev/null)
+	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name 'seed-*' 2>/dev/null) || true
 	[ -z "$left" ] || { echo "cache files left: $left"; return 1; }
 }
 

@@ -27,7 +27,8 @@ own_store() {
 
 @test "image: tag, run by tag and by digest, remove, gc" {
 	own_store
-	digest=$("$WNODES" image list --json | jq -r '.[0].digest')
+	"$WNODES" image remove cloud 2>/dev/null || true
+	digest=$("$WNODES" image show --json debian | jq -r .digest)
 	run -0 "$WNODES" image tag debian other:v1
 	run -0 "$WNODES" run --network none --image other:v1 -- echo by tag
 	[ "$output" = "by tag" ]
