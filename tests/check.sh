@@ -36,6 +36,8 @@ unit_tests() {
 		tap=$logs/$name.tap
 		CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$program" </dev/null >"$tap" 2>"$logs/$name.err"
 		status=$?
+		# As cmocka writes it, a test that is skipped would count as failed.
+		sed -i 's/^not ok \([0-9]*\) # SKIP \(.*\)/ok \1 - \2 # skip/' "$tap"
 		count "$tap"
 		if [ $status -ne 0 ]; then
 			count_crash "$tap"
@@ -97,7 +99,8 @@ if [ $# -eq 0 ]; then
 	ninja -C "$build" --quiet || exit 1
 	unit_tests
 	system_tests "$top"/tests/system/{run,signal,failure,vm,image,cloud}.bats \
-		$(ls "$top"/tests/system/*.bats | grep -vE '/(run|signal|failure|vm|image|cloud).bats$')
+		$(printf '%s\n' "$top"/tests/system/*.bats |
+			grep -vE '/(run|signal|failure|vm|image|cloud).bats$')
 else
 	system_tests "$@"
 fi

@@ -451,6 +451,7 @@ static int run_attached(struct fixture *x, const char *command, char text[256])
 		sd_event_run(x->event, 10000);
 		ended = waitpid(pid, &status, WNOHANG) == pid;
 	}
+	turn(x); /* lets go of the client's descriptors, so that there is an end to read to */
 	n = read(out[0], text, 255);
 	text[MAX_OF(n, 0)] = '\0';
 	close(out[0]);
