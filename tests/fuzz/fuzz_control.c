@@ -11,6 +11,7 @@
 #include "engine/attach.h"
 #include "engine/control.h"
 #include "engine/packet.h"
+#include "lib/file.h"
 #include "lib/path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -137,6 +138,12 @@ static void vm_close(void)
 	buffer_done(&world.in);
 }
 
+static void world_remove(void)
+{
+	*strrchr(world.path, '/') = '\0';
+	file_remove_tree(AT_FDCWD, world.path);
+}
+
 static void world_open(void)
 {
 	const struct control_host host = {on_show, on_vm, &world.caller, on_stop};
@@ -150,6 +157,7 @@ static void world_open(void)
 	world.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	assert(world.path && world.null >= 0 && caller_load(&world.caller, NULL) == 0);
 	assert(control_open(world.event, world.path, &host, NULL, &world.control, NULL) == 0);
+	atexit(world_remove);
 }
 
 static void client_send(int fd, const void *bytes, size_t length, size_t fd_count)

@@ -154,12 +154,13 @@ run_vm() {
 }
 
 @test "run: --network user reaches a server on the host, none has only the loopback" {
-	python3 -m http.server --bind 127.0.0.1 18742 >/dev/null 2>&1 3>&- &
-	server=$!
 	echo over the network >page
-	wait_for 5 bash -c '</dev/tcp/127.0.0.1/18742'
+	python3 -u -m http.server --bind 127.0.0.1 0 >served 2>&1 3>&- &
+	server=$!
+	wait_for 10 grep -q 'port [0-9]' served
+	port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' served)
 	run -0 "$WNODES" run --network user -- bash -c \
-		'exec 3<>/dev/tcp/10.0.2.2/18742; printf "GET /page HTTP/1.0\r\n\r\n" >&3; cat <&3'
+		'exec 3<>/dev/tcp/10.0.2.2/$1; printf "GET /page HTTP/1.0\r\n\r\n" >&3; cat <&3' - "$port"
 	[[ "$output" == *"over the network"* ]]
 	run -0 run_vm -- ls /sys/class/net
 	[ "$output" = lo ]
