@@ -46,7 +46,7 @@ static int run_config(const void *options_struct, int arg_count, const char *con
 const struct verb verb_config = {
 	.name = "config",
 	.synopsis = "[options]",
-	.summary = "Print a configuration file with all settings and their defaults",
+	.summary = "Print a configuration file with all settings",
 	.about = "Prints a commented configuration file in which every setting stands with its "
 		 "default, to be changed and put into ~/.config/wnodes/wnodes.conf or "
 		 "/etc/wnodes/wnodes.conf.",

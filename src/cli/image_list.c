@@ -143,10 +143,9 @@ const struct verb verb_image_list = {
 	.summary = "List the images that VMs can start from",
 	.about = "Lists your own images, and those that the machine's administrator provides for "
 		 "all. Where both have one of the same name and tag, your own is used.",
-	.examples =
-		"wnodes image list\n"
-		"# The names of all images that can mount virtiofs\n"
-		"wnodes image list --json | jq -r '.[] | select(.gateways|index(\"virtiofs\")).name'\n",
+	.examples = "wnodes image list\n"
+		    "# The names of all images whose system is known\n"
+		    "wnodes image list --json | jq -r '.[] | select(.os).name'\n",
 	.options = list_options,
 	.options_size = sizeof(struct list_options),
 	.max_args = 0,
