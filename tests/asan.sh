@@ -9,7 +9,7 @@ set -u
 
 cd "$(dirname "$0")/.." || exit 1
 export BUILD=${BUILD:-build-asan}
-options=(--prefix=/usr --libexecdir=libexec '-Db_sanitize=address,undefined' -Db_lundef=false)
+options=(--prefix=/usr --libexecdir=libexec -Dwerror=true '-Db_sanitize=address,undefined' -Db_lundef=false)
 if [ ! -e "$BUILD/build.ninja" ]; then
 	CC=clang meson setup "${options[@]}" "$BUILD" >/dev/null || exit 1
 fi

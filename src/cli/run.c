@@ -16,18 +16,18 @@ struct run_options {
 	bool tty, verbose;
 };
 
-#define OPTION(name, letter, type, member, argument, choices, complete, help)                \
+#define OPTION(name, letter, type, member, argument, choices, complete, help, ...)           \
 	{                                                                                    \
 		name, letter, type, offsetof(struct run_options, member), argument, choices, \
-			complete, help                                                       \
+			complete, help, __VA_ARGS__                                          \
 	}
 
 static const struct verb_option options[] = {
 	OPTION("image", 'i', OPTION_STRING, image, "NAME[:TAG]", NULL, "image",
 		"Image to start from; see wnodes image list"),
-	OPTION("cpus", 'c', OPTION_NUMBER, cpus, "N", NULL, NULL, "Virtual CPUs"),
+	OPTION("cpus", 'c', OPTION_NUMBER, cpus, "N", NULL, NULL, "Virtual CPUs", 1, 256),
 	OPTION("memory", 'm', OPTION_SIZE, memory, "SIZE", NULL, NULL,
-		"Memory of the VM, for example 2G"),
+		"Memory of the VM, for example 2G", MIB, 64 * MIB * MIB),
 	OPTION("scratch", 0, OPTION_SIZE, scratch, "SIZE", NULL, NULL,
 		"Adds an empty disk of this size, seen as /scratch and /tmp"),
 	OPTION("mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro]", NULL, "dir",

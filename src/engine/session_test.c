@@ -7,8 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "lib/endian.h"
 #include "lib/file.h"
+#include "lib/wire.h"
 #include "vm/fakeguest.h"
 
 #include <cmocka.h>

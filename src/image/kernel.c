@@ -13,8 +13,8 @@
 #include <time.h>
 
 #include "lib/child.h"
-#include "lib/endian.h"
 #include "lib/file.h"
+#include "lib/wire.h"
 
 /* Ten times what distributions ship. */
 #define KERNEL_IMAGE_MAX    (256 * 1024 * 1024)

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "lib/child.h"
-#include "lib/endian.h"
 #include "lib/file.h"
+#include "lib/wire.h"
 
 #define ELF_SIZE  200000
 #define SETUP     (5 * 512) /* boot sector and four setup sectors */

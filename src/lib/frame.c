@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 
 int frame_parse(const struct buffer *in, uint32_t max_length, struct frame *ret)
 {

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 
 static void frame_comes_back_as_it_was_sent(void **state)
 {

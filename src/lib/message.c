@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 
 #define FIELD(kind, type, member)                             \
 	{                                                     \

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 
 #define FIELDS_MAX 16
 

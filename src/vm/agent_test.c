@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 #include "vm/fakeguest.h"
 
 /* An agent, the guest at its other end, and what the agent's owner was told. */

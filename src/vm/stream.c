@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 
 enum stream_state { STREAM_STARTING, STREAM_RUNNING, STREAM_ENDED };
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "lib/endian.h"
+#include "lib/wire.h"
 #include "vm/fakeguest.h"
 
 /* One process in a fake guest, and what its owner was told. */

@@ -5,10 +5,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "lib/endian.h"
 #include "lib/file.h"
 #include "lib/message.h"
 #include "lib/path.h"
+#include "lib/wire.h"
 
 #define PIECES 0xf8 /* the rest of the input at once; see fuzz_frame_host.c */
 

@@ -157,6 +157,7 @@ run_vm() {
 @test "run: --network user reaches a server on the host, none has only the loopback" {
 	echo over the network >page
 	python3 -u -m http.server --bind 127.0.0.1 0 >served 2>&1 3>&- &
+	# shellcheck disable=SC2034 # teardown ends it
 	server=$!
 	wait_for 10 grep -q 'port [0-9]' served
 	port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' served)
