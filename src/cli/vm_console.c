@@ -5,6 +5,7 @@
 #include "engine/attach.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/printable.h"
 
 struct console_options {
 	bool follow;
@@ -15,16 +16,6 @@ static const struct verb_option options[] = {
 		.help = "Goes on until the VM ends"},
 	{.name = NULL},
 };
-
-/* Control characters would be obeyed by the user's terminal, and the guest chooses them. */
-static void make_harmless(char *data, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if ((data[i] >= 0 && data[i] < ' ' && data[i] != '\n' && data[i] != '\t' &&
-			    data[i] != '\r') ||
-			data[i] == 127)
-			data[i] = '?';
-}
 
 static int copy_console(int from, bool follow)
 {
@@ -37,7 +28,7 @@ static int copy_console(int from, bool follow)
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		if (harmless)
-			make_harmless(data, (size_t)n);
+			printable_make(data, (size_t)n);
 		r = file_write_all(STDOUT_FILENO, data, (size_t)n);
 	}
 	return r;

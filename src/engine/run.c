@@ -27,8 +27,10 @@
 #include "lib/parse.h"
 #include "lib/path.h"
 
-/* With an accelerator that has not proved itself: real hardware boots in a fraction of it. */
-#define TRIAL_DEADLINE_US (10 * 1000 * 1000)
+/* With an accelerator that has not proved itself. Real hardware starts a kernel in a fraction of
+ * the first, and a distribution with its own boot loader and cloud-init in half of the second. */
+#define TRIAL_DEADLINE_US      (10 * 1000 * 1000)
+#define TRIAL_DISK_DEADLINE_US (90 * 1000 * 1000)
 
 /* How much of the console explains a failed boot. */
 #define CONSOLE_SHOWN 2000
@@ -50,7 +52,7 @@ struct run {
 	struct terminal terminal;
 	char mac[18];
 	enum accel accel;
-	bool trial;
+	bool trial, trial_failed; /* of KVM */
 	struct vm *vm;
 	struct prepare *prepare;
 	struct session *session;
@@ -170,9 +172,10 @@ static void on_agent(const struct hello_guest *hello, void *userdata)
 	run->report.guest_boot_us = hello->uptime_us;
 	if (request->probe)
 		request->probe->agent_version = strdup(hello->agent_version);
-	if (run->trial)
-		accel_learn(request->settings->qemu, true);
-	run->trial = false;
+	/* An image that starts with neither says nothing about KVM: only what came up does. */
+	if (run->trial || run->trial_failed)
+		accel_learn(request->settings->qemu, run->trial);
+	run->trial = run->trial_failed = false;
 	run_enter(run, PHASE_PREPARE, request->settings->prepare);
 	r = prepare_start(vm_agent(run->vm), request, run->rundir.name, run->mac, on_prepared, run,
 		&run->prepare);
@@ -187,8 +190,8 @@ static void run_trial_failed(struct run *run)
 
 	log_warning("/dev/kvm opens, but the VM did not start with it; using software emulation, "
 		    "which is slow (said once; --accel kvm insists)");
-	accel_learn(run->request->settings->qemu, false);
 	run->trial = false;
+	run->trial_failed = true;
 	run->accel = ACCEL_TCG;
 	run->vm = vm_free(run->vm);
 	if (local_renew(&run->resources, &err) < 0)
@@ -243,13 +246,21 @@ static void run_fill_spec(struct run *run, struct vm_spec *spec)
 		request->shares.count * sizeof(request->shares.items[0]));
 }
 
+static uint64_t run_boot_deadline(const struct run *run)
+{
+	if (!run->trial)
+		return run->request->settings->boot;
+	return run->resources.manifest->boot == IMAGE_BOOT_DISK ? TRIAL_DISK_DEADLINE_US
+								: TRIAL_DEADLINE_US;
+}
+
 static void run_boot(struct run *run)
 {
 	static const struct vm_callbacks callbacks = {on_agent, on_vm_end};
 	struct error err = {0};
 	struct vm_spec spec;
 
-	run_enter(run, PHASE_BOOT, run->trial ? TRIAL_DEADLINE_US : run->request->settings->boot);
+	run_enter(run, PHASE_BOOT, run_boot_deadline(run));
 	run_fill_spec(run, &spec);
 	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0)
 		run_fail(run, "%s", err.text);

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "lib/printable.h"
+
 /* One line is one write, so that lines of several processes do not mix. */
 #define LOG_LINE_MAX 4096
 
@@ -48,6 +50,7 @@ void log_print(enum log_level level, const char *format, ...)
 	vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 	va_end(args);
 	used = strlen(line);
+	printable_make(line, used);
 	line[used] = '\n';
 	/* Nothing sensible can be done if stderr is gone. */
 	if (write(STDERR_FILENO, line, used + 1) < 0)

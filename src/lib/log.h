@@ -1,5 +1,6 @@
 /* Messages to people on stderr. A message is logged once, at the level that decides what happens
- * next; libraries log only at debug. */
+ * next; libraries log only at debug. Messages may quote what a guest said: control characters are
+ * made harmless. */
 #pragma once
 
 #include "lib/base.h"

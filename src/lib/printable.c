@@ -1,0 +1,13 @@
+#include "lib/printable.h"
+
+void printable_make(char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c == '\r')
+			text[i] = ' ';
+		else if ((c < ' ' && c != '\n' && c != '\t') || c == 127)
+			text[i] = '?';
+	}
+}
