@@ -71,7 +71,7 @@ user_tests() {
 	"$top/tests/system/user-home" "$build/test-home" "$home" $user_id
 	for name in $user_files; do
 		echo "$logs/$name-as-user.tap" setpriv --reuid=$user_id --regid=$user_id --clear-groups \
-			env "HOME=$home" "TEST_HOME=$home" bats --tap "$top/tests/system/$name.bats"
+			env "HOME=$home" "TEST_HOME=$home" bats --tap --print-output-on-failure "$top/tests/system/$name.bats"
 	done
 }
 
@@ -82,7 +82,7 @@ system_tests() {
 	timeout 1500 bats --tap "$top/tests/system/help.bats" >/dev/null 2>&1
 	{
 		for file in "$@"; do
-			echo "$logs/$(basename "$file" .bats).tap" bats --tap "$file"
+			echo "$logs/$(basename "$file" .bats).tap" bats --tap --print-output-on-failure "$file"
 		done
 		[ $# -eq 1 ] || [ "$(id -u)" -ne 0 ] || user_tests
 	} | xargs -P "${JOBS:-2}" -L 1 bash -c 'system_test "$@"' -

@@ -270,9 +270,12 @@ static void works_with_closed_streams_of_the_caller(void **state)
 	assert_string_equal(text, "here\n");
 }
 
+/* 32 and 33 are the C library's own: what was started by posix_spawn(3), as make does, has them
+ * ignored, and nobody can change that. */
 static void signals_arrive_clean(void **state)
 {
-	struct child_spec spec = SHELL("grep -E 'Sig(Blk|Ign)' /proc/self/status | cut -f2");
+	struct child_spec spec = SHELL("grep -E 'Sig(Blk|Ign)' /proc/self/status | cut -f2 |"
+				       " sed 's/0000000180000000/0000000000000000/'");
 	autofree char *text = NULL;
 	sigset_t usr1, before;
 
