@@ -114,7 +114,7 @@ start() {
 	sleep 1
 	send "\x1a"
 	expect "Stopped"
-	expect -re {[#$] } {send "kill %1; exit 9\r"}
+	expect -re {[#$] } {send "kill -KILL %1; wait %1; exit 9\r"}
 	expect eof
 	catch wait result
 	exit [lindex $result 3]
