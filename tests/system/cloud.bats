@@ -17,7 +17,7 @@ setup() {
 	run -125 "$WNODES" run --image cloud -- true
 	[[ "$output" == *"has no 9p"*"--mount none"* ]]
 	run -0 "$WNODES" run --image cloud --mount none -- sh -c 'id -un; cat /proc/1/comm; uname -r'
-	[ "${lines[0]}" = "$(id -un 2>/dev/null || echo "uid$(id -u)")" ]
+	[ "${lines[0]}" = "$(user_name)" ]
 	[ "${lines[1]}" = systemd ]
 	[[ "${lines[2]}" == *cloud* ]]
 	# The image itself is as it was imported.

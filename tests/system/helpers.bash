@@ -32,7 +32,7 @@ teardown() {
 vms() {
 	local pid
 	for pid in $(pgrep -f '^[^ ]*qemu[^ ]* -nodefaults'); do
-		tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "WNODES_TEST=$WORK" && echo "$pid"
+		{ tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null | grep -qx "WNODES_TEST=$WORK" && echo "$pid"
 	done
 	true
 }
@@ -93,6 +93,11 @@ as_user() {
 			XDG_CACHE_HOME=$home/cache XDG_RUNTIME_DIR=$home/run \
 			setpriv --reuid=$TEST_UID --regid=$TEST_UID --clear-groups "$@"
 	)
+}
+
+# The name that the caller has in a VM: a uid without an account on the host gets one there.
+user_name() {
+	getent passwd "$(id -u)" | cut -d: -f1 | grep . || echo "uid$(id -u)"
 }
 
 skip_unless_root() {

@@ -34,7 +34,7 @@ run_vm() {
 	[ "${lines[0]}" = "$(id -u)" ]
 	[ "${lines[1]}" = "$(id -g)" ]
 	# A uid without an account on the host gets one in the VM.
-	[ "${lines[2]}" = "$(id -un 2>/dev/null || echo "uid$(id -u)")" ]
+	[ "${lines[2]}" = "$(user_name)" ]
 	[ "${lines[3]}" = 0027 ]
 	[ "${lines[4]}" = "$WORK/sub dir" ]
 	[ "${lines[5]}" = "$HOME" ]
