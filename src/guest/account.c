@@ -1,6 +1,6 @@
 /* An image may have another user with the caller's number or name. Look-ups take the first line
  * that fits, so a line of ours at the start of the file wins for both, and nothing of the image's
- * own has to be changed or renumbered.
+ * own has to be changed or renumbered. Where there is none to win over, it goes to the end.
  */
 #include "guest/account.h"
 
@@ -17,6 +17,18 @@
 #define ACCOUNT_FILE_MAX (4 * 1024 * 1024) /* /etc/passwd of a large site, made by hand */
 #define ACCOUNT_NAME_MAX 255
 #define ACCOUNT_FIELDS   7
+
+/* A file of lines, as it is to be. */
+struct table {
+	char *text;
+	size_t length;  /* of the file as it is */
+	bool rewritten; /* more has changed than lines at the end */
+};
+
+static void table_done(struct table *t)
+{
+	free(t->text);
+}
 
 /* One line, split at ':' into pieces of the text it came from. */
 struct entry {
@@ -92,41 +104,60 @@ static bool members_have(const struct entry *e, const char *name)
 	return false;
 }
 
-static int table_load(const char *root, const char *name, char **ret)
+static int table_load(const char *root, const char *name, struct table *ret, struct error *err)
 {
 	char path[PATH_MAX];
 	ssize_t n = disk_path(path, sizeof(path), root, name);
 
 	if (n == 0)
-		n = disk_load(path, ACCOUNT_FILE_MAX, ret);
+		n = disk_load(path, ACCOUNT_FILE_MAX, &ret->text);
 	if (n == -ENOENT) {
-		*ret = calloc(1, 1);
-		n = *ret ? 0 : -ENOMEM;
+		ret->text = calloc(1, 1);
+		n = ret->text ? 0 : -ENOMEM;
 	}
-	return n < 0 ? (int)n : 0;
+	if (n < 0)
+		return fail_errno(err, (int)n, "cannot read '%s'", name);
+	ret->length = strlen(ret->text);
+	return 0;
 }
 
-/* Writes a line of ours and then the old text, without the line that ours stands for (if any). */
-static int table_store(const char *root, const char *name, const char *line, const char *text,
-	const struct entry *old)
+/* Writes what has changed of a table that had `length` bytes. Lines that were only added at the end
+ * are: it spares a kernel that has just been cloned the making of a new file. */
+static int table_store(const char *root, const char *name, const struct table *t, struct error *err)
 {
-	size_t before = old ? (size_t)(old->line - text) : strlen(text);
-	struct buffer b AUTO(buffer_done) = {0};
 	char path[PATH_MAX];
-	const char *after;
+	int r = disk_path(path, sizeof(path), root, name);
+
+	if (r == 0 && t->rewritten)
+		r = disk_replace(path, t->text, strlen(t->text), 0644);
+	else if (r == 0 && strlen(t->text) > t->length)
+		r = disk_append(path, t->text + t->length, strlen(t->text) - t->length, 0644);
+	return r < 0 ? fail_errno(err, r, "cannot write '%s'", name) : 0;
+}
+
+/* Adds a line: at the start if another one has to be beaten, else at the end. `old` is the line
+ * that it stands for, if any. */
+static int table_add(struct table *t, const char *line, bool beat, const struct entry *old)
+{
+	size_t n = strlen(t->text), before = old ? (size_t)(old->line - t->text) : n;
+	const char *after = old ? old->line + old->length : "";
+	char *text;
 	int r;
 
-	r = disk_path(path, sizeof(path), root, name);
-	if (r == 0)
-		r = buffer_append(&b, line, strlen(line));
-	if (r == 0)
-		r = buffer_append(&b, text, before);
-	if (r == 0 && old) {
-		after = old->line + old->length;
-		after += *after == '\n';
-		r = buffer_append(&b, after, strlen(after));
-	}
-	return r < 0 ? r : disk_replace(path, buffer_head(&b), b.len, 0644);
+	after += *after == '\n';
+	/* After such a line, of the days of NIS, nothing of the file itself is looked at. */
+	beat = beat || t->text[0] == '+' || strstr(t->text, "\n+");
+	if (beat || old)
+		r = asprintf(&text, "%s%.*s%s", line, (int)before, t->text, after);
+	else
+		r = asprintf(&text, "%s%s%s", t->text, n > 0 && t->text[n - 1] != '\n' ? "\n" : "",
+			line);
+	if (r < 0)
+		return -ENOMEM;
+	t->rewritten |= beat || old;
+	free(t->text);
+	t->text = text;
+	return 0;
 }
 
 /* Sites name shells that an image may not have. */
@@ -151,62 +182,66 @@ static bool user_is_right(
 
 static int user_set(const char *root, const struct account *x, struct error *err)
 {
-	char *text autofree = NULL, *line autofree = NULL;
+	struct table t AUTO(table_done) = {0};
+	char *line autofree = NULL;
+	struct entry unused;
 	char uid[16], gid[16];
-	int r = table_load(root, "/etc/passwd", &text);
+	int r = table_load(root, "/etc/passwd", &t, err);
+	bool taken;
 
 	if (r < 0)
-		return fail_errno(err, r, "cannot read '/etc/passwd'");
+		return r;
 	snprintf(uid, sizeof(uid), "%u", x->uid);
 	snprintf(gid, sizeof(gid), "%u", x->gid);
-	if (user_is_right(text, x, uid, gid))
+	if (user_is_right(t.text, x, uid, gid))
 		return 0;
+	taken = table_find(t.text, 0, x->name, &unused) || table_find(t.text, 2, uid, &unused);
 	/* "*": no password fits, and no line in /etc/shadow is expected. */
 	if (asprintf(&line, "%s:*:%s:%s:%s:%s:%s\n", x->name, uid, gid, x->gecos, x->home,
-		    shell_choose(root, x->shell)) < 0)
+		    shell_choose(root, x->shell)) < 0 ||
+		table_add(&t, line, taken, NULL) < 0)
 		return fail_errno(err, -ENOMEM, "account");
-	r = table_store(root, "/etc/passwd", line, text, NULL);
-	return r < 0 ? fail_errno(err, r, "cannot write '/etc/passwd'") : 0;
+	return table_store(root, "/etc/passwd", &t, err);
 }
 
 /* `member` NULL: the group must only exist. */
-static int group_set(
-	const char *root, const char *name, uint32_t number, const char *member, struct error *err)
+static int group_set(struct table *t, const char *name, uint32_t number, const char *member)
 {
-	char *text autofree = NULL, *line autofree = NULL;
-	struct entry by_name = {0}, by_gid;
+	struct entry by_name = {0}, by_gid = {0};
+	bool has_name, has_gid, right;
+	char *line autofree = NULL;
+	int members;
 	char gid[16];
-	int r = table_load(root, "/etc/group", &text), n, members;
-	bool right;
 
-	if (r < 0)
-		return fail_errno(err, r, "cannot read '/etc/group'");
 	snprintf(gid, sizeof(gid), "%u", number);
-	right = table_find(text, 0, name, &by_name) && table_find(text, 2, gid, &by_gid) &&
-		by_name.line == by_gid.line;
+	has_name = table_find(t->text, 0, name, &by_name);
+	has_gid = table_find(t->text, 2, gid, &by_gid);
+	right = has_name && has_gid && by_name.line == by_gid.line;
 	if (right && (!member || members_have(&by_name, member)))
 		return 0;
 	/* A group that exists keeps its members. */
 	members = right ? (int)by_name.lengths[3] : 0;
-	n = asprintf(&line, "%s:x:%s:%.*s%s%s\n", name, gid, members,
-		right ? by_name.fields[3] : "", members > 0 ? "," : "", member ? member : "");
-	if (n < 0)
-		return fail_errno(err, -ENOMEM, "account");
-	r = table_store(root, "/etc/group", line, text, right ? &by_name : NULL);
-	return r < 0 ? fail_errno(err, r, "cannot write '/etc/group'") : 0;
+	if (asprintf(&line, "%s:x:%s:%.*s%s%s\n", name, gid, members,
+		    right ? by_name.fields[3] : "", members > 0 ? "," : "",
+		    member ? member : "") < 0)
+		return -ENOMEM;
+	return table_add(t, line, has_name || has_gid, right ? &by_name : NULL);
 }
 
 static int groups_set(const char *root, const struct account *x, struct error *err)
 {
-	int r = 0;
+	struct table t AUTO(table_done) = {0};
+	int r = table_load(root, "/etc/group", &t, err);
 
+	if (r < 0)
+		return r;
 	if (x->gid_name[0])
-		r = group_set(root, x->gid_name, x->gid, NULL, err);
+		r = group_set(&t, x->gid_name, x->gid, NULL);
 	/* A group without a name is a number only; nothing needs to know it. */
 	for (uint32_t i = 0; r == 0 && i < x->gids.count && x->group_names[i]; i++)
 		if (x->group_names[i][0])
-			r = group_set(root, x->group_names[i], x->gids.values[i], x->name, err);
-	return r;
+			r = group_set(&t, x->group_names[i], x->gids.values[i], x->name);
+	return r < 0 ? fail_errno(err, r, "account") : table_store(root, "/etc/group", &t, err);
 }
 
 static int home_make(const char *root, const struct account *x, struct error *err)
@@ -224,6 +259,19 @@ static int home_make(const char *root, const struct account *x, struct error *er
 	if (r == 0 && chown(path, x->uid, x->gid) < 0)
 		r = -errno;
 	return r < 0 ? fail_errno(err, r, "cannot make the home directory '%s'", x->home) : 0;
+}
+
+void account_rehearse(const char *root)
+{
+	char path[PATH_MAX];
+
+	if (disk_path(path, sizeof(path), root, "/etc/passwd") == 0)
+		disk_rehearse(path, NULL, 0644);
+	if (disk_path(path, sizeof(path), root, "/etc/group") == 0)
+		disk_rehearse(path, NULL, 0644);
+	/* A directory is what a home and most mount points are. */
+	if (disk_path(path, sizeof(path), root, "/home/wnodes~") == 0 && mkdir(path, 0700) == 0)
+		rmdir(path);
 }
 
 static int account_check(const struct account *x, struct error *err)

@@ -7,3 +7,6 @@
 /* Makes the user and its groups known in root/etc/passwd and root/etc/group, and its home below
  * `root`, where they are not yet. Returns 0 or negative errno. */
 int account_set(const char *root, const struct account *x, struct error *err);
+
+/* Before a template is saved: what account_set() will need is read. */
+void account_rehearse(const char *root);

@@ -1,4 +1,4 @@
-/* Accounts, names and the resolver in a temporary root file system. */
+/* Accounts and the resolver in a temporary root file system. */
 #include "guest/account.h"
 
 #include <errno.h>
@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 #include "guest/disk.h"
-#include "guest/identity.h"
 #include "guest/network.h"
 
 /* After our own headers: it defines a macro of the name fail. */
@@ -214,39 +213,60 @@ static void test_names_that_would_break_the_files_are_refused(void **state)
 	assert_int_equal(account_set(root, &x, &err), 0);
 }
 
-static void test_identity_writes_its_files(void **state)
+static ino_t inode_of(const char *name)
 {
-	struct identity x = {
-		.hostname = "node7.site",
-		.machine_id = "0123456789abcdef0123456789abcdef",
-		.hosts = "127.0.0.1 localhost\n",
-	};
-	struct error err = {0};
+	char path[128];
+	struct stat st;
 
-	assert_int_equal(identity_set_files(root, &x, &err), 0);
-	assert_string_equal(content("/etc/hostname"), "node7.site\n");
-	assert_string_equal(content("/etc/machine-id"), "0123456789abcdef0123456789abcdef\n");
-	assert_string_equal(content("/etc/hosts"), "127.0.0.1 localhost\n");
-	/* Empty strings leave a thing as it is. */
-	x = (struct identity){.hostname = "", .machine_id = "", .hosts = ""};
-	assert_int_equal(identity_set_files(root, &x, &err), 0);
-	assert_string_equal(content("/etc/hostname"), "node7.site\n");
+	snprintf(path, sizeof(path), "%s%s", root, name);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
 }
 
-static void test_identity_refuses_what_is_none(void **state)
+/* Making a new file takes a clone's kernel much longer. */
+static void test_lines_that_beat_none_are_added_at_the_end(void **state)
 {
-	static const struct identity bad[] = {
-		{.hostname = "a b", .machine_id = "", .hosts = ""},
-		{.hostname = "a\nb", .machine_id = "", .hosts = ""},
-		{.hostname = "-a", .machine_id = "", .hosts = ""},
-		{.hostname = "", .machine_id = "0123", .hosts = ""},
-		{.hostname = "", .machine_id = "0123456789ABCDEF0123456789ABCDEF", .hosts = ""},
-		{.hostname = "", .machine_id = "", .hosts = "no line end"},
-	};
+	static const char *names[] = {"one", "two", NULL};
+	ino_t passwd = inode_of("/etc/passwd"), group = inode_of("/etc/group");
+	struct account x = account_example();
 	struct error err = {0};
+	char expected[512];
 
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(identity_set_files(root, &bad[i], &err), -EINVAL);
+	if (x.uid == 0 || x.gid == 0)
+		x.uid = x.gid = 4000;
+	x.home = "/";
+	x.gids.count = 2;
+	x.group_names = names;
+	assert_int_equal(account_set(root, &x, &err), 0);
+	snprintf(expected, sizeof(expected), PASSWD "alice:*:%u:%u:Alice, A.:/:/bin/sh\n", x.uid,
+		x.gid);
+	assert_string_equal(content("/etc/passwd"), expected);
+	snprintf(expected, sizeof(expected),
+		GROUP "users:x:%u:\none:x:2000:alice\ntwo:x:2001:alice\n", x.gid);
+	assert_string_equal(content("/etc/group"), expected);
+	assert_int_equal(inode_of("/etc/passwd"), passwd);
+	assert_int_equal(inode_of("/etc/group"), group);
+}
+
+static void test_lines_come_before_those_that_ask_a_directory(void **state)
+{
+	struct account x = account_example();
+	struct error err = {0};
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/etc/passwd", root);
+	assert_int_equal(disk_replace(path, "a:x:1:1::/:\n+::::::\n", 21, 0644), 0);
+	x.uid = x.gid = 4000;
+	x.home = "/";
+	assert_int_equal(account_set(root, &x, &err), 0);
+	assert_non_null(str_after(content("/etc/passwd"), "alice:*:4000:"));
+}
+
+static void test_rehearsal_changes_nothing(void **state)
+{
+	account_rehearse(root);
+	assert_string_equal(content("/etc/passwd"), PASSWD);
+	assert_string_equal(content("/etc/group"), GROUP);
 }
 
 static void test_resolver_replaces_a_symbolic_link(void **state)
@@ -281,8 +301,9 @@ int main(void)
 		TEST(test_files_that_are_missing_are_made),
 		TEST(test_last_line_without_end_is_kept_apart),
 		TEST(test_names_that_would_break_the_files_are_refused),
-		TEST(test_identity_writes_its_files),
-		TEST(test_identity_refuses_what_is_none),
+		TEST(test_lines_that_beat_none_are_added_at_the_end),
+		TEST(test_lines_come_before_those_that_ask_a_directory),
+		TEST(test_rehearsal_changes_nothing),
 		TEST(test_resolver_replaces_a_symbolic_link),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,7 @@ union call_message {
 	struct clock_set clock;
 	struct shutdown shutdown;
 	struct exec_request exec;
+	struct quiesce quiesce;
 };
 
 static int exec_on_call(const struct call *c)
@@ -50,6 +51,7 @@ const struct call_entry call_entries[FRAME_TYPE_END] = {
 	[FRAME_CLOCK] = {clock_set_fields, clock_on_call},
 	[FRAME_SHUTDOWN] = {shutdown_fields, power_on_call},
 	[FRAME_EXEC] = {exec_request_fields, exec_on_call},
+	[FRAME_QUIESCE] = {quiesce_fields, template_on_call},
 };
 
 /* A host may say hello again, for example after it took over a clone: it gets a fresh answer. */
@@ -96,7 +98,7 @@ static int call_limit_wait(struct guest *g, int result, struct error *err)
 	if (result == CALL_AGAIN) {
 		if (g->call_deadline == 0)
 			g->call_deadline = now + CALL_WAIT_MS;
-		if (now < g->call_deadline || g->module.pid > 0)
+		if (now < g->call_deadline || program_runs(&g->module.program))
 			return CALL_AGAIN;
 		result = err->code < 0 ? err->code : fail(err, -ETIMEDOUT, "it takes too long");
 	}

@@ -46,3 +46,4 @@ int statistics_on_call(const struct call *c);
 int probe_on_call(const struct call *c);
 int clock_on_call(const struct call *c);
 int power_on_call(const struct call *c);
+int template_on_call(const struct call *c);

@@ -17,6 +17,19 @@ ssize_t disk_load(const char *path, size_t max, char **ret);
  * Returns 0 or negative errno. */
 int disk_replace(const char *path, const void *data, size_t length, mode_t mode);
 
+/* Writes into a file that is there, not through a link of any kind, and gives it the mode (-1:
+ * leaves it). Returns 0 or negative errno. */
+int disk_overwrite(const char *path, const void *data, size_t length, int mode);
+
+/* disk_overwrite(), or where that cannot be, disk_replace(). For small files: a reader could see a
+ * mixture. Returns 0 or negative errno. */
+int disk_update(const char *path, const void *data, size_t length, mode_t mode);
+
+/* Does what makes a later disk_update() fast: the file is read, written as it is, and has the mode;
+ * one that is empty or missing gets `content`. With `content` NULL it is only read. Returns 0 or
+ * negative errno. */
+int disk_rehearse(const char *path, const char *content, mode_t mode);
+
 /* Adds at the end of the file. Returns 0 or negative errno. */
 int disk_append(const char *path, const void *data, size_t length, mode_t mode);
 

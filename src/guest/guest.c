@@ -16,7 +16,7 @@
 #include "guest/version.h"
 
 #define GUEST_PORT_WAIT_MS 30000
-#define GUEST_RETRY_MS     5
+#define GUEST_RETRY_MS     2
 
 /* A host that never connects has died while the VM was booting. */
 #define GUEST_CONNECT_MS      120000
@@ -59,6 +59,8 @@ int guest_init(struct guest *g, const char *port)
 void guest_done(struct guest *g)
 {
 	streams_done(&g->streams);
+	program_stop(&g->module.program);
+	program_stop(&g->template.program);
 	link_done(&g->link);
 	g->signal_fd = base_close(g->signal_fd);
 }
@@ -70,7 +72,8 @@ static void guest_reap(struct guest *g)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
-		if (!module_on_exit(&g->module, pid, status))
+		if (!program_on_exit(&g->module.program, pid, status) &&
+			!program_on_exit(&g->template.program, pid, status))
 			streams_on_exit(&g->streams, pid, status, &usage, now_ms());
 }
 
@@ -119,6 +122,7 @@ static int guest_poll(struct guest *g, struct pollset *set, int *ret_link, int *
 	if (g->call_deadline > 0)
 		pollset_wake(set, GUEST_RETRY_MS);
 	power_poll(g, set);
+	template_poll(g, set);
 	streams_poll(&g->streams, &g->link, set, now_ms());
 	if (poll(set->fds, (nfds_t)set->count, set->timeout_ms) < 0 && errno != EINTR)
 		return -errno;
@@ -152,6 +156,8 @@ static int guest_turn(struct guest *g, struct pollset *set)
 		r = guest_connect(g, now);
 	if (r == 0)
 		r = streams_serve(&g->streams, &g->link, set, now);
+	if (r == 0)
+		r = template_tick(g);
 	if (r == 0)
 		r = power_tick(g, now);
 	if (r == 0)

@@ -12,6 +12,7 @@
 #include "guest/mount.h"
 #include "guest/power.h"
 #include "guest/stream.h"
+#include "guest/template.h"
 
 struct call_entry;
 
@@ -22,6 +23,7 @@ struct guest {
 	struct mounts mounts;
 	struct module module;
 	struct power power;
+	struct template template;
 	const char *root;      /* prefix of every path that calls name; "" but in tests */
 	bool is_init;          /* PID 1: every process of the VM is ours */
 	bool may_power_off;    /* false in tests: the end of the link ends the process only */

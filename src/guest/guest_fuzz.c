@@ -60,6 +60,7 @@ ON_CALL(mount_request)
 ON_CALL(network_request)
 ON_CALL(file_write)
 ON_CALL(clock_set)
+ON_CALL(quiesce)
 
 /* A stream whose process never starts, reads all, and has written something. */
 static int exec_fuzz(const struct call *c)
@@ -104,6 +105,7 @@ static const struct call_entry fuzz_entries[FRAME_TYPE_END] = {
 	[FRAME_PROBE] = {NULL, probe_on_call},
 	[FRAME_CLOCK] = {clock_set_fields, clock_set_fuzz},
 	[FRAME_EXEC] = {exec_request_fields, exec_fuzz},
+	[FRAME_QUIESCE] = {quiesce_fields, quiesce_fuzz},
 };
 
 static int turn(struct guest *g)

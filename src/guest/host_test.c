@@ -4,12 +4,15 @@
 #include "guest/host_test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,6 +27,28 @@
 #define HOST_CREDIT  (FRAME_WINDOW / 4)
 
 static const char *const host_env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
+
+/* In a VM, what the agent leaves behind ends with the VM. */
+static void end_processes(void)
+{
+	char path[64], line[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	do {
+		file = fopen(path, "re");
+		if (file && fgets(line, sizeof(line), file))
+			for (char *p = line, *end; *p; p = end + strspn(end, " \n")) {
+				pid_t pid = (pid_t)strtol(p, &end, 10);
+
+				if (pid <= 1 || end == p)
+					break;
+				kill(pid, SIGKILL);
+			}
+		if (file)
+			fclose(file);
+	} while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
 
 static void __attribute__((noreturn)) agent_run(int fd, const char *root)
 {
@@ -42,6 +67,7 @@ static void __attribute__((noreturn)) agent_run(int fd, const char *root)
 	if (r == 0)
 		r = guest_run(&g);
 	guest_done(&g);
+	end_processes();
 	exit(-r);
 }
 
@@ -235,6 +261,51 @@ void result_done(struct result *r)
 {
 	buffer_done(&r->out);
 	buffer_done(&r->err);
+}
+
+static bool namespace_map(const char *file, unsigned id)
+{
+	int fd autoclose = open(file, O_WRONLY | O_CLOEXEC);
+	char text[32];
+	int n = snprintf(text, sizeof(text), "0 %u 1\n", id);
+
+	return fd >= 0 && write(fd, text, (size_t)n) == n;
+}
+
+static bool namespace_enter(void)
+{
+	unsigned uid = geteuid(), gid = getegid();
+	int deny;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET) < 0)
+		return false;
+	deny = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
+	if (deny >= 0 && write(deny, "deny", 4) != 4)
+		return false;
+	base_close(deny);
+	return namespace_map("/proc/self/uid_map", uid) &&
+	       namespace_map("/proc/self/gid_map", gid) &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+#define NAMESPACE_NONE 77 /* exit status, as test programs use it for "skipped" */
+
+bool host_in_namespace(void (*check)(void))
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (!namespace_enter())
+			_exit(NAMESPACE_NONE);
+		check();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == NAMESPACE_NONE);
+	return WEXITSTATUS(status) == 0;
 }
 
 void host_run(struct host *h, const char *script, const char *input, struct result *ret)

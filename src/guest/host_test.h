@@ -54,5 +54,9 @@ void host_exec(struct host *h, uint32_t id, const struct exec_request *request);
 void host_collect(struct host *h, uint32_t id, struct result *ret);
 void result_done(struct result *r);
 
+/* Runs `check` as root of a child with users, mounts and a network of its own. False if this
+ * machine allows that to nobody, or not to us. */
+bool host_in_namespace(void (*check)(void));
+
 /* The three above for a shell command; stdin as given, NULL for none. */
 void host_run(struct host *h, const char *script, const char *input, struct result *ret);

@@ -7,18 +7,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "guest/call.h"
 #include "guest/console.h"
 #include "guest/disk.h"
-#include "guest/now.h"
 
 #define MODULE_LIST_MAX   (64 * 1024)
 #define MODULE_TIMEOUT_MS 10000
+#define MODULE_NAMES_MAX  32
 
 static int module_load(const char *path)
 {
@@ -57,57 +55,49 @@ static bool driver_exists(const char *driver)
 	return access(path, F_OK) == 0;
 }
 
-static const char *modprobe_path(void)
-{
-	static const char *const paths[] = {"/sbin/modprobe", "/usr/sbin/modprobe"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		if (access(paths[i], X_OK) == 0)
-			return paths[i];
-	return NULL;
-}
-
-static pid_t modprobe_start(const char *path, const char *name)
-{
-	pid_t pid = fork();
-	sigset_t none;
-
-	if (pid == 0) {
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		execl(path, path, "-q", "-b", name, (char *)NULL);
-		_exit(127);
-	}
-	return pid;
-}
-
 int module_require_driver(struct module *m, const char *driver)
 {
-	const char *path;
+	const char *const argv[] = {"modprobe", "-q", "-b", driver, NULL};
+	char path[PATH_MAX];
 
-	if (m->pid > 0 && now_ms() < m->deadline)
+	if (program_runs(&m->program))
 		return CALL_AGAIN;
-	if (m->pid > 0)
-		kill(m->pid, SIGKILL);
-	m->pid = 0;
 	if (driver_exists(driver) || streq(m->name, driver))
 		return 0;
-	path = modprobe_path();
 	snprintf(m->name, sizeof(m->name), "%s", driver);
-	if (!path)
+	if (program_find("", "modprobe", path, sizeof(path)) < 0)
 		return 0;
 	console_debug("modprobe %s", driver);
-	m->pid = MAX_OF(modprobe_start(path, driver), 0);
-	m->deadline = now_ms() + MODULE_TIMEOUT_MS;
-	return m->pid > 0 ? CALL_AGAIN : 0;
+	return program_start(&m->program, path, argv, MODULE_TIMEOUT_MS) < 0 ? 0 : CALL_AGAIN;
 }
 
-bool module_on_exit(struct module *m, pid_t pid, int status)
+/* Names only: an option would be one for modprobe. */
+static bool name_is_valid(const char *name)
 {
-	if (m->pid == 0 || pid != m->pid)
-		return false;
-	if (status != 0)
-		console_debug("modprobe %s failed", m->name);
-	m->pid = 0;
-	return true;
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	size_t n = strlen(name);
+
+	return n > 0 && n < MODULE_NAME_SIZE && name[0] != '-' && strspn(name, allowed) == n;
+}
+
+int module_load_all(
+	struct program *p, const char *root, const char *const *names, struct error *err)
+{
+	const char *argv[4 + MODULE_NAMES_MAX + 1] = {"modprobe", "-q", "-b", "-a"};
+	char path[PATH_MAX];
+	size_t n = 0;
+	int r;
+
+	for (; names[n]; n++) {
+		if (n >= MODULE_NAMES_MAX)
+			return fail(err, -E2BIG, "more than %d modules", MODULE_NAMES_MAX);
+		if (!name_is_valid(names[n]))
+			return fail(err, -EINVAL, "'%s' is no name of a module", names[n]);
+		argv[4 + n] = names[n];
+	}
+	if (n == 0 || program_find(root, "modprobe", path, sizeof(path)) < 0)
+		return 0;
+	r = program_start(p, path, argv, MODULE_TIMEOUT_MS);
+	return r < 0 ? fail_errno(err, r, "cannot run '%s'", path) : 0;
 }

@@ -1,13 +1,15 @@
 /* Kernel modules: those that the initrd lists, and modprobe for what turns out to be missing. */
 #pragma once
 
+#include "guest/program.h"
 #include "lib/error.h"
+
+#define MODULE_NAME_SIZE 64 /* of the kernel */
 
 /* A modprobe under way, or the last one. */
 struct module {
-	pid_t pid; /* 0 = none runs */
-	char name[32];
-	int64_t deadline;
+	struct program program;
+	char name[MODULE_NAME_SIZE];
 };
 
 /* Loads the files that `list` names, one a line, in that order. Complains about those that cannot
@@ -18,5 +20,7 @@ void module_load_list(const char *list);
  * it has it or everything was tried, CALL_AGAIN (see call.h) while modprobe runs. */
 int module_require_driver(struct module *m, const char *driver);
 
-/* A child was reaped; false if it is not modprobe. */
-bool module_on_exit(struct module *m, pid_t pid, int status);
+/* Starts one modprobe (the one below `root`, if any) for all these modules. That a module does not
+ * exist is no error: the kernel may have it built in. Returns 0 or negative errno. */
+int module_load_all(
+	struct program *p, const char *root, const char *const *names, struct error *err);

@@ -18,7 +18,8 @@
 
 /* Serial numbers of virtio disks have at most 20 characters. */
 #define MOUNT_SERIAL_SIZE 24
-#define MOUNT_TAG_SIZE    128
+
+#define MOUNT_SHARES "/sys/bus/virtio/drivers/9pnet_virtio"
 
 static void mount_flush(const char *target)
 {
@@ -41,6 +42,15 @@ void mounts_done(struct mounts *m)
 	}
 }
 
+/* A clone's disk is empty until the kernel has heard of its size. */
+static bool disk_has_medium(const char *name)
+{
+	char path[PATH_MAX], sectors[32];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/size", name);
+	return disk_read_line(path, sectors, sizeof(sectors)) > 0 && !streq(sectors, "0");
+}
+
 static int device_find_serial(const char *serial, char *ret, size_t size)
 {
 	char path[PATH_MAX], found[MOUNT_SERIAL_SIZE];
@@ -52,11 +62,13 @@ static int device_find_serial(const char *serial, char *ret, size_t size)
 	if (!dir)
 		return -ENODEV;
 	while (r < 0 && (e = readdir(dir))) {
+		if (!str_after(e->d_name, "vd"))
+			continue;
 		snprintf(path, sizeof(path), "/sys/block/%s/serial", e->d_name);
 		if (disk_read_line(path, found, sizeof(found)) <= 0 || !streq(found, serial))
 			continue;
 		snprintf(ret, size, "/dev/%s", e->d_name);
-		r = access(ret, F_OK) == 0 ? 0 : -ENODEV;
+		r = access(ret, F_OK) == 0 && disk_has_medium(e->d_name) ? 0 : -ENODEV;
 	}
 	closedir(dir);
 	return r;
@@ -95,25 +107,42 @@ static int mount_bind(const struct mount_request *x)
 	return 0;
 }
 
-/* The kernel complains on the console about a tag that it does not know, so it is not asked. */
-static bool share_exists(const char *tag)
+void mounts_learn(struct mounts *m)
 {
-	static const char driver[] = "/sys/bus/virtio/drivers/9pnet_virtio";
-	char path[PATH_MAX], found[MOUNT_TAG_SIZE];
-	bool exists = false;
+	char path[PATH_MAX];
 	struct dirent *e;
 	DIR *dir;
 
-	dir = opendir(driver);
-	/* An unusual kernel: let mount(2) find out. */
+	m->tag_count = 0;
+	dir = opendir(MOUNT_SHARES);
 	if (!dir)
-		return true;
-	while (!exists && (e = readdir(dir))) {
-		snprintf(path, sizeof(path), "%s/%s/mount_tag", driver, e->d_name);
-		exists = disk_read_line(path, found, sizeof(found)) > 0 && streq(found, tag);
+		return;
+	while (m->tag_count < MOUNT_TAGS_MAX && (e = readdir(dir))) {
+		if (!str_after(e->d_name, "virtio"))
+			continue;
+		snprintf(path, sizeof(path), MOUNT_SHARES "/%s/mount_tag", e->d_name);
+		if (disk_read_line(path, m->tags[m->tag_count], MOUNT_TAG_SIZE) > 0)
+			m->tag_count++;
 	}
 	closedir(dir);
-	return exists;
+}
+
+static bool share_is_known(const struct mounts *m, const char *tag)
+{
+	for (size_t i = 0; i < m->tag_count; i++)
+		if (streq(m->tags[i], tag))
+			return true;
+	return false;
+}
+
+/* The kernel complains on the console about a tag that it does not know, so it is not asked. */
+static bool share_exists(struct mounts *m, const char *tag)
+{
+	/* An unusual kernel: let mount(2) find out. */
+	if (access(MOUNT_SHARES, F_OK) < 0)
+		return true;
+	mounts_learn(m);
+	return share_is_known(m, tag);
 }
 
 /* Finds what is to be mounted. Returns 0, or CALL_AGAIN while it may still appear. */
@@ -124,14 +153,14 @@ static int mount_find_source(
 	int r;
 
 	snprintf(ret, size, "%s", x->source);
-	if (!is_share && !str_after(x->source, "virtio-"))
+	if (is_share ? share_is_known(&g->mounts, x->source) : !str_after(x->source, "virtio-"))
 		return 0;
 	if (!is_share && mount_find_device(x->source, ret, size) == 0)
 		return 0;
 	fail(err, -ENODEV, "no %s '%s'", is_share ? "share has the tag" : "disk has the serial",
 		is_share ? x->source : str_after(x->source, "virtio-"));
 	r = module_require_driver(&g->module, is_share ? "9pnet_virtio" : "virtio_blk");
-	if (r == 0 && is_share && share_exists(x->source))
+	if (r == 0 && is_share && share_exists(&g->mounts, x->source))
 		return 0;
 	return CALL_AGAIN;
 }

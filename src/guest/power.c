@@ -114,7 +114,7 @@ int power_on_call(const struct call *c)
 	return CALL_LATER;
 }
 
-static bool power_has_processes(void)
+bool power_has_processes(void)
 {
 	siginfo_t info;
 
@@ -139,7 +139,7 @@ static int power_finish(struct guest *g, int64_t now)
 	return link_send_reply(&g->link, g->power.id, NULL, NULL);
 }
 
-int power_tick(struct guest *g, int64_t now)
+static int power_step(struct guest *g, int64_t now)
 {
 	struct power *p = &g->power;
 	bool late = now >= p->deadline;
@@ -168,6 +168,18 @@ int power_tick(struct guest *g, int64_t now)
 		break;
 	}
 	return 0;
+}
+
+int power_tick(struct guest *g, int64_t now)
+{
+	enum power_state before;
+	int r;
+
+	do {
+		before = g->power.state;
+		r = power_step(g, now);
+	} while (r == 0 && g->power.state != before);
+	return r;
 }
 
 void power_poll(const struct guest *g, struct pollset *set)

@@ -25,6 +25,9 @@ struct power {
 int power_tick(struct guest *g, int64_t now);
 void power_poll(const struct guest *g, struct pollset *set);
 
+/* Are there children, ours or those that others left to us? */
+bool power_has_processes(void);
+
 /* Ends the VM at once, without flushing anything. In tests it only ends the loop. */
 void power_off(struct guest *g);
 

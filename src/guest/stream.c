@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "guest/power.h"
+
 static struct stream *stream_free(struct stream *s)
 {
 	if (!s)
@@ -140,6 +142,7 @@ static int stream_start(struct stream *s, struct link *link, bool *ret_failed)
 
 static int stream_end(struct stream *s, struct link *link)
 {
+	s->status.alone = !power_has_processes();
 	return link_send(link, FRAME_EXIT, s->id, 0, exit_status_fields, &s->status);
 }
 

@@ -1,5 +1,7 @@
 #include "guest/version.h"
 
+#include <stdio.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -25,24 +27,52 @@ uint64_t version_uptime_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* MemTotal by one system call: making up /proc/meminfo is work, and a clone waits for its hello. */
+static uint64_t version_memory_total_kib(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) < 0 ? 0 : (uint64_t)info.totalram * info.mem_unit / 1024;
+}
+
+/* What does not change while the guest runs; a clone need not ask its kernel again. */
+struct machine {
+	struct utsname names;
+	char init[64];
+	uint32_t cpus;
+	uint64_t memory_kib;
+};
+
+static const struct machine *version_machine(void)
+{
+	static struct machine m;
+
+	if (m.cpus > 0)
+		return &m;
+	uname(&m.names);
+	snprintf(m.init, sizeof(m.init), "wnodes");
+	if (getpid() != 1)
+		disk_read_line("/proc/1/comm", m.init, sizeof(m.init));
+	m.memory_kib = version_memory_total_kib();
+	m.cpus = (uint32_t)MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+	return &m;
+}
+
 int version_send_hello(struct link *l)
 {
-	char init[64] = "wnodes";
-	struct utsname u = {0};
-	struct hello_guest hello = {
+	const struct machine *m = version_machine();
+	const struct hello_guest hello = {
 		.magic = MESSAGE_MAGIC,
 		.version_min = MESSAGE_VERSION,
 		.version_max = MESSAGE_VERSION,
 		.agent_version = WNODES_VERSION,
-		.kernel = u.release,
-		.init = init,
-		.cpus = (uint32_t)MAX_OF(sysconf(_SC_NPROCESSORS_ONLN), 1L),
-		.memory_kib = version_memory_kib("MemTotal:"),
+		.kernel = m->names.release,
+		.init = m->init,
+		.cpus = m->cpus,
+		.memory_kib = m->memory_kib,
 		.uptime_us = version_uptime_us(),
+		.features = AGENT_FEATURE_TEMPLATE,
 	};
 
-	uname(&u);
-	if (getpid() != 1)
-		disk_read_line("/proc/1/comm", init, sizeof(init));
 	return link_send(l, FRAME_HELLO, 0, 0, hello_guest_fields, &hello);
 }

@@ -51,6 +51,8 @@ enum frame_type {
 	FRAME_SIGNAL, /* host to guest */
 	FRAME_RESIZE, /* host to guest */
 	FRAME_EXIT,   /* guest to host, last frame of a stream */
+	/* calls that came later: the features in an agent's HELLO say whether it knows them */
+	FRAME_QUIESCE,
 	FRAME_TYPE_END
 };
 

@@ -81,6 +81,19 @@ static void impossible_frames_are_refused_at_their_header(void **state)
 	assert_int_equal(parse_header(0, FRAME_EXIT, FRAME_STDERR), 1);
 }
 
+/* Agents are in images that were built long ago. */
+static void numbers_of_types_never_change(void **state)
+{
+	static const enum frame_type types[] = {FRAME_HELLO, FRAME_REPLY, FRAME_IDENTITY,
+		FRAME_ACCOUNT, FRAME_MOUNT, FRAME_NETWORK, FRAME_FILE_WRITE, FRAME_FILE_READ,
+		FRAME_STATISTICS, FRAME_PROBE, FRAME_CLOCK, FRAME_SHUTDOWN, FRAME_EXEC, FRAME_DATA,
+		FRAME_CREDIT, FRAME_SIGNAL, FRAME_RESIZE, FRAME_EXIT, FRAME_QUIESCE};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		assert_int_equal(types[i], i + 1);
+	assert_int_equal(FRAME_TYPE_END, ARRAY_SIZE(types) + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -88,6 +101,7 @@ int main(void)
 		cmocka_unit_test(header_is_little_endian),
 		cmocka_unit_test(part_of_a_frame_waits_for_the_rest),
 		cmocka_unit_test(impossible_frames_are_refused_at_their_header),
+		cmocka_unit_test(numbers_of_types_never_change),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@ const struct message_field hello_guest_fields[] = {
 	FIELD(U32, hello_guest, cpus),
 	FIELD(U64, hello_guest, memory_kib),
 	FIELD(U64, hello_guest, uptime_us),
+	FIELD(U32, hello_guest, features),
 	FIELDS_END,
 };
 
@@ -44,6 +45,9 @@ const struct message_field identity_fields[] = {
 	FIELD(STRING, identity, machine_id),
 	FIELD(STRING, identity, hosts),
 	FIELD(BYTES, identity, entropy),
+	FIELD(STRING, identity, boot_id),
+	FIELD(STRING, identity, ssh_key),
+	FIELD(STRING, identity, ssh_public_key),
 	FIELDS_END,
 };
 
@@ -84,6 +88,7 @@ const struct message_field network_request_fields[] = {
 	FIELD(STRING, network_request, gateway),
 	FIELD(STRINGS, network_request, nameservers),
 	FIELD(U32, network_request, mtu),
+	FIELD(STRING, network_request, card),
 	FIELDS_END,
 };
 
@@ -166,6 +171,12 @@ const struct message_field exit_status_fields[] = {
 	FIELD(U64, exit_status, user_us),
 	FIELD(U64, exit_status, system_us),
 	FIELD(U64, exit_status, max_rss_kib),
+	FIELD(U32, exit_status, alone),
+	FIELDS_END,
+};
+
+const struct message_field quiesce_fields[] = {
+	FIELD(STRINGS, quiesce, drivers),
 	FIELDS_END,
 };
 

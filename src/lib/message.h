@@ -29,6 +29,11 @@ struct message_numbers {
 	uint32_t count;
 };
 
+/* What an agent can do beyond the first of its protocol version: old ones send no such field. */
+enum agent_feature {
+	AGENT_FEATURE_TEMPLATE = 1 << 0, /* knows QUIESCE and how a clone resumes */
+};
+
 /* FRAME_HELLO, guest to host: what the agent is. */
 struct hello_guest {
 	uint32_t magic;
@@ -39,6 +44,7 @@ struct hello_guest {
 	uint32_t cpus;       /* on line */
 	uint64_t memory_kib; /* MemTotal */
 	uint64_t uptime_us;  /* CLOCK_BOOTTIME when the agent was ready */
+	uint32_t features;   /* enum agent_feature */
 };
 
 /* FRAME_HELLO, host to guest: the version that both will speak. */
@@ -60,6 +66,9 @@ struct identity {
 	const char *machine_id; /* 32 hex digits */
 	const char *hosts;      /* content of /etc/hosts */
 	struct message_bytes entropy;
+	const char *boot_id;        /* UUID, 36 characters */
+	const char *ssh_key;        /* the file of a private key, as OpenSSH writes it */
+	const char *ssh_public_key; /* its public half, one line; both or neither */
 };
 
 /* FRAME_CLOCK */
@@ -105,7 +114,9 @@ struct network_request {
 	uint32_t prefix;
 	const char *gateway;
 	const char **nameservers;
-	uint32_t mtu; /* 0 = leave */
+	uint32_t mtu;     /* 0 = leave */
+	const char *card; /* the address that the card has now and that `mac` replaces; empty: it
+			   * has `mac` already */
 };
 
 /* FRAME_FILE_WRITE: writes (a part of) a file; parents are made. */
@@ -193,6 +204,12 @@ struct exit_status {
 	uint32_t code;
 	uint64_t user_us, system_us; /* CPU time of the process and the children it waited for */
 	uint64_t max_rss_kib;
+	uint32_t alone; /* 1 = it has left no process behind, and no other command runs */
+};
+
+/* FRAME_QUIESCE: prepares the guest for being saved as a template. */
+struct quiesce {
+	const char **drivers; /* kernel modules that clones will need, as modprobe knows them */
 };
 
 enum message_kind {
@@ -216,7 +233,7 @@ extern const struct message_field hello_guest_fields[], hello_host_fields[], rep
 	identity_fields[], clock_set_fields[], account_fields[], mount_request_fields[],
 	network_request_fields[], file_write_fields[], file_read_fields[], statistics_fields[],
 	probe_fields[], shutdown_fields[], exec_request_fields[], credit_fields[],
-	signal_request_fields[], resize_fields[], exit_status_fields[];
+	signal_request_fields[], resize_fields[], exit_status_fields[], quiesce_fields[];
 
 /* Appends the encoded message to `out`. NULL strings and lists are sent as empty ones.
  * Returns 0 or -ENOMEM. */

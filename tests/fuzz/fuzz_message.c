@@ -11,7 +11,7 @@ static const struct message_field *const tables[] = {hello_guest_fields, hello_h
 	reply_fields, identity_fields, clock_set_fields, account_fields, mount_request_fields,
 	network_request_fields, file_write_fields, file_read_fields, statistics_fields,
 	probe_fields, shutdown_fields, exec_request_fields, credit_fields, signal_request_fields,
-	resize_fields, exit_status_fields};
+	resize_fields, exit_status_fields, quiesce_fields};
 
 /* As large and as aligned as any of them. */
 union message {
@@ -19,6 +19,7 @@ union message {
 	struct account account;
 	struct exec_request exec;
 	struct network_request network;
+	struct identity identity;
 	struct mount_request mount;
 	struct file_write file_write;
 	struct statistics statistics;
