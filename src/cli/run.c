@@ -10,7 +10,7 @@
 #define MIB UINT64_C(1048576)
 
 struct run_options {
-	const char *image, *workdir, *network, *accel, *report;
+	const char *image, *workdir, *network, *accel, *start, *report;
 	uint64_t cpus, memory, scratch, timeout;
 	struct verb_list mounts, env;
 	bool tty, verbose;
@@ -48,6 +48,9 @@ static const struct verb_option options[] = {
 		"Gives the command a terminal: job control, full-screen programs, Ctrl-C"),
 	OPTION("accel", 0, OPTION_CHOICE, accel, "KIND", "auto|kvm|tcg", NULL,
 		"kvm, tcg (software emulation, slow), or auto: kvm if guests run with it"),
+	OPTION("start", 0, OPTION_CHOICE, start, "HOW", "auto|clone|boot", NULL,
+		"clone: from a template of the image, in a tenth of a second; boot; or auto: clone "
+		"if there is a template, else boot, and make one in the background"),
 	OPTION("report", 0, OPTION_STRING, report, "FILE", NULL, "file",
 		"Writes a JSON report: phases with their times, exit status, bytes, memory"),
 	OPTION("verbose", 0, OPTION_FLAG, verbose, NULL, NULL, NULL, "Says what is done"),
@@ -57,6 +60,13 @@ static const struct verb_option options[] = {
 static const char *either(const char *option, const char *setting)
 {
 	return option ? option : setting;
+}
+
+static enum request_start parse_start(const char *name)
+{
+	if (streq(name, "boot"))
+		return REQUEST_START_BOOT;
+	return streq(name, "clone") ? REQUEST_START_CLONE : REQUEST_START_AUTO;
 }
 
 static void fill_shape(struct request *r, const struct run_options *o, const struct settings *s)
@@ -69,6 +79,7 @@ static void fill_shape(struct request *r, const struct run_options *o, const str
 	r->network =
 		streq(either(o->network, s->network), "user") ? VM_NETWORK_USER : VM_NETWORK_NONE;
 	r->accel = accel_parse(either(o->accel, s->accel));
+	r->start = parse_start(either(o->start, s->start));
 }
 
 /* Adds mounts, and learns whether one of them is "none". */

@@ -24,6 +24,7 @@ static const struct table_column columns[] = {
 	{"age_us", "AGE", TABLE_DURATION},
 	{"cpus", "CPUS", TABLE_NUMBER},
 	{"memory_bytes", "MEMORY", TABLE_SIZE},
+	{"used_memory_bytes", "USED", TABLE_SIZE},
 	{"accel", "ACCEL", TABLE_TEXT},
 	{"command_line", "COMMAND", TABLE_TEXT},
 	{.key = NULL},
@@ -59,6 +60,8 @@ static void flatten(json_t *vm)
 		json_integer(
 			(json_int_t)(json_number_value(json_object_get(vm, "total_s")) * 1e6)));
 	json_object_set_new(vm, "command_line", join_command(vm));
+	json_object_set(
+		vm, "started_by", json_object_get(json_object_get(vm, "start"), "how"));
 }
 
 static int add_row(const char *name, const char *path, void *userdata)
@@ -98,7 +101,8 @@ const struct verb verb_vm_list = {
 	.synopsis = "[options]",
 	.summary = "List your running VMs",
 	.about = "Lists the VMs that you have started on this machine and that still run, with the "
-		 "phase that each is in.",
+		 "phase that each is in. USED is the memory that each really takes on this "
+		 "host: what clones have in common is counted in parts.",
 	.examples = "wnodes vm list\n"
 		    "wnodes vm list --json\n",
 	.options = list_options,
@@ -123,9 +127,11 @@ static const struct table_column fields[] = {
 	{"age_us", "Age", TABLE_DURATION},
 	{"cpus", "CPUs", TABLE_NUMBER},
 	{"memory_bytes", "Memory", TABLE_SIZE},
+	{"used_memory_bytes", "Memory used", TABLE_SIZE},
 	{"scratch_bytes", "Scratch", TABLE_SIZE},
 	{"network", "Network", TABLE_TEXT},
 	{"accel", "Accelerator", TABLE_TEXT},
+	{"started_by", "Started by", TABLE_TEXT},
 	{"mount_list", "Mounts", TABLE_TEXT},
 	{"command_line", "Command", TABLE_TEXT},
 	{"qemu_pid", "QEMU process", TABLE_NUMBER},

@@ -2,6 +2,7 @@
 #include "cli/conf.h"
 #include "cli/image.h"
 #include "cli/run.h"
+#include "cli/template.h"
 #include "cli/verb.h"
 #include "cli/vm.h"
 
@@ -15,6 +16,11 @@ const struct verb *const verbs[] = {
 	&verb_image_remove,
 	&verb_image_verify,
 	&verb_image_gc,
+	&verb_image_warm,
+	&verb_template_list,
+	&verb_template_create,
+	&verb_template_remove,
+	&verb_template_gc,
 	&verb_vm_list,
 	&verb_vm_show,
 	&verb_vm_exec,

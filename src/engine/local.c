@@ -1,6 +1,8 @@
 #include "engine/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 
 #include "image/locate.h"
 #include "image/seed.h"
@@ -39,17 +41,18 @@ static int open_parts(struct store *store, struct resources *r, struct error *er
 	return ret;
 }
 
-static int check_shape(const struct request *request, const struct manifest *m, struct error *err)
+static int check_shape(const char *image, uint64_t cpus, uint64_t memory_mib,
+	const struct manifest *m, struct error *err)
 {
-	if (request->memory_mib < m->min_memory_mib)
+	if (memory_mib < m->min_memory_mib)
 		return fail(err, -EINVAL,
 			"%llu MiB of memory are too little for the image '%s': it needs %llu MiB; "
 			"give more with --memory",
-			(unsigned long long)request->memory_mib, request->image,
+			(unsigned long long)memory_mib, image,
 			(unsigned long long)m->min_memory_mib);
-	if (request->cpus < m->min_cpus)
+	if (cpus < m->min_cpus)
 		return fail(err, -EINVAL, "the image '%s' needs %llu CPUs; give more with --cpus",
-			request->image, (unsigned long long)m->min_cpus);
+			image, (unsigned long long)m->min_cpus);
 	return 0;
 }
 
@@ -68,22 +71,46 @@ static int check_gateways(
 	return 0;
 }
 
-static int find_image(const struct request *request, struct resources *r, struct error *err)
+int local_open_image(const char *reference, uint64_t cpus, uint64_t memory_mib,
+	struct resources *ret, struct error *err)
 {
 	struct store *store AUTO(store_freep) = NULL;
 	struct image *image AUTO(image_freep) = NULL;
-	int ret = locate_image(request->image, &store, &image, err);
+	int r = locate_image(reference, &store, &image, err);
 
-	if (ret < 0)
-		return ret;
-	r->manifest = TAKE_PTR(image->manifest);
-	r->image_name = TAKE_PTR(image->name);
-	r->image_tag = TAKE_PTR(image->tag);
-	memcpy(r->image_digest, image->digest, sizeof(r->image_digest));
-	ret = check_shape(request, r->manifest, err);
-	if (ret == 0)
-		ret = check_gateways(request, r->manifest, err);
-	return ret < 0 ? ret : open_parts(store, r, err);
+	if (r < 0)
+		return r;
+	ret->manifest = TAKE_PTR(image->manifest);
+	ret->image_name = TAKE_PTR(image->name);
+	ret->image_tag = TAKE_PTR(image->tag);
+	memcpy(ret->image_digest, image->digest, sizeof(ret->image_digest));
+	r = check_shape(reference, cpus, memory_mib, ret->manifest, err);
+	return r < 0 ? r : open_parts(store, ret, err);
+}
+
+/* A home directory may be shared by many hosts, but locks are not, and not every host's processor
+ * is the same. */
+static void host_name(char *ret, size_t size)
+{
+	autofree char *id = NULL;
+	size_t length;
+
+	if (file_read(AT_FDCWD, "/etc/machine-id", 64, &id, &length) == 0 && length >= 32)
+		snprintf(ret, size, "%.32s", id);
+	else if (gethostname(ret, size - 1) < 0)
+		snprintf(ret, size, "host");
+	ret[size - 1] = '\0';
+	for (char *p = ret; *p; p++)
+		*p = *p == '/' ? '_' : *p;
+}
+
+char *local_templates(void)
+{
+	autofree char *cache = path_cache();
+	char host[65];
+
+	host_name(host, sizeof(host));
+	return cache ? path_format("%s/templates-%s", cache, host) : NULL;
 }
 
 /* Overlays and scratch disks are on disk, in the cache: /tmp may be memory. */
@@ -113,8 +140,10 @@ static int make_disks(const struct request *request, struct resources *r, struct
 
 int local_open(const struct request *request, struct resources *ret, struct error *err)
 {
-	int r = find_image(request, ret, err);
+	int r = local_open_image(request->image, request->cpus, request->memory_mib, ret, err);
 
+	if (r == 0)
+		r = check_gateways(request, ret->manifest, err);
 	return r < 0 ? r : make_disks(request, ret, err);
 }
 
@@ -136,5 +165,7 @@ void local_close(struct resources *r)
 	base_close(r->overlay_fd);
 	base_close(r->scratch_fd);
 	base_close(r->seed_fd);
+	base_close(r->memory_fd);
+	template_close(r->template);
 	*r = (struct resources)RESOURCES_INIT;
 }

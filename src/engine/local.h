@@ -3,6 +3,7 @@
 
 #include "engine/request.h"
 #include "image/manifest.h"
+#include "vm/template.h"
 
 /* The things that a VM is started from. Whoever gave them takes them back when the descriptors are
  * closed. */
@@ -11,17 +12,26 @@ struct resources {
 	char *image_name, *image_tag;
 	char image_digest[DIGEST_HEX_SIZE];
 	int kernel_fd, initrd_fd, disk_fd, overlay_fd, scratch_fd, seed_fd;
+	struct template *template; /* to start from; NULL: none */
+	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */
 };
 
 #define RESOURCES_INIT                                                             \
 	{                                                                          \
 		.kernel_fd = -1, .initrd_fd = -1, .disk_fd = -1, .overlay_fd = -1, \
-		.scratch_fd = -1, .seed_fd = -1                                    \
+		.scratch_fd = -1, .seed_fd = -1, .memory_fd = -1                   \
 	}
 
 /* Finds the image in the user's store (else the system's), checks that the request fits it, and
  * makes overlay and scratch disk. Returns 0 or negative errno with what to do. */
 int local_open(const struct request *request, struct resources *ret, struct error *err);
+
+/* The same without the disks that a VM writes to: what a template is made from. */
+int local_open_image(const char *reference, uint64_t cpus, uint64_t memory_mib,
+	struct resources *ret, struct error *err);
+
+/* Where the user's templates for this host are; the caller frees. NULL when out of memory. */
+char *local_templates(void);
 
 /* Empties the overlay, for another start after one that failed. */
 int local_renew(struct resources *r, struct error *err);

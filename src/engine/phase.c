@@ -1,10 +1,11 @@
 #include "engine/phase.h"
 
-#include <time.h>
+#include "lib/clock.h"
 
 static const char *const names[PHASE_COUNT] = {
 	[PHASE_QUEUED] = "queued",
 	[PHASE_FETCH] = "fetch",
+	[PHASE_CLONE] = "clone",
 	[PHASE_BOOT] = "boot",
 	[PHASE_PREPARE] = "prepare",
 	[PHASE_RUN] = "run",
@@ -18,17 +19,9 @@ const char *phase_name(enum phase phase)
 	return names[phase];
 }
 
-uint64_t phase_time_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 void phase_start(struct phase_clock *c)
 {
-	*c = (struct phase_clock){.origin = phase_time_us(), .now = PHASE_QUEUED};
+	*c = (struct phase_clock){.origin = clock_now_us(), .now = PHASE_QUEUED};
 	c->entered[PHASE_QUEUED] = true;
 }
 
@@ -51,7 +44,7 @@ uint64_t phase_elapsed_us(const struct phase_clock *c)
 
 uint64_t phase_total_us(const struct phase_clock *c)
 {
-	return phase_time_us() - c->origin;
+	return clock_now_us() - c->origin;
 }
 
 json_t *phase_to_json(const struct phase_clock *c)

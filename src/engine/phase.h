@@ -9,7 +9,8 @@
 enum phase {
 	PHASE_QUEUED,  /* accepted, nothing done yet */
 	PHASE_FETCH,   /* image and disks are made ready */
-	PHASE_BOOT,    /* QEMU started; until the agent's hello */
+	PHASE_CLONE,   /* QEMU started from a template; until the agent's hello */
+	PHASE_BOOT,    /* the same, but the guest boots */
 	PHASE_PREPARE, /* account, shares, network, ... */
 	PHASE_RUN,     /* the command */
 	PHASE_STOP,    /* flush, power off */
@@ -28,9 +29,6 @@ struct phase_clock {
 };
 
 const char *phase_name(enum phase phase);
-
-/* Microseconds of CLOCK_BOOTTIME now. */
-uint64_t phase_time_us(void);
 
 void phase_start(struct phase_clock *c);
 

@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <time.h>
 
+#include "lib/clock.h"
 #include "lib/path.h"
 
 /* QEMU's user network: every guest is alone in it, so the addresses never clash.
@@ -14,7 +14,10 @@
 #define USER_GATEWAY    "10.0.2.2"
 #define USER_NAMESERVER "10.0.2.3"
 
-#define ENTROPY_BYTES 64
+/* The guest's clock is behind by no more than a call took there and back: it is set again until
+ * that was short, or not for ever on a host that is too busy for it. */
+#define CLOCK_ERROR_US (5 * 1000)
+#define CLOCK_TRIES    5
 
 /* Each share, and clock, identity, network, account, scratch and its /tmp. */
 #define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6)
@@ -26,12 +29,58 @@ struct step {
 };
 
 struct prepare {
+	struct agent *agent;
+	unsigned int clock_tries;
+	uint64_t clock_sent;
 	struct step steps[PREPARE_STEPS_MAX];
 	size_t sent, answered;
 	char error[ERROR_TEXT_MAX];
 	prepare_fn done;
 	void *userdata;
 };
+
+static void prepare_end(struct prepare *p)
+{
+	p->done(p->error[0] ? p->error : NULL, p->userdata);
+}
+
+static struct clock_set clock_message(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (struct clock_set){(uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec};
+}
+
+static void on_clock(const struct reply *reply, void *userdata);
+
+/* The last step, alone on the link. */
+static void prepare_set_clock(struct prepare *p)
+{
+	const struct clock_set message = clock_message();
+
+	p->clock_tries++;
+	p->clock_sent = clock_now_us();
+	if (agent_call(p->agent, FRAME_CLOCK, clock_set_fields, &message, on_clock, p) < 0)
+		snprintf(p->error, sizeof(p->error), "set the clock: the link is gone");
+	if (p->error[0])
+		prepare_end(p);
+}
+
+static void on_clock(const struct reply *reply, void *userdata)
+{
+	struct prepare *p = userdata;
+
+	if (!reply)
+		return;
+	if (reply->error)
+		snprintf(p->error, sizeof(p->error), "set the clock: %s", reply->reason);
+	if (p->error[0] || p->clock_tries == CLOCK_TRIES ||
+		clock_now_us() - p->clock_sent <= CLOCK_ERROR_US)
+		prepare_end(p);
+	else
+		prepare_set_clock(p);
+}
 
 static void on_answer(const struct reply *reply, void *userdata)
 {
@@ -43,8 +92,12 @@ static void on_answer(const struct reply *reply, void *userdata)
 		snprintf(p->error, sizeof(p->error), "%s: %s: %s", step->what, reply->reason,
 			strerror((int)reply->error));
 	/* A lost link has its own way of being told: the VM's end. */
-	if (reply && p->answered == p->sent)
-		p->done(p->error[0] ? p->error : NULL, p->userdata);
+	if (!reply || p->answered < p->sent)
+		return;
+	if (p->error[0])
+		prepare_end(p);
+	else
+		prepare_set_clock(p);
 }
 
 /* Takes `what`. */
@@ -61,51 +114,48 @@ static int prepare_send(struct prepare *p, struct agent *agent, char *what, enum
 	return (int)MIN_OF(step->call, 0);
 }
 
+/* Roughly, so that the files that are made next have sensible times. */
 static int prepare_clock(struct prepare *p, struct agent *agent)
 {
-	struct clock_set message;
-	struct timespec now;
+	const struct clock_set message = clock_message();
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	message.realtime_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	return prepare_send(
 		p, agent, strdup("set the clock"), FRAME_CLOCK, clock_set_fields, &message);
 }
 
-static int prepare_identity(
-	struct prepare *p, struct agent *agent, const struct request *request, const char *hostname)
+static int prepare_identity(struct prepare *p, struct agent *agent, const struct request *request,
+	const struct prepare_vm *vm)
 {
-	const char *address = request->network == VM_NETWORK_USER ? USER_ADDRESS : "127.0.1.1";
-	autofree char *hosts = path_format("127.0.0.1 localhost\n::1 localhost ip6-localhost "
-					   "ip6-loopback\n%s %s\n",
-		address, hostname);
-	uint8_t entropy[ENTROPY_BYTES], id[16];
-	char machine_id[33];
+	bool has_address = request->network == VM_NETWORK_USER;
+	autofree char *hosts = vm_identity_hosts(
+		has_address ? USER_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS, vm->hostname);
 	struct identity message = {
-		.hostname = hostname,
-		.machine_id = machine_id,
+		.hostname = vm->hostname,
+		.machine_id = vm->identity->machine_id,
 		.hosts = hosts,
-		.entropy = {entropy, sizeof(entropy)},
+		.entropy = {vm->identity->entropy, sizeof(vm->identity->entropy)},
+		/* A guest that has booted has one of its own. */
+		.boot_id = vm->is_clone ? vm->identity->boot_id : "",
+		.ssh_key = vm->identity->ssh_key,
+		.ssh_public_key = vm->identity->ssh_public_key,
 	};
 
-	if (!hosts || getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy) ||
-		getrandom(id, sizeof(id), 0) != sizeof(id))
+	if (!hosts)
 		return -ENOMEM;
-	for (size_t i = 0; i < sizeof(id); i++)
-		snprintf(machine_id + 2 * i, 3, "%02x", id[i]);
 	return prepare_send(p, agent, strdup("set the VM's identity"), FRAME_IDENTITY,
 		identity_fields, &message);
 }
 
-static int prepare_network(
-	struct prepare *p, struct agent *agent, const struct request *request, const char *mac)
+static int prepare_network(struct prepare *p, struct agent *agent, const struct request *request,
+	const struct prepare_vm *vm)
 {
 	static const char *nameservers[] = {USER_NAMESERVER, NULL};
 	struct network_request message = {.mac = ""};
 
 	if (request->network == VM_NETWORK_USER)
 		message = (struct network_request){
-			.mac = mac,
+			.mac = vm->mac,
+			.card = vm->is_clone ? VM_TEMPLATE_MAC : "",
 			.address = USER_ADDRESS,
 			.prefix = USER_PREFIX,
 			.gateway = USER_GATEWAY,
@@ -185,21 +235,22 @@ static int prepare_cancel(struct prepare *p, struct agent *agent, int error)
 	return error;
 }
 
-int prepare_start(struct agent *agent, const struct request *request, const char *hostname,
-	const char *mac, prepare_fn done, void *userdata, struct prepare **ret)
+int prepare_start(struct agent *agent, const struct request *request, const struct prepare_vm *vm,
+	prepare_fn done, void *userdata, struct prepare **ret)
 {
 	struct prepare *p AUTO(prepare_freep) = calloc(1, sizeof(*p));
 	int r;
 
 	if (!p)
 		return -ENOMEM;
+	p->agent = agent;
 	p->done = done;
 	p->userdata = userdata;
 	r = prepare_clock(p, agent);
 	if (r == 0)
-		r = prepare_identity(p, agent, request, hostname);
+		r = prepare_identity(p, agent, request, vm);
 	if (r == 0)
-		r = prepare_network(p, agent, request, mac);
+		r = prepare_network(p, agent, request, vm);
 	if (r == 0)
 		r = prepare_scratch(p, agent, request);
 	if (r == 0)

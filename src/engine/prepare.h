@@ -1,8 +1,9 @@
 /* What the agent does before the command can run: clock, identity, network, mounts, account. All
  * calls go out at once and the agent works through them in order, so that a VM is prepared in one
- * round trip. */
+ * round trip. A second one sets the clock exactly. */
 #pragma once
 
+#include "engine/identity.h"
 #include "engine/local.h"
 #include "vm/agent.h"
 
@@ -14,8 +15,15 @@ typedef void (*prepare_fn)(const char *error, void *userdata);
 /* Where the scratch disk is seen in the guest. */
 #define PREPARE_SCRATCH "/scratch"
 
-/* `request`, `hostname` and `mac` are needed only during the call. Returns 0 or -errno. */
-int prepare_start(struct agent *agent, const struct request *request, const char *hostname,
-	const char *mac, prepare_fn done, void *userdata, struct prepare **ret);
+/* What is this VM's own. */
+struct prepare_vm {
+	const char *hostname, *mac;
+	const struct vm_identity *identity;
+	bool is_clone; /* what it was when it was saved must be changed, not only set */
+};
+
+/* `request` and `vm` are needed only during the call. Returns 0 or -errno. */
+int prepare_start(struct agent *agent, const struct request *request, const struct prepare_vm *vm,
+	prepare_fn done, void *userdata, struct prepare **ret);
 struct prepare *prepare_free(struct prepare *p);
 DEFINE_CLEANUP(struct prepare *, prepare_free)

@@ -18,6 +18,8 @@ struct fixture {
 	struct prepare *prepare;
 	struct caller caller;
 	struct request request;
+	struct vm_identity identity;
+	struct prepare_vm vm;
 	int dones;
 	bool failed;
 	char error[ERROR_TEXT_MAX];
@@ -69,6 +71,8 @@ static int setup(void **state)
 				   {&gateway_9p, share_data, share_in, true}},
 			.count = 2},
 	};
+	assert_int_equal(vm_identity_new("vm-12345678", &x->identity, &err), 0);
+	x->vm = (struct prepare_vm){"vm-12345678", MAC, &x->identity, false};
 	*state = x;
 	return 0;
 }
@@ -80,6 +84,7 @@ static int teardown(void **state)
 	agent_free(x->agent);
 	prepare_free(x->prepare);
 	caller_done(&x->caller);
+	vm_identity_done(&x->identity);
 	fakeguest_stop(&x->guest);
 	free(x);
 	return 0;
@@ -87,9 +92,7 @@ static int teardown(void **state)
 
 static void start(struct fixture *x)
 {
-	assert_int_equal(
-		prepare_start(x->agent, &x->request, "vm-12345678", MAC, on_done, x, &x->prepare),
-		0);
+	assert_int_equal(prepare_start(x->agent, &x->request, &x->vm, on_done, x, &x->prepare), 0);
 	fakeguest_turn(&x->guest);
 }
 
@@ -152,35 +155,43 @@ static void all_goes_out_at_once_in_an_order_that_works(void **state)
 	assert_false(fakeguest_take(&x->guest, &f));
 }
 
-static void identity_is_complete_and_never_the_same(void **state)
+static void identity_is_that_of_the_vm(void **state)
 {
 	struct fixture *x = *state;
-	char ids[2][33];
-	uint8_t entropy[2][64];
+	union decoded m;
 
-	for (int i = 0; i < 2; i++) {
-		union decoded m;
+	start(x);
+	skip_calls(x, 1);
+	expect(x, FRAME_IDENTITY, identity_fields, &m);
+	assert_string_equal(m.identity.hostname, "vm-12345678");
+	assert_non_null(strstr(m.identity.hosts, "127.0.0.1 localhost\n"));
+	assert_non_null(strstr(m.identity.hosts, "10.0.2.15 vm-12345678\n"));
+	assert_string_equal(m.identity.machine_id, x->identity.machine_id);
+	assert_int_equal(m.identity.entropy.length, IDENTITY_ENTROPY_BYTES);
+	assert_memory_equal(m.identity.entropy.data, x->identity.entropy, IDENTITY_ENTROPY_BYTES);
+	assert_string_equal(m.identity.ssh_key, x->identity.ssh_key);
+	assert_string_equal(m.identity.ssh_public_key, x->identity.ssh_public_key);
+	/* Of a guest that has booted, these are its own. */
+	assert_string_equal(m.identity.boot_id, "");
+	expect(x, FRAME_NETWORK, network_request_fields, &m);
+	assert_string_equal(m.network.card, "");
+	message_release(network_request_fields, &m);
+}
 
-		start(x);
-		skip_calls(x, 1);
-		expect(x, FRAME_IDENTITY, identity_fields, &m);
-		assert_string_equal(m.identity.hostname, "vm-12345678");
-		assert_non_null(strstr(m.identity.hosts, "127.0.0.1 localhost\n"));
-		assert_non_null(strstr(m.identity.hosts, "10.0.2.15 vm-12345678\n"));
-		assert_int_equal(strspn(m.identity.machine_id, "0123456789abcdef"), 32);
-		assert_int_equal(m.identity.entropy.length, 64);
-		snprintf(ids[i], sizeof(ids[i]), "%s", m.identity.machine_id);
-		memcpy(entropy[i], m.identity.entropy.data, 64);
-		if (i == 0) {
-			/* The first one's answers are still to come. */
-			for (uint32_t id = 1; id <= 8; id++)
-				fakeguest_reply(&x->guest, id, 0, "");
-			x->prepare = prepare_free(x->prepare);
-			skip_calls(x, 6);
-		}
-	}
-	assert_string_not_equal(ids[0], ids[1]);
-	assert_memory_not_equal(entropy[0], entropy[1], 64);
+static void clone_also_gets_what_a_boot_would_have_given_it(void **state)
+{
+	struct fixture *x = *state;
+	union decoded m;
+
+	x->vm.is_clone = true;
+	start(x);
+	skip_calls(x, 1);
+	expect(x, FRAME_IDENTITY, identity_fields, &m);
+	assert_string_equal(m.identity.boot_id, x->identity.boot_id);
+	expect(x, FRAME_NETWORK, network_request_fields, &m);
+	assert_string_equal(m.network.card, VM_TEMPLATE_MAC);
+	assert_string_equal(m.network.mac, MAC);
+	message_release(network_request_fields, &m);
 }
 
 static void without_network_only_the_loopback_is_set_up(void **state)
@@ -221,15 +232,42 @@ static void shared_tmp_is_not_covered_by_the_scratch_disk(void **state)
 	expect_mount(x, "9p", "share1", "/tmp", MOUNT_NOSUID | MOUNT_NODEV | MOUNT_READ_ONLY);
 }
 
-static void done_comes_once_after_the_last_answer(void **state)
+static void answer_all(struct fixture *x)
+{
+	for (uint32_t id = 1; id <= 8; id++)
+		fakeguest_reply(&x->guest, id, 0, "");
+	skip_calls(x, 8);
+}
+
+static void last_of_all_the_clock_is_set_exactly(void **state)
 {
 	struct fixture *x = *state;
+	union decoded m;
 
 	start(x);
-	for (uint32_t id = 1; id <= 8; id++) {
+	answer_all(x);
+	assert_int_equal(x->dones, 0);
+	expect(x, FRAME_CLOCK, clock_set_fields, &m);
+	fakeguest_reply(&x->guest, 9, 0, "");
+	assert_int_equal(x->dones, 1);
+	assert_false(x->failed);
+}
+
+static void clock_that_was_set_slowly_is_set_again(void **state)
+{
+	struct fixture *x = *state;
+	struct frame f;
+
+	start(x);
+	answer_all(x);
+	for (uint32_t id = 9; id < 9 + 5; id++) {
 		assert_int_equal(x->dones, 0);
+		assert_true(fakeguest_take(&x->guest, &f));
+		assert_int_equal(f.type, FRAME_CLOCK);
+		usleep(6000);
 		fakeguest_reply(&x->guest, id, 0, "");
 	}
+	/* A host that is too busy for it does not keep the command waiting. */
 	assert_int_equal(x->dones, 1);
 	assert_false(x->failed);
 }
@@ -265,8 +303,7 @@ static void link_that_is_lost_already_is_an_error(void **state)
 
 	fakeguest_send_bytes(&x->guest, "not a frame, not at all", 23);
 	assert_int_equal(
-		prepare_start(x->agent, &x->request, "vm-12345678", MAC, on_done, x, &x->prepare),
-		-ENOTCONN);
+		prepare_start(x->agent, &x->request, &x->vm, on_done, x, &x->prepare), -ENOTCONN);
 	assert_null(x->prepare);
 	assert_int_equal(x->dones, 0);
 }
@@ -281,8 +318,7 @@ static void calls_before_one_that_cannot_be_sent_are_forgotten(void **state)
 	memset(x->caller.home, '/', FRAME_GUEST_ACCEPTS_MAX);
 	x->caller.home[FRAME_GUEST_ACCEPTS_MAX] = '\0';
 	assert_int_equal(
-		prepare_start(x->agent, &x->request, "vm-12345678", MAC, on_done, x, &x->prepare),
-		-E2BIG);
+		prepare_start(x->agent, &x->request, &x->vm, on_done, x, &x->prepare), -E2BIG);
 	for (uint32_t id = 1; id <= 7; id++)
 		fakeguest_reply(&x->guest, id, 0, "");
 	assert_int_equal(x->dones, 0);
@@ -294,11 +330,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(all_goes_out_at_once_in_an_order_that_works),
-		EACH(identity_is_complete_and_never_the_same),
+		EACH(identity_is_that_of_the_vm),
+		EACH(clone_also_gets_what_a_boot_would_have_given_it),
 		EACH(without_network_only_the_loopback_is_set_up),
 		EACH(without_scratch_nothing_covers_tmp),
 		EACH(shared_tmp_is_not_covered_by_the_scratch_disk),
-		EACH(done_comes_once_after_the_last_answer),
+		EACH(last_of_all_the_clock_is_set_exactly),
+		EACH(clock_that_was_set_slowly_is_set_again),
 		EACH(first_failure_is_told_with_its_step),
 		EACH(lost_link_is_not_told_twice),
 		EACH(link_that_is_lost_already_is_an_error),

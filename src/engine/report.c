@@ -5,6 +5,7 @@
 
 #include "lib/file.h"
 #include "lib/json.h"
+#include "lib/path.h"
 
 static json_t *image_to_json(const struct resources *r)
 {
@@ -46,6 +47,49 @@ static json_t *usage_to_json(const struct report *r)
 		seconds(r->qemu_user_us), "system_s", seconds(r->qemu_system_us));
 }
 
+static json_t *interval(uint64_t from, uint64_t to)
+{
+	return from > 0 && to >= from ? json_real(seconds(to - from)) : NULL;
+}
+
+/* How the VM was started, and what that was spent on. */
+static json_t *start_to_json(const struct report *r)
+{
+	const struct vm_times *t = &r->times;
+	bool cloned = r->template_key[0];
+
+	if (t->hello == 0)
+		return NULL;
+	return json_pack("{s:s, s:s*, s:o*, s:o*, s:o*}", "how", cloned ? "clone" : "boot",
+		"template", cloned ? r->template_key : NULL, "qemu_s",
+		interval(t->spawned, t->ready), "restore_s",
+		cloned ? interval(t->ready, t->restored) : NULL, "guest_s",
+		interval(cloned ? t->restored : t->ready, t->hello));
+}
+
+/* What a process really takes: pages that it shares count in parts. -1 if that cannot be told. */
+static int64_t process_pss_bytes(pid_t pid)
+{
+	autofree char *path = path_format("/proc/%d/smaps_rollup", (int)pid);
+	autofree char *text = NULL;
+	const char *line;
+	size_t length;
+
+	if (!path || file_read(AT_FDCWD, path, 65536, &text, &length) < 0)
+		return -1;
+	line = strstr(text, "\nPss:");
+	return line ? strtoll(line + 5, NULL, 10) * 1024 : -1;
+}
+
+static void add_process(json_t *json, pid_t pid)
+{
+	int64_t pss = process_pss_bytes(pid);
+
+	json_object_set_new(json, "qemu_pid", json_integer(pid));
+	if (pss >= 0)
+		json_object_set_new(json, "used_memory_bytes", json_integer(pss));
+}
+
 json_t *report_to_json(const struct report *r)
 {
 	const struct request *request = r->request;
@@ -61,8 +105,9 @@ json_t *report_to_json(const struct report *r)
 
 	if (!json)
 		return NULL;
+	json_object_set_new(json, "start", start_to_json(r));
 	if (r->qemu_pid > 0)
-		json_object_set_new(json, "qemu_pid", json_integer(r->qemu_pid));
+		add_process(json, r->qemu_pid);
 	json_object_set_new(json, "command", command_to_json(r));
 	if (!r->ended)
 		return json;

@@ -15,6 +15,8 @@ struct report {
 	const struct phase_clock *phases;
 	enum accel accel;
 	pid_t qemu_pid;
+	char template_key[DIGEST_HEX_SIZE]; /* that the VM was cloned from; "" if it booted */
+	struct vm_times times;              /* of the start, once the agent answered */
 	/* the end, once it is known */
 	bool ended;
 	int exit_code;

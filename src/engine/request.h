@@ -5,6 +5,13 @@
 #include "engine/settings.h"
 #include "engine/share.h"
 
+/* How a VM is to start. */
+enum request_start {
+	REQUEST_START_AUTO,  /* from a template if there is one, and else make one for the next */
+	REQUEST_START_CLONE, /* from a template, or not at all */
+	REQUEST_START_BOOT,
+};
+
 struct request {
 	const struct caller *caller;
 	const struct settings *settings;
@@ -14,6 +21,7 @@ struct request {
 	uint64_t scratch_bytes;
 	enum vm_network network;
 	enum accel accel;
+	enum request_start start;
 	struct share_list shares;
 	struct strv env;            /* of the command, complete */
 	const char **argv;          /* the command; NULL if `probe` is set */

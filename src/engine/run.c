@@ -1,6 +1,6 @@
 /* The steps of a run, each started by the end of the one before:
  *
- *   fetch -> boot -> prepare -> run -> stop
+ *   fetch -> clone or boot -> prepare -> run -> stop
  *
  * Whatever goes wrong ends in run_fail(), which keeps the first reason and ends the VM; the loop is
  * left when QEMU is reaped. Callbacks of the VM and its parts never free them: what must follow is
@@ -15,22 +15,21 @@
 #include <sys/random.h>
 
 #include "engine/control.h"
+#include "engine/identity.h"
 #include "engine/interrupt.h"
+#include "engine/launch.h"
 #include "engine/prepare.h"
 #include "engine/progress.h"
 #include "engine/report.h"
 #include "engine/rundir.h"
 #include "engine/session.h"
 #include "engine/terminal.h"
+#include "engine/warm.h"
+#include "lib/child.h"
 #include "lib/exit.h"
 #include "lib/log.h"
 #include "lib/parse.h"
 #include "lib/path.h"
-
-/* With an accelerator that has not proved itself. Real hardware starts a kernel in a fraction of
- * the first, and a distribution with its own boot loader and cloud-init in half of the second. */
-#define TRIAL_DEADLINE_US      (10 * 1000 * 1000)
-#define TRIAL_DISK_DEADLINE_US (90 * 1000 * 1000)
 
 /* How much of the console explains a failed boot. */
 #define CONSOLE_SHOWN 2000
@@ -51,8 +50,11 @@ struct run {
 	struct progress *progress;
 	struct terminal terminal;
 	char mac[18];
-	enum accel accel;
-	bool trial, trial_failed; /* of KVM */
+	struct vm_identity identity;
+	uint32_t agent_features;
+	sd_event_source *warming;
+	int warm_fd; /* of the process that makes a template */
+	struct launch launch;
 	struct vm *vm;
 	struct prepare *prepare;
 	struct session *session;
@@ -60,10 +62,11 @@ struct run {
 	bool failed;
 	enum phase failed_in;
 	char reason[ERROR_TEXT_MAX];
+	char late[ERROR_TEXT_MAX]; /* why an attempt to start was given up */
 	char console[CONSOLE_SHOWN];
 };
 
-static void run_boot(struct run *run);
+static void run_start(struct run *run);
 static void run_stop(struct run *run);
 
 static int on_later(sd_event_source *source, void *userdata)
@@ -115,7 +118,7 @@ static void run_fail(struct run *run, const char *format, ...)
 		va_start(args, format);
 		vsnprintf(run->reason, sizeof(run->reason), format, args);
 		va_end(args);
-		if (run->phases.now == PHASE_BOOT)
+		if (run->phases.now == launch_phase(&run->launch))
 			run_keep_console(run);
 	}
 	run_end_vm(run);
@@ -126,14 +129,15 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 	struct run *run = userdata;
 	char took[FORMAT_MAX];
 
-	if (run->trial && run->phases.now == PHASE_BOOT)
-		vm_kill(run->vm); /* on_vm_end() starts it again */
-	else
-		run_fail(run,
-			"not done after %s; a busy machine may need a longer [deadline] %s in "
-			"wnodes.conf",
-			format_duration(phase_elapsed_us(&run->phases), took),
-			phase_name(run->phases.now));
+	format_duration(phase_elapsed_us(&run->phases), took);
+	if (run->phases.now == launch_phase(&run->launch) && launch_has_next(&run->launch)) {
+		snprintf(run->late, sizeof(run->late), "its agent did not answer within %s", took);
+		vm_kill(run->vm); /* on_vm_end() goes on */
+		return 0;
+	}
+	run_fail(run,
+		"not done after %s; a busy machine may need a longer [deadline] %s in wnodes.conf",
+		took, phase_name(run->phases.now));
 	return 0;
 }
 
@@ -153,13 +157,27 @@ static void run_fetch(struct run *run)
 	struct error err = {0};
 
 	run_enter(run, PHASE_FETCH, 0);
-	if (local_open(run->request, &run->resources, &err) < 0)
+	if (local_open(run->request, &run->resources, &err) < 0 ||
+		launch_find_template(&run->launch, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else
-		run_later(run, run_boot);
+		run_later(run, run_start);
 }
 
 static void on_prepared(const char *error, void *userdata);
+
+static int run_prepare(struct run *run)
+{
+	const struct prepare_vm vm = {
+		.hostname = run->rundir.name,
+		.mac = run->mac,
+		.identity = &run->identity,
+		.is_clone = run->launch.cloning,
+	};
+
+	run_enter(run, PHASE_PREPARE, run->request->settings->prepare);
+	return prepare_start(vm_agent(run->vm), run->request, &vm, on_prepared, run, &run->prepare);
+}
 
 static void on_agent(const struct hello_guest *hello, void *userdata)
 {
@@ -170,34 +188,31 @@ static void on_agent(const struct hello_guest *hello, void *userdata)
 	log_debug("agent %s, Linux %s, ready after %llu us of the guest's time",
 		hello->agent_version, hello->kernel, (unsigned long long)hello->uptime_us);
 	run->report.guest_boot_us = hello->uptime_us;
+	run->agent_features = hello->features;
 	if (request->probe)
 		request->probe->agent_version = strdup(hello->agent_version);
-	/* An image that starts with neither says nothing about KVM: only what came up does. */
-	if (run->trial || run->trial_failed)
-		accel_learn(request->settings->qemu, run->trial);
-	run->trial = run->trial_failed = false;
-	run_enter(run, PHASE_PREPARE, request->settings->prepare);
-	r = prepare_start(vm_agent(run->vm), request, run->rundir.name, run->mac, on_prepared, run,
-		&run->prepare);
+	vm_get_times(run->vm, &run->report.times);
+	if (run->launch.cloning)
+		memcpy(run->report.template_key, run->launch.key, sizeof(run->launch.key));
+	launch_succeeded(&run->launch, phase_elapsed_us(&run->phases));
+	r = run_prepare(run);
 	if (r < 0)
 		run_fail(run, "cannot talk to the VM: %s", strerror(-r));
 }
 
-/* KVM opened, but no guest came up with it: software emulation from now on. */
-static void run_trial_failed(struct run *run)
+/* Starts the VM in another way, after one that it did not come up. */
+static void run_try_next(struct run *run)
 {
 	struct error err = {0};
 
-	log_warning("/dev/kvm opens, but the VM did not start with it; using software emulation, "
-		    "which is slow (said once; --accel kvm insists)");
-	run->trial = false;
-	run->trial_failed = true;
-	run->accel = ACCEL_TCG;
-	run->vm = vm_free(run->vm);
-	if (local_renew(&run->resources, &err) < 0)
-		run_fail(run, "%s", err.text);
-	else
-		run_boot(run);
+	if (launch_try_next(&run->launch, run->late, &err)) {
+		run->vm = vm_free(run->vm);
+		run->late[0] = '\0';
+		run_start(run);
+		return;
+	}
+	run_fail(run, "%s", err.code < 0 ? err.text : run->late);
+	run_finish(run);
 }
 
 static void on_vm_end(const struct vm_end *end, void *userdata)
@@ -207,8 +222,11 @@ static void on_vm_end(const struct vm_end *end, void *userdata)
 	run->report.qemu_rss_kib = MAX_OF(run->report.qemu_rss_kib, end->max_rss_kib);
 	run->report.qemu_user_us += end->user_us;
 	run->report.qemu_system_us += end->system_us;
-	if (run->trial && run->phases.now == PHASE_BOOT && !run->failed) {
-		run_later(run, run_trial_failed);
+	if (run->phases.now == launch_phase(&run->launch) && !run->failed &&
+		launch_has_next(&run->launch)) {
+		if (!run->late[0])
+			snprintf(run->late, sizeof(run->late), "%s", end->reason);
+		run_later(run, run_try_next);
 		return;
 	}
 	if (!run->failed && !end->asked) { /* in PHASE_STOP too: what it wrote may be lost */
@@ -219,49 +237,14 @@ static void on_vm_end(const struct vm_end *end, void *userdata)
 	run_later(run, run_finish);
 }
 
-static void run_fill_spec(struct run *run, struct vm_spec *spec)
-{
-	const struct request *request = run->request;
-	const struct resources *r = &run->resources;
-
-	*spec = (struct vm_spec){
-		.name = run->rundir.name,
-		.qemu = request->settings->qemu,
-		.accel = run->accel,
-		.cpus = request->cpus,
-		.memory_mib = request->memory_mib,
-		.kernel_fd = r->kernel_fd,
-		.initrd_fd = r->initrd_fd,
-		.command_line = r->manifest->command_line,
-		.disk_fd = r->disk_fd,
-		.disk_format = r->manifest->format,
-		.overlay_fd = r->overlay_fd,
-		.scratch_fd = r->scratch_fd,
-		.seed_fd = r->seed_fd,
-		.network = request->network,
-		.mac = run->mac,
-		.share_count = request->shares.count,
-	};
-	memcpy(spec->shares, request->shares.items,
-		request->shares.count * sizeof(request->shares.items[0]));
-}
-
-static uint64_t run_boot_deadline(const struct run *run)
-{
-	if (!run->trial)
-		return run->request->settings->boot;
-	return run->resources.manifest->boot == IMAGE_BOOT_DISK ? TRIAL_DISK_DEADLINE_US
-								: TRIAL_DEADLINE_US;
-}
-
-static void run_boot(struct run *run)
+static void run_start(struct run *run)
 {
 	static const struct vm_callbacks callbacks = {on_agent, on_vm_end};
 	struct error err = {0};
 	struct vm_spec spec;
 
-	run_enter(run, PHASE_BOOT, run_boot_deadline(run));
-	run_fill_spec(run, &spec);
+	run_enter(run, launch_phase(&run->launch), launch_deadline_us(&run->launch));
+	launch_fill_spec(&run->launch, run->rundir.name, run->mac, &spec);
 	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else
@@ -331,6 +314,23 @@ static void run_probe(struct run *run)
 		run_fail(run, "cannot talk to the VM");
 }
 
+static int on_warmed(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->warming = sd_event_source_disable_unref(run->warming);
+	child_wait(fd, 0);
+	return 0;
+}
+
+/* Makes a template for the next run while this one's command does its work. */
+static void run_warm(struct run *run)
+{
+	run->warm_fd = warm_in_background(&run->launch.shape, &run->resources);
+	if (run->warm_fd >= 0)
+		sd_event_add_io(run->event, &run->warming, run->warm_fd, EPOLLIN, on_warmed, run);
+}
+
 static void run_command(struct run *run)
 {
 	const struct request *request = run->request;
@@ -346,6 +346,8 @@ static void run_command(struct run *run)
 	int r;
 
 	run->progress = progress_stop(run->progress);
+	if (launch_wants_template(&run->launch, run->agent_features))
+		run_warm(run);
 	run_enter(run, PHASE_RUN, 0);
 	caller_fill_exec(request->caller, &exec);
 	terminal_get_size(&exec.rows, &exec.columns);
@@ -376,7 +378,15 @@ static void on_flushed(const struct reply *reply, void *userdata)
 		run_fail(run, "the VM could not write back its files: %s: %s", reply->reason,
 			strerror((int)reply->error));
 	else if (reply)
-		vm_quit(run->vm);
+		vm_kill(run->vm); /* QEMU has nothing that it need save */
+}
+
+/* Is there nothing to write back and nobody to wait for? What the VM has written to its disks is
+ * thrown away. */
+static bool run_may_end_at_once(const struct run *run)
+{
+	return run->report.has_command && run->report.command.alone &&
+	       run->request->shares.count == 0;
 }
 
 static void run_stop(struct run *run)
@@ -387,8 +397,10 @@ static void run_stop(struct run *run)
 		vm_agent(run->vm), &run->report.bytes_to_guest, &run->report.bytes_from_guest);
 	run_enter(run, PHASE_STOP, run->request->settings->stop);
 	control_end_sessions(run->control);
-	if (agent_call(vm_agent(run->vm), FRAME_SHUTDOWN, shutdown_fields, &message, on_flushed,
-		    run) < 0)
+	if (run_may_end_at_once(run))
+		run_end_vm(run);
+	else if (agent_call(vm_agent(run->vm), FRAME_SHUTDOWN, shutdown_fields, &message,
+			 on_flushed, run) < 0)
 		run_end_vm(run);
 }
 
@@ -417,7 +429,7 @@ static void on_interrupt_end(int exit_code, const char *why, void *userdata)
 	if (why)
 		log_warning("%s; ending the VM", why);
 	run->report.exit_code = exit_code;
-	run->trial = false; /* else the VM's end would start another */
+	launch_stop(&run->launch); /* else the VM's end would start another */
 	run_end_vm(run);
 }
 
@@ -487,7 +499,8 @@ static int run_open(struct run *run, const struct request *request, struct error
 		r = progress_start(run->event, &run->phases, &run->progress);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
-	return run_open_control(run, err);
+	r = run_open_control(run, err);
+	return r < 0 ? r : vm_identity_new(run->rundir.name, &run->identity, err);
 }
 
 static void run_close(struct run *run)
@@ -499,10 +512,13 @@ static void run_close(struct run *run)
 	vm_free(run->vm);
 	prepare_free(run->prepare);
 	interrupt_free(run->interrupt);
+	vm_identity_done(&run->identity);
 	local_close(&run->resources);
 	rundir_done(&run->rundir);
 	sd_event_source_disable_unref(run->deadline);
 	sd_event_source_disable_unref(run->later);
+	sd_event_source_disable_unref(run->warming);
+	base_close(run->warm_fd);
 	sd_event_unref(run->event);
 }
 
@@ -536,22 +552,21 @@ int run_execute(const struct request *request)
 		.rundir = {.lock_fd = -1},
 		.resources = RESOURCES_INIT,
 		.terminal = TERMINAL_INIT,
-		.accel = request->accel,
+		.warm_fd = -1,
 	};
 	struct error err = {0};
 
 	phase_start(&run.phases);
 	run.report = (struct report){
 		.request = request, .resources = &run.resources, .phases = &run.phases};
-	if (run.accel == ACCEL_AUTO)
-		run.accel = accel_choose(request->settings->qemu, &run.trial);
+	launch_init(&run.launch, request, &run.resources);
 	if (run_open(&run, request, &err) < 0) {
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}
 	run_later(&run, run_fetch);
 	sd_event_loop(run.event);
-	run.report.accel = run.accel;
+	run.report.accel = run.launch.shape.accel;
 	run_tell(&run);
 	return run.report.exit_code;
 }

@@ -30,6 +30,9 @@ const struct conf_setting settings_table[] = {
 		"Host directory for the VM, as --mount; may be repeated."),
 	ROW("run", "timeout", CONF_DURATION, timeout, "0", 0, 0, NULL,
 		"Longest time that a command may run; 0 means no limit."),
+	ROW("run", "start", CONF_CHOICE, start, "auto", 0, 0, "auto|clone|boot",
+		"How a VM starts: clone (from a template of the image), boot, or auto: clone where "
+		"there is a template, else boot, and make one for the next time."),
 	ROW("vm", "accel", CONF_CHOICE, accel, "auto", 0, 0, "auto|kvm|tcg",
 		"Accelerator: kvm, tcg (software emulation), or auto, which tries."),
 	ROW("vm", "qemu", CONF_STRING, qemu, NULL, 0, 0, NULL,
@@ -37,6 +40,16 @@ const struct conf_setting settings_table[] = {
 	ROW("vm", "directory", CONF_STRING, directory, NULL, 0, 0, NULL,
 		"Directory for what VMs write, overlays and scratch disks; the cache directory when "
 		"not set."),
+	ROW("template", "automatic", CONF_BOOL, template_automatic, "yes", 0, 0, NULL,
+		"Whether wnodes run makes a template in the background when it has booted a VM."),
+	ROW("template", "budget", CONF_SIZE, template_budget, "8G", 0, 0, NULL,
+		"Room that templates may take on the disk; those that were not used for the longest "
+		"time go first."),
+	ROW("template", "memory", CONF_CHOICE, template_memory, "shared", 0, 0, "shared|own",
+		"Memory of clones: shared (each maps the template's, and has only what it changes "
+		"for itself) or own (a copy, from which what is freed goes back to the host)."),
+	ROW("deadline", "clone", CONF_DURATION, clone, "20s", SECOND, 3600 * SECOND, NULL,
+		"How long a clone may take until its agent answers; then the VM boots."),
 	ROW("deadline", "boot", CONF_DURATION, boot, "3m", SECOND, 3600 * SECOND, NULL,
 		"How long a VM may take until its agent answers."),
 	ROW("deadline", "prepare", CONF_DURATION, prepare, "1m", SECOND, 3600 * SECOND, NULL,

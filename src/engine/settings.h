@@ -13,12 +13,17 @@ struct settings {
 	char **env;       /* as --env */
 	char **mount;     /* as --mount */
 	uint64_t timeout; /* us; 0: none */
+	char *start;      /* "auto", "clone" or "boot" */
 	/* [vm] */
 	char *accel;     /* "auto", "kvm" or "tcg" */
 	char *qemu;      /* program; NULL: found in PATH */
 	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
+	/* [template] */
+	bool template_automatic;
+	uint64_t template_budget; /* bytes */
+	char *template_memory;    /* "shared" or "own" */
 	/* [deadline], all us */
-	uint64_t boot, prepare, stop, grace;
+	uint64_t clone, boot, prepare, stop, grace;
 };
 
 extern const struct conf_setting settings_table[];

@@ -7,6 +7,7 @@
 
 #include "lib/file.h"
 #include "lib/path.h"
+#include "vm/qemu.h"
 
 #ifndef KVM_DEVICE /* a test has one of its own */
 #define KVM_DEVICE "/dev/kvm"
@@ -14,7 +15,6 @@
 #define ACCEL_FILE   "accel"
 #define VERDICT_MAX  512
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
-#define QEMU_PROGRAM "qemu-system-x86_64"
 
 static const char *const names[] = {
 	[ACCEL_TCG] = "tcg", [ACCEL_KVM] = "kvm", [ACCEL_AUTO] = "auto"};
@@ -32,34 +32,16 @@ enum accel accel_parse(const char *name)
 	return ACCEL_AUTO;
 }
 
-/* Finds the program's file, to notice that it was replaced. */
-static int qemu_stat(const char *qemu, struct stat *ret)
-{
-	const char *path = getenv("PATH");
-	autofree char *copy = NULL;
-	char *next;
-
-	qemu = qemu ? qemu : QEMU_PROGRAM;
-	if (strchr(qemu, '/') || !path)
-		return stat(qemu, ret);
-	next = copy = strdup(path);
-	for (char *dir; copy && (dir = strsep(&next, ":"));) {
-		autofree char *file = path_format("%s/%s", dir, qemu);
-		if (file && stat(file, ret) == 0)
-			return 0;
-	}
-	return -1;
-}
-
 /* What a verdict depends on: the host's boot and the QEMU program. */
 static int accel_key(const char *qemu, char *ret, size_t size)
 {
 	autofree char *boot_id = NULL;
+	autofree char *program = qemu_find(qemu);
 	struct stat st;
 	size_t length;
 
-	if (file_read(AT_FDCWD, BOOT_ID_FILE, 64, &boot_id, &length) < 0 ||
-		qemu_stat(qemu, &st) < 0)
+	if (file_read(AT_FDCWD, BOOT_ID_FILE, 64, &boot_id, &length) < 0 || !program ||
+		stat(program, &st) < 0)
 		return -ENOENT;
 	boot_id[strcspn(boot_id, "\n")] = '\0';
 	snprintf(ret, size, "%s %llu %lld", boot_id, (unsigned long long)st.st_ino,

@@ -34,6 +34,7 @@ struct agent {
 	sd_event_source *source;
 	int fd;
 	bool greeted;
+	bool spoke; /* our hello has gone out */
 	struct buffer in, out;
 	uint32_t last_id;
 	struct agent_call *calls;
@@ -89,9 +90,19 @@ static int agent_want_write(struct agent *a)
 	return sd_event_source_set_io_events(a->source, EPOLLIN | EPOLLOUT);
 }
 
+int agent_greet(struct agent *a)
+{
+	struct hello_host hello = {MESSAGE_MAGIC, MESSAGE_VERSION};
+	int r = a->spoke ? 0
+			 : message_append_frame(
+				   &a->out, FRAME_HELLO, 0, 0, hello_host_fields, &hello);
+
+	a->spoke = true;
+	return r < 0 ? r : agent_want_write(a);
+}
+
 static const char *on_hello(struct agent *a, const struct frame *f)
 {
-	struct hello_host answer = {MESSAGE_MAGIC, MESSAGE_VERSION};
 	struct hello_guest hello;
 	const char *problem = NULL;
 
@@ -102,11 +113,10 @@ static const char *on_hello(struct agent *a, const struct frame *f)
 		problem = "a hello that is none";
 	else if (hello.version_min > MESSAGE_VERSION || hello.version_max < MESSAGE_VERSION)
 		problem = "an agent of another protocol version; build or import the image again";
-	else if (message_append_frame(&a->out, FRAME_HELLO, 0, 0, hello_host_fields, &answer) < 0)
-		problem = "out of memory";
+	else if (agent_greet(a) < 0)
+		problem = "a hello that cannot be answered";
 	if (!problem) {
 		a->greeted = true;
-		agent_want_write(a);
 		a->callbacks.on_hello(&hello, a->userdata);
 	}
 	message_release(hello_guest_fields, &hello);

@@ -31,6 +31,10 @@ int agent_open(sd_event *event, int fd, const struct agent_callbacks *callbacks,
 struct agent *agent_free(struct agent *a);
 DEFINE_CLEANUP(struct agent *, agent_free)
 
+/* Speaks first, to an agent that has said hello to someone else before: a clone's. Its answer is
+ * its hello. Returns 0 or negative errno. */
+int agent_greet(struct agent *a);
+
 /* Sends a call (fields NULL: no payload). Returns the call's id (> 0) or negative errno (-E2BIG:
  * the message is longer than the guest accepts). */
 int64_t agent_call(struct agent *a, enum frame_type type, const struct message_field *fields,

@@ -2,14 +2,20 @@
 
 #include <errno.h>
 
-#define QEMU_PROGRAM "qemu-system-x86_64"
+#include "vm/qemu.h"
 
 /* QEMU 7.2 says that it copies strings fast (ERMS) but emulates them byte by byte; without the flag
  * Linux copies in words, which doubles the speed of pipes and sockets in the guest. */
 #define CPU_TCG "max,-erms"
 
 /* Descriptor sets, by which -blockdev names files that are open already. */
-enum { FDSET_DISK = 1, FDSET_OVERLAY, FDSET_SCRATCH, FDSET_SEED };
+enum { FDSET_DISK = 1, FDSET_OVERLAY, FDSET_SCRATCH, FDSET_SEED, FDSET_TEMPLATE };
+
+/* Is it the same machine, to its guest, as others are? */
+static bool is_template_or_clone(const struct vm_spec *spec)
+{
+	return spec->start != VM_START_BOOT;
+}
 
 static void add_fdset(struct strv *argv, int set, int fd)
 {
@@ -24,13 +30,34 @@ static void add_machine(struct strv *argv, const struct vm_spec *spec)
 	strv_add(argv, "-name");
 	strv_add_format(argv, "%s,debug-threads=on", spec->name);
 	/* q35 for PCIe; what a batch VM never uses is switched off to shorten the guest's boot. */
-	strv_add_all(argv, "-machine", "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off", NULL);
+	strv_add(argv, "-machine");
+	strv_add_format(argv, "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off,mem-merge=%s%s",
+		spec->memory_merge ? "on" : "off",
+		spec->memory_fd >= 0 ? ",memory-backend=memory" : "");
 	strv_add_all(argv, "-accel", spec->accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi", NULL);
 	strv_add_all(argv, "-cpu", spec->accel == ACCEL_KVM ? "host" : CPU_TCG, NULL);
 	strv_add(argv, "-smp");
 	strv_add_format(argv, "%llu", (unsigned long long)spec->cpus);
 	strv_add(argv, "-m");
 	strv_add_format(argv, "%lluM", (unsigned long long)spec->memory_mib);
+	if (spec->start == VM_START_CLONE)
+		strv_add_all(argv, "-incoming", "defer", NULL);
+}
+
+/* A file by its descriptor: QEMU opens it again by that name, for writing even if it maps it
+ * privately, which a sealed memfd allows and its seals make harmless. */
+static void add_memory(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->memory_fd >= 0) {
+		strv_add(argv, "-object");
+		strv_add_format(argv,
+			"memory-backend-file,id=memory,size=%lluM,mem-path=/proc/self/fd/%d,"
+			"share=%s",
+			(unsigned long long)spec->memory_mib, spec->memory_fd,
+			spec->memory_private ? "off" : "on");
+	}
+	if (spec->memory_balloon)
+		strv_add_all(argv, "-device", "virtio-balloon-pci,free-page-reporting=on", NULL);
 }
 
 /* Nothing in QEMU may start programs, change its user or its scheduling: a guest that breaks out
@@ -43,7 +70,8 @@ static void add_sandbox(struct strv *argv)
 
 static void add_kernel(struct strv *argv, const struct vm_spec *spec)
 {
-	if (spec->kernel_fd < 0)
+	/* A clone's kernel is in its memory. */
+	if (spec->kernel_fd < 0 || spec->start == VM_START_CLONE)
 		return;
 	strv_add(argv, "-kernel");
 	strv_add_format(argv, "/proc/self/fd/%d", spec->kernel_fd);
@@ -69,6 +97,20 @@ static void add_channels(struct strv *argv, const struct command_channels *chann
 		"virtserialport,chardev=agent,name=" VM_AGENT_PORT, NULL);
 }
 
+static void add_template_overlay(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->template_overlay_fd < 0)
+		return;
+	add_fdset(argv, FDSET_TEMPLATE, spec->template_overlay_fd);
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv,
+		"driver=file,node-name=template-file,filename=/dev/fdset/%d,read-only=on",
+		FDSET_TEMPLATE);
+	strv_add_all(argv, "-blockdev",
+		"driver=qcow2,node-name=template,file=template-file,backing=base,read-only=on",
+		NULL);
+}
+
 /* The base is read-only and shared by all VMs through the host's page cache. What the guest writes
  * goes to the overlay, which is never flushed: it is thrown away. A write error stops the VM
  * instead of reaching the guest, so that the host can say that its disk is full. */
@@ -83,22 +125,23 @@ static void add_disks(struct strv *argv, const struct vm_spec *spec)
 	/* backing= (none): a base must not make QEMU open a file that its header names. */
 	strv_add_format(argv, "driver=%s,node-name=base,file=base-file,read-only=on%s",
 		spec->disk_format, streq(spec->disk_format, "qcow2") ? ",backing=" : "");
+	add_template_overlay(argv, spec);
 	strv_add(argv, "-blockdev");
 	strv_add_format(argv,
 		"driver=file,node-name=overlay-file,filename=/dev/fdset/%d,discard=unmap,"
 		"cache.no-flush=on",
 		FDSET_OVERLAY);
-	strv_add_all(argv, "-blockdev",
-		"driver=qcow2,node-name=root,file=overlay-file,backing=base,discard=unmap,"
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv,
+		"driver=qcow2,node-name=root,file=overlay-file,backing=%s,discard=unmap,"
 		"cache.no-flush=on",
-		"-device", "virtio-blk-pci,drive=root,write-cache=on,werror=stop,rerror=report",
-		NULL);
+		spec->template_overlay_fd >= 0 ? "template" : "base");
+	strv_add_all(argv, "-device",
+		"virtio-blk-pci,drive=root,write-cache=on,werror=stop,rerror=report", NULL);
 }
 
-static void add_scratch(struct strv *argv, const struct vm_spec *spec)
+static void add_scratch_file(struct strv *argv, const struct vm_spec *spec)
 {
-	if (spec->scratch_fd < 0)
-		return;
 	add_fdset(argv, FDSET_SCRATCH, spec->scratch_fd);
 	strv_add(argv, "-blockdev");
 	strv_add_format(argv,
@@ -106,9 +149,22 @@ static void add_scratch(struct strv *argv, const struct vm_spec *spec)
 		"cache.no-flush=on",
 		FDSET_SCRATCH);
 	strv_add_all(argv, "-blockdev",
-		"driver=raw,node-name=scratch,file=scratch-file,discard=unmap,cache.no-flush=on",
-		"-device",
-		"virtio-blk-pci,drive=scratch,serial=" VM_SCRATCH_SERIAL
+		"driver=raw,node-name=" COMMAND_SCRATCH_NODE
+		",file=scratch-file,discard=unmap,cache.no-flush=on",
+		NULL);
+}
+
+static void add_scratch(struct strv *argv, const struct vm_spec *spec)
+{
+	if (spec->scratch_bytes == 0)
+		return;
+	if (spec->scratch_fd >= 0)
+		add_scratch_file(argv, spec);
+	else
+		strv_add_all(argv, "-blockdev",
+			"driver=null-co,node-name=" COMMAND_SCRATCH_NODE ",size=0", NULL);
+	strv_add_all(argv, "-device",
+		"virtio-blk-pci,drive=" COMMAND_SCRATCH_NODE ",serial=" VM_SCRATCH_SERIAL
 		",write-cache=on,werror=stop,rerror=report",
 		NULL);
 }
@@ -127,18 +183,27 @@ static void add_seed(struct strv *argv, const struct vm_spec *spec)
 
 static void add_network(struct strv *argv, const struct vm_spec *spec)
 {
+	bool connected = spec->start != VM_START_TEMPLATE;
+
 	if (spec->network == VM_NETWORK_NONE)
 		return;
 	/* No IPv6 until it can be given the host's real reachability: a dead default route makes
-	 * programs wait. romfile= spares the guest's firmware a network boot. */
-	strv_add_all(argv, "-netdev", "user,id=net0,ipv6=off", "-device", NULL);
-	strv_add_format(argv, "virtio-net-pci,netdev=net0,mac=%s,romfile=", spec->mac);
+	 * programs wait. romfile= spares the guest's firmware a network boot, and a clone has
+	 * nobody to announce itself to. */
+	if (connected)
+		strv_add_all(argv, "-netdev", "user,id=net0,ipv6=off", NULL);
+	strv_add(argv, "-device");
+	strv_add_format(argv, "virtio-net-pci,%smac=%s,romfile=,guest_announce=off",
+		connected ? "netdev=net0," : "",
+		is_template_or_clone(spec) ? VM_TEMPLATE_MAC : spec->mac);
 }
 
 static void add_shares(struct strv *argv, const struct vm_spec *spec)
 {
 	for (size_t i = 0; i < spec->share_count; i++)
 		spec->shares[i].gateway->add_device(&spec->shares[i], i, argv);
+	for (size_t i = spec->share_count; is_template_or_clone(spec) && i < spec->slots; i++)
+		gateway_9p.add_device(NULL, i, argv);
 }
 
 int command_build(
@@ -148,6 +213,7 @@ int command_build(
 
 	strv_add(argv, spec->qemu ? spec->qemu : QEMU_PROGRAM);
 	add_machine(argv, spec);
+	add_memory(argv, spec);
 	add_sandbox(argv);
 	add_kernel(argv, spec);
 	add_channels(argv, channels);
@@ -157,6 +223,9 @@ int command_build(
 	add_network(argv, spec);
 	add_shares(argv, spec);
 	strv_add_all(argv, "-device", "virtio-rng-pci", NULL);
+	/* Tells a guest that knows it that it is a clone now: its kernel reseeds itself. */
+	if (is_template_or_clone(spec))
+		strv_add_all(argv, "-device", "vmgenid,guid=auto", NULL);
 	return argv->failed ? -ENOMEM : 0;
 }
 
@@ -167,9 +236,12 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 		channels->qmp_fd,
 		channels->agent_fd,
 		channels->console_fd,
+		spec->memory_fd,
+		spec->state_fd,
 		spec->kernel_fd,
 		spec->initrd_fd,
 		spec->disk_fd,
+		spec->template_overlay_fd,
 		spec->overlay_fd,
 		spec->scratch_fd,
 		spec->seed_fd,

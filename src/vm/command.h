@@ -4,6 +4,9 @@
 #include "lib/strv.h"
 #include "vm/spec.h"
 
+/* The scratch disk's name among QEMU's block nodes. */
+#define COMMAND_SCRATCH_NODE "scratch"
+
 /* QEMU's ends of the three channels; it inherits them under these numbers. */
 struct command_channels {
 	int qmp_fd, agent_fd, console_fd;
@@ -19,6 +22,6 @@ int command_build(
 
 /* Lists the descriptors in `spec` and `channels` that QEMU must inherit; `ret` has room for
  * COMMAND_FDS_MAX. Returns their number. */
-#define COMMAND_FDS_MAX 9
+#define COMMAND_FDS_MAX 12
 size_t command_descriptors(const struct vm_spec *spec, const struct command_channels *channels,
 	int ret[COMMAND_FDS_MAX]);

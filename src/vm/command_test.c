@@ -18,12 +18,16 @@ static struct vm_spec full_spec(void)
 		.accel = ACCEL_TCG,
 		.cpus = 3,
 		.memory_mib = 1536,
+		.memory_fd = -1,
+		.state_fd = -1,
+		.template_overlay_fd = -1,
 		.kernel_fd = 20,
 		.initrd_fd = 21,
 		.command_line = "console=ttyS0 quiet, root=/dev/vda",
 		.disk_fd = 22,
 		.disk_format = "qcow2",
 		.overlay_fd = 23,
+		.scratch_bytes = 1 << 30,
 		.scratch_fd = 24,
 		.seed_fd = 25,
 		.network = VM_NETWORK_USER,
@@ -41,6 +45,9 @@ static struct vm_spec least_spec(void)
 		.accel = ACCEL_KVM,
 		.cpus = 1,
 		.memory_mib = 256,
+		.memory_fd = -1,
+		.state_fd = -1,
+		.template_overlay_fd = -1,
 		.kernel_fd = -1,
 		.initrd_fd = -1,
 		.disk_fd = 22,
@@ -229,6 +236,114 @@ static void write_errors_stop_the_vm(void **state)
 	assert_int_equal(writable, 2);
 }
 
+/* What a template is made from, and a clone of it starts with. */
+static struct vm_spec template_spec(void)
+{
+	struct vm_spec spec = full_spec();
+
+	spec.start = VM_START_TEMPLATE;
+	spec.memory_fd = 30;
+	spec.scratch_fd = -1;
+	spec.share_count = 0;
+	spec.slots = 2;
+	return spec;
+}
+
+static struct vm_spec clone_spec(void)
+{
+	struct vm_spec spec = full_spec();
+
+	spec.start = VM_START_CLONE;
+	spec.memory_fd = 30;
+	spec.memory_private = true;
+	spec.state_fd = 31;
+	spec.template_overlay_fd = 32;
+	spec.slots = 2;
+	return spec;
+}
+
+static void template_has_its_devices_but_nothing_behind_them(void **state)
+{
+	struct vm_spec spec = template_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_has(&argv, "id=memory,size=1536M,mem-path=/proc/self/fd/30,share=on");
+	assert_has(&argv, "memory-backend=memory");
+	assert_has(&argv, "virtio-net-pci,mac=" VM_TEMPLATE_MAC);
+	assert_has_not(&argv, "user,id=net0");
+	assert_has(&argv, "driver=null-co,node-name=scratch,size=0");
+	assert_has(&argv, "synth,id=share0");
+	assert_has(&argv, "mount_tag=share1");
+	assert_has_not(&argv, "local,id=share");
+	assert_has(&argv, "/proc/self/fd/20"); /* it boots its kernel */
+	assert_has_not(&argv, "-incoming");
+}
+
+static void clone_waits_for_its_state(void **state)
+{
+	struct vm_spec spec = clone_spec();
+	struct strv argv AUTO(strv_done) = build(&spec);
+
+	assert_has(&argv, "-incoming");
+	assert_has(&argv, "mem-path=/proc/self/fd/30,share=off");
+	assert_has(&argv,
+		"driver=qcow2,node-name=template,file=template-file,backing=base,read-only=on");
+	assert_has(&argv, "driver=qcow2,node-name=root,file=overlay-file,backing=template,");
+	assert_has(&argv, "virtio-net-pci,netdev=net0,mac=" VM_TEMPLATE_MAC);
+	assert_has(&argv, "local,id=share0,path=/data");
+	assert_has(&argv, "synth,id=share1");
+	/* Its kernel is in its memory. */
+	assert_has_not(&argv, "-kernel");
+	assert_has_not(&argv, "-append");
+}
+
+/* QEMU loads a state only into the same devices in the same places. */
+static void clone_is_the_same_machine_as_its_template(void **state)
+{
+	struct vm_spec template = template_spec(), clone = clone_spec();
+	struct strv a AUTO(strv_done) = build(&template), b AUTO(strv_done) = build(&clone);
+	size_t i = 0, k = 0, devices = 0;
+
+	for (;; i++, k++) {
+		while (i < a.count && !streq(a.items[i], "-device"))
+			i++;
+		while (k < b.count && !streq(b.items[k], "-device"))
+			k++;
+		if (i >= a.count || k >= b.count)
+			break;
+		/* "virtio-net-pci,netdev=net0,...": its kind is what counts */
+		assert_int_equal(strcspn(a.items[i + 1], ","), strcspn(b.items[k + 1], ","));
+		assert_memory_equal(a.items[i + 1], b.items[k + 1], strcspn(a.items[i + 1], ","));
+		devices++;
+	}
+	assert_true(i >= a.count && k >= b.count);
+	assert_true(devices >= 8);
+}
+
+static void free_memory_goes_back_only_where_it_may(void **state)
+{
+	struct vm_spec spec = clone_spec();
+	struct strv shared AUTO(strv_done) = build(&spec), own AUTO(strv_done) = {0};
+
+	assert_has_not(&shared, "balloon");
+	spec.memory_private = false;
+	spec.memory_balloon = true;
+	assert_int_equal(command_build(&spec, &channels, &own), 0);
+	assert_has(&own, "virtio-balloon-pci,free-page-reporting=on");
+	assert_has(&own, "share=on");
+}
+
+static void pages_are_merged_only_if_asked(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv off AUTO(strv_done) = build(&spec), on AUTO(strv_done) = {0};
+
+	assert_has(&off, "mem-merge=off");
+	spec.memory_merge = true;
+	assert_int_equal(command_build(&spec, &channels, &on), 0);
+	assert_has(&on, "mem-merge=on");
+}
+
 static void shape_and_accelerator_are_as_asked(void **state)
 {
 	struct vm_spec full = full_spec(), least = least_spec();
@@ -306,6 +421,11 @@ int main(void)
 		cmocka_unit_test(base_and_seed_are_read_only),
 		cmocka_unit_test(overlay_stands_on_the_base),
 		cmocka_unit_test(write_errors_stop_the_vm),
+		cmocka_unit_test(template_has_its_devices_but_nothing_behind_them),
+		cmocka_unit_test(clone_waits_for_its_state),
+		cmocka_unit_test(clone_is_the_same_machine_as_its_template),
+		cmocka_unit_test(free_memory_goes_back_only_where_it_may),
+		cmocka_unit_test(pages_are_merged_only_if_asked),
 		cmocka_unit_test(shape_and_accelerator_are_as_asked),
 		cmocka_unit_test(kernel_gets_its_command_line_whole),
 		cmocka_unit_test(share_with_a_comma_stays_one_value),

@@ -16,7 +16,7 @@
  * that host and guest see each other's writes at once while programs may still map files. */
 #define NINEP_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=any"
 
-static void ninep_add_device(const struct vm_share *share, size_t index, struct strv *argv)
+static void ninep_add_directory(const struct vm_share *share, size_t index, struct strv *argv)
 {
 	autofree char *source = quote_option(share->source);
 
@@ -24,10 +24,18 @@ static void ninep_add_device(const struct vm_share *share, size_t index, struct 
 		argv->failed = true;
 		return;
 	}
-	strv_add(argv, "-fsdev");
 	strv_add_format(argv, "local,id=share%zu,path=%s,security_model=%s,multidevs=remap%s",
 		index, source, geteuid() == 0 ? "passthrough" : "none",
 		share->read_only ? ",readonly=on" : "");
+}
+
+static void ninep_add_device(const struct vm_share *share, size_t index, struct strv *argv)
+{
+	strv_add(argv, "-fsdev");
+	if (share)
+		ninep_add_directory(share, index, argv);
+	else /* a tree in QEMU's memory with nothing in it */
+		strv_add_format(argv, "synth,id=share%zu", index);
 	strv_add(argv, "-device");
 	strv_add_format(argv, "virtio-9p-pci,fsdev=share%zu,mount_tag=share%zu", index, index);
 }

@@ -1,6 +1,7 @@
 #include "vm/qmp.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "lib/buffer.h"
 #include "lib/file.h"
@@ -230,7 +231,8 @@ struct qmp *qmp_free(struct qmp *q)
 	return NULL;
 }
 
-int qmp_execute(
+/* Queues a command. Returns 0 or negative errno. */
+static int qmp_queue(
 	struct qmp *q, const char *command, json_t *arguments, qmp_reply_fn reply, void *userdata)
 {
 	struct qmp_call *call = calloc(1, sizeof(*call));
@@ -246,5 +248,56 @@ int qmp_execute(
 	}
 	*call = (struct qmp_call){++q->last_id, reply, userdata, q->calls};
 	q->calls = call;
+	return 0;
+}
+
+int qmp_execute(
+	struct qmp *q, const char *command, json_t *arguments, qmp_reply_fn reply, void *userdata)
+{
+	int r = qmp_queue(q, command, arguments, reply, userdata);
+
+	return r < 0 ? r : qmp_flush(q);
+}
+
+/* Sends what is queued, with the descriptor beside its first byte. */
+static int qmp_send_with(struct qmp *q, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec text = {(void *)(uintptr_t)buffer_head(&q->out), q->out.len};
+	struct msghdr message = {
+		.msg_iov = &text,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	ssize_t n;
+
+	control.header = (struct cmsghdr){
+		.cmsg_len = CMSG_LEN(sizeof(int)),
+		.cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+	};
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	do
+		n = sendmsg(q->fd, &message, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	buffer_consume(&q->out, (size_t)n);
 	return qmp_flush(q);
+}
+
+int qmp_give_fd(struct qmp *q, const char *name, int fd, qmp_reply_fn reply, void *userdata)
+{
+	int r = q->out.len > 0 ? qmp_flush(q) : 0;
+
+	/* QEMU takes a descriptor with the command that comes in the same read. */
+	if (r == 0 && q->out.len > 0)
+		r = -EAGAIN;
+	if (r == 0)
+		r = qmp_queue(q, "getfd", json_pack("{s:s}", "fdname", name), reply, userdata);
+	return r < 0 ? r : qmp_send_with(q, fd);
 }

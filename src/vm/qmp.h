@@ -36,6 +36,9 @@ DEFINE_CLEANUP(struct qmp *, qmp_free)
 int qmp_execute(
 	struct qmp *q, const char *command, json_t *arguments, qmp_reply_fn reply, void *userdata);
 
+/* Gives QEMU a descriptor, by the command "getfd"; `fd` stays the caller's. Returns 0 or -errno. */
+int qmp_give_fd(struct qmp *q, const char *name, int fd, qmp_reply_fn reply, void *userdata);
+
 /* Handles what has arrived, without waiting: QEMU's last events after it ended. */
 void qmp_drain(struct qmp *q);
 

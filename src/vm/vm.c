@@ -9,8 +9,10 @@
 #include <sys/wait.h>
 
 #include "lib/child.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "vm/command.h"
+#include "vm/migration.h"
 
 /* How long QEMU may take to obey "quit", and to end by itself: it only has to close files. */
 #define VM_QUIT_US (2 * 1000 * 1000)
@@ -31,7 +33,12 @@ struct vm {
 	pid_t pid;
 	int pidfd;
 	struct qmp *qmp;
+	struct migration *migration;
+	int state_fd; /* QEMU's, that a clone starts from; -1: it boots */
+	uint64_t scratch_bytes;
 	struct agent *agent;
+	struct vm_times times;
+	struct qmp_version version;
 	struct console *console;
 	struct console *messages; /* QEMU's stderr */
 	bool asked, ended, host_full;
@@ -100,13 +107,61 @@ static int vm_expect_end(struct vm *vm)
 		vm->event, &vm->quit_timer, CLOCK_MONOTONIC, VM_QUIT_US, 0, on_end_late, vm);
 }
 
+/* The template's scratch disk was empty. That its size is set makes QEMU tell the guest of it. */
+static void vm_announce_scratch(struct vm *vm)
+{
+	if (vm->scratch_bytes > 0)
+		qmp_execute(vm->qmp, "block_resize",
+			json_pack("{s:s, s:I}", "node-name", COMMAND_SCRATCH_NODE, "size",
+				(json_int_t)vm->scratch_bytes),
+			NULL, NULL);
+}
+
+static void on_restored(const char *error, void *userdata)
+{
+	struct vm *vm = userdata;
+	char reason[VM_REASON_MAX];
+
+	vm->times.restored = clock_now_us();
+	if (!error) {
+		vm_announce_scratch(vm);
+		return;
+	}
+	snprintf(reason, sizeof(reason), "the template's state could not be loaded: %s", error);
+	vm_blame(vm, reason);
+	vm_terminate(vm);
+}
+
+/* The agent in a template waits for a host that speaks first; what is sent now it finds when it
+ * goes on. */
+static void vm_restore(struct vm *vm)
+{
+	int r = agent_greet(vm->agent);
+
+	if (r >= 0)
+		r = migration_load(vm->qmp, vm->state_fd, on_restored, vm, &vm->migration);
+	if (r < 0)
+		on_restored(strerror(-r), vm);
+}
+
+static bool version_will_do(const struct qmp_version *v)
+{
+	return v->major > QEMU_MAJOR_MIN ||
+	       (v->major == QEMU_MAJOR_MIN && v->minor >= QEMU_MINOR_MIN);
+}
+
 static void on_qmp_ready(const struct qmp_version *v, void *userdata)
 {
 	struct vm *vm = userdata;
 	char reason[VM_REASON_MAX];
 
-	if (v->major > QEMU_MAJOR_MIN || (v->major == QEMU_MAJOR_MIN && v->minor >= QEMU_MINOR_MIN))
+	vm->times.ready = clock_now_us();
+	vm->version = *v;
+	if (version_will_do(v)) {
+		if (vm->state_fd >= 0)
+			vm_restore(vm);
 		return;
+	}
 	snprintf(reason, sizeof(reason),
 		"QEMU %d.%d is too old: %d.%d or later is needed (Debian 12: apt install "
 		"qemu-system-x86)",
@@ -137,10 +192,14 @@ static void on_shutdown(struct vm *vm, json_t *data)
 
 static void on_qmp_event(const char *name, json_t *data, void *userdata)
 {
+	struct vm *vm = userdata;
+
 	if (streq(name, "BLOCK_IO_ERROR"))
 		on_io_error(userdata, data);
 	else if (streq(name, "SHUTDOWN"))
 		on_shutdown(userdata, data);
+	else if (vm->migration)
+		migration_on_event(vm->migration, name, data);
 }
 
 static void on_qmp_closed(int error, void *userdata)
@@ -156,6 +215,8 @@ static void on_qmp_closed(int error, void *userdata)
 static void on_agent_hello(const struct hello_guest *hello, void *userdata)
 {
 	struct vm *vm = userdata;
+
+	vm->times.hello = clock_now_us();
 	vm->callbacks.on_agent(hello, vm->userdata);
 }
 
@@ -274,6 +335,8 @@ int vm_start(sd_event *event, const struct vm_spec *spec, const struct vm_callba
 	if (!vm)
 		return fail(err, -ENOMEM, "out of memory");
 	vm->pidfd = -1;
+	vm->state_fd = spec->start == VM_START_CLONE ? spec->state_fd : -1;
+	vm->scratch_bytes = spec->scratch_fd >= 0 ? spec->scratch_bytes : 0;
 	if (r < 0)
 		return fail_errno(err, r, "cannot make the VM's channels");
 	vm->event = sd_event_ref(event);
@@ -285,6 +348,7 @@ int vm_start(sd_event *event, const struct vm_spec *spec, const struct vm_callba
 	r = vm_spawn(vm, spec, &channels, err);
 	if (r < 0)
 		return r;
+	vm->times.spawned = clock_now_us();
 	/* The pidfd becomes readable when QEMU ends; unlike sd_event_add_child() this leaves
 	 * SIGCHLD alone, so that child_run() may be used beside it. */
 	r = sd_event_add_io(event, &vm->exit_source, vm->pidfd, EPOLLIN, vm_on_exit, vm);
@@ -308,6 +372,7 @@ struct vm *vm_free(struct vm *vm)
 	sd_event_source_disable_unref(vm->quit_timer);
 	agent_free(vm->agent);
 	qmp_free(vm->qmp);
+	migration_free(vm->migration);
 	console_free(vm->console);
 	console_free(vm->messages);
 	base_close(vm->pidfd);
@@ -334,6 +399,25 @@ struct qmp *vm_qmp(const struct vm *vm)
 pid_t vm_pid(const struct vm *vm)
 {
 	return vm->pid;
+}
+
+void vm_qemu_version(const struct vm *vm, char *ret, size_t size)
+{
+	const struct qmp_version *v = &vm->version;
+
+	snprintf(ret, size, "%d.%d.%d", v->major, v->minor, v->micro);
+}
+
+void vm_get_times(const struct vm *vm, struct vm_times *ret)
+{
+	*ret = vm->times;
+}
+
+int vm_save(struct vm *vm, int state_fd, void (*done)(const char *error, void *userdata),
+	void *userdata)
+{
+	vm->migration = migration_free(vm->migration);
+	return migration_save(vm->qmp, state_fd, done, userdata, &vm->migration);
 }
 
 size_t vm_messages(const struct vm *vm, char *ret, size_t max)

@@ -21,6 +21,14 @@ struct vm_end {
 	uint64_t user_us, system_us; /* CPU time of QEMU */
 };
 
+/* When the steps of a start were done, by clock_now_us(); 0: not yet. */
+struct vm_times {
+	uint64_t spawned;  /* QEMU runs */
+	uint64_t ready;    /* it answers on QMP */
+	uint64_t restored; /* a clone's guest goes on */
+	uint64_t hello;    /* the agent answers */
+};
+
 /* Callbacks must not free the VM. */
 struct vm_callbacks {
 	void (*on_agent)(const struct hello_guest *hello, void *userdata);
@@ -44,6 +52,16 @@ pid_t vm_pid(const struct vm *vm);
 
 /* What QEMU itself printed, for error messages. Returns the number of bytes. */
 size_t vm_messages(const struct vm *vm, char *ret, size_t max);
+
+/* "7.2.22", once QEMU has said so. */
+void vm_qemu_version(const struct vm *vm, char *ret, size_t size);
+
+void vm_get_times(const struct vm *vm, struct vm_times *ret);
+
+/* Stops the guest for good and writes the state of its devices to `state_fd`, which must stay open
+ * until `done` is called: with its memory's file that is a template. Returns 0 or -errno. */
+int vm_save(struct vm *vm, int state_fd, void (*done)(const char *error, void *userdata),
+	void *userdata);
 
 /* Asks QEMU to end at once (the guest is not told), and kills it if it has not within 2 s. */
 void vm_quit(struct vm *vm);

@@ -14,6 +14,11 @@ setup_work() {
 	# Nothing is shared with other tests, which may run at the same time, but the image store.
 	export XDG_RUNTIME_DIR=$WORK/run XDG_CACHE_HOME=$WORK/cache
 	mkdir -m 700 "$XDG_RUNTIME_DIR" "$XDG_CACHE_HOME"
+	# All of run.bats and others are run with VMs that boot, and with clones.
+	if [ -n "${TEST_CLONES:-}" ]; then
+		mkdir "$XDG_CACHE_HOME/wnodes"
+		ln -s "$TEST_TEMPLATES" "$XDG_CACHE_HOME/wnodes/"
+	fi
 	# By this its VMs are known from those of others on the machine.
 	export WNODES_TEST=$WORK
 }
@@ -44,7 +49,7 @@ assert_nothing_left() {
 	[ -z "$left" ] || { echo "QEMU left: $left"; return 1; }
 	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null) || true
 	[ -z "$left" ] || { echo "run files left: $left"; return 1; }
-	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name 'seed-*' 2>/dev/null) || true
+	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name qemu-digest ! -name 'seed-*' 2>/dev/null) || true
 	[ -z "$left" ] || { echo "cache files left: $left"; return 1; }
 }
 

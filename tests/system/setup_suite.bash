@@ -14,8 +14,16 @@ setup_suite() {
 	export XDG_DATA_HOME=$TEST_HOME/data XDG_CONFIG_HOME=$TEST_HOME/config \
 		XDG_CACHE_HOME=$TEST_HOME/cache WNODES_SYSTEM_STORE=$TEST_HOME/no-system-store
 	mkdir -p "$XDG_CONFIG_HOME/wnodes"
-	printf '[vm]\naccel = tcg\n' >"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
+	printf '[vm]\naccel = tcg\n[template]\nautomatic = no\n' >"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
 	build_image
+	find_templates
+}
+
+# Where templates lie depends on the host. With TEST_CLONES, VMs of the usual shape are cloned.
+find_templates() {
+	"$WNODES" image warm --quiet debian || return 1
+	TEST_TEMPLATES=$(echo "$XDG_CACHE_HOME"/wnodes/templates-*)
+	export TEST_TEMPLATES
 }
 
 # One at a time: the files of tests run side by side.

@@ -1,0 +1,184 @@
+#include "engine/launch.h"
+
+#include <errno.h>
+
+#include "lib/log.h"
+#include "lib/message.h"
+#include "vm/memory.h"
+
+/* With an accelerator that has not proved itself. Real hardware starts a kernel in a fraction of
+ * the first, and a distribution with its own boot loader and cloud-init in half of the second. */
+#define TRIAL_DEADLINE_US      (10 * 1000 * 1000)
+#define TRIAL_DISK_DEADLINE_US (90 * 1000 * 1000)
+
+void launch_init(struct launch *l, const struct request *request, struct resources *resources)
+{
+	enum accel accel = request->accel;
+
+	*l = (struct launch){.request = request, .resources = resources};
+	if (accel == ACCEL_AUTO)
+		accel = accel_choose(request->settings->qemu, &l->trial);
+	shape_from_request(&l->shape, request, accel);
+}
+
+static void launch_discard_template(struct launch *l)
+{
+	autofree char *directory = local_templates();
+
+	l->cloning = false;
+	l->resources->memory_fd = base_close(l->resources->memory_fd);
+	l->resources->template = template_close(l->resources->template);
+	if (directory)
+		template_remove(directory, l->key, NULL);
+}
+
+/* The copy for a VM that is to give memory back. */
+static int launch_own_memory(struct launch *l, struct error *err)
+{
+	if (!l->shape.own_memory)
+		return 0;
+	l->resources->memory_fd = memory_copy(l->resources->template->memory_fd, err);
+	return MIN_OF(l->resources->memory_fd, 0);
+}
+
+static int launch_open_template(struct launch *l, struct error *err)
+{
+	autofree char *directory = local_templates();
+	int r = directory ? 0 : fail(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = shape_key(&l->shape, l->resources, l->request->settings, l->key, err);
+	if (r == 0)
+		r = template_open(directory, l->key, &l->resources->template, err);
+	if (r == 0)
+		r = launch_own_memory(l, err);
+	l->cloning = r == 0;
+	return r;
+}
+
+int launch_find_template(struct launch *l, struct error *err)
+{
+	bool insists = l->request->start == REQUEST_START_CLONE;
+	int r;
+
+	/* A probe looks at what an image does when it boots. */
+	if (l->request->start == REQUEST_START_BOOT || l->request->probe)
+		return 0;
+	/* KVM that no guest has run with yet is tried with a boot. */
+	r = l->trial ? -ENOENT : launch_open_template(l, err);
+	if (r == 0)
+		return 0;
+	if (r == -ENOENT)
+		return insists ? fail(err, r,
+					 "there is no template of '%s' for this number of CPUs and "
+					 "this memory; make one with `wnodes image warm`, or start "
+					 "with --start auto",
+					 l->request->image)
+			       : 0;
+	if (insists)
+		return r;
+	log_warning("the template cannot be used: %s; booting instead", err->text);
+	*err = (struct error){0};
+	launch_discard_template(l);
+	return 0;
+}
+
+enum phase launch_phase(const struct launch *l)
+{
+	return l->cloning ? PHASE_CLONE : PHASE_BOOT;
+}
+
+uint64_t launch_boot_deadline_us(
+	const struct settings *settings, const struct manifest *manifest, bool trial)
+{
+	if (!trial)
+		return settings->boot;
+	return manifest->boot == IMAGE_BOOT_DISK ? TRIAL_DISK_DEADLINE_US : TRIAL_DEADLINE_US;
+}
+
+uint64_t launch_deadline_us(const struct launch *l)
+{
+	const struct settings *settings = l->request->settings;
+
+	return l->cloning ? settings->clone
+			  : launch_boot_deadline_us(settings, l->resources->manifest, l->trial);
+}
+
+static void launch_fill_clone(const struct launch *l, struct vm_spec *ret)
+{
+	const struct template *t = l->resources->template;
+
+	ret->memory_private = !l->shape.own_memory;
+	ret->memory_fd = l->shape.own_memory ? l->resources->memory_fd : t->memory_fd;
+	ret->state_fd = t->state_fd;
+	ret->template_overlay_fd = t->overlay_fd;
+}
+
+void launch_fill_spec(
+	const struct launch *l, const char *name, const char *mac, struct vm_spec *ret)
+{
+	const struct request *request = l->request;
+
+	shape_fill_spec(&l->shape, l->resources, request->settings,
+		l->cloning ? VM_START_CLONE : VM_START_BOOT, ret);
+	ret->name = name;
+	ret->mac = mac;
+	ret->scratch_fd = l->resources->scratch_fd;
+	ret->scratch_bytes = request->scratch_bytes;
+	ret->share_count = request->shares.count;
+	memcpy(ret->shares, request->shares.items,
+		request->shares.count * sizeof(request->shares.items[0]));
+	if (l->cloning)
+		launch_fill_clone(l, ret);
+}
+
+void launch_succeeded(struct launch *l, uint64_t took_us)
+{
+	if (l->cloning)
+		template_record_use(l->resources->template, took_us);
+	/* An image that starts with neither says nothing about KVM: only what came up does. */
+	if (l->trial || l->trial_failed)
+		accel_learn(l->request->settings->qemu, l->trial);
+	l->trial = l->trial_failed = false;
+}
+
+bool launch_has_next(const struct launch *l)
+{
+	return (l->cloning || l->trial) && !l->stopped;
+}
+
+void launch_stop(struct launch *l)
+{
+	l->stopped = true;
+}
+
+bool launch_try_next(struct launch *l, const char *reason, struct error *err)
+{
+	if (l->cloning) {
+		launch_discard_template(l);
+		if (l->request->start == REQUEST_START_CLONE)
+			return false;
+		log_warning("the VM did not start from its template: %s; the template is thrown "
+			    "away, booting instead",
+			reason);
+	} else if (l->trial) {
+		log_warning("/dev/kvm opens, but the VM did not start with it; using software "
+			    "emulation, which is slow (said once; --accel kvm insists)");
+		l->trial = false;
+		l->trial_failed = true;
+		l->shape.accel = ACCEL_TCG;
+	} else {
+		return false;
+	}
+	return local_renew(l->resources, err) == 0;
+}
+
+bool launch_wants_template(const struct launch *l, uint32_t agent_features)
+{
+	autofree char *directory = local_templates();
+
+	return l->request->start == REQUEST_START_AUTO &&
+	       l->request->settings->template_automatic && !l->request->probe && !l->cloning &&
+	       l->key[0] && directory && (agent_features & AGENT_FEATURE_TEMPLATE) &&
+	       !template_failed_recently(directory, l->key, NULL);
+}
