@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <sys/stat.h>
 
 #include "lib/file.h"
 #include "lib/json.h"
@@ -115,6 +117,21 @@ json_t *report_to_json(const struct report *r)
 	json_object_set_new(json, "reason", r->reason ? json_string(r->reason) : json_null());
 	json_object_set_new(json, "usage", usage_to_json(r));
 	return json;
+}
+
+int report_check(const char *path, struct error *err)
+{
+	autofree char *copy = strdup(path);
+	struct stat st;
+
+	if (!copy)
+		return fail(err, -ENOMEM, "out of memory");
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return fail(err, -EINVAL, "the report '%s' would not be a file", path);
+	/* It is written beside its place, then renamed. */
+	if (access(dirname(copy), W_OK | X_OK) < 0)
+		return fail_errno(err, -errno, "cannot write the report '%s'", path);
+	return 0;
 }
 
 int report_write(const struct report *r, const char *path, struct error *err)

@@ -200,6 +200,23 @@ static void file_that_cannot_be_written_is_named(void **state)
 	assert_non_null(strstr(err.text, "/not/there/report.json"));
 }
 
+static void place_for_a_report_is_checked_before_the_work(void **state)
+{
+	char directory[] = "/tmp/report-test.XXXXXX";
+	autofree char *file = NULL;
+	struct error err = {0};
+
+	assert_non_null(mkdtemp(directory));
+	file = path_format("%s/report", directory);
+	assert_int_equal(report_check(file, &err), 0);
+	assert_int_equal(report_check("report-beside-us", &err), 0);
+	assert_int_equal(report_check("/not/there/report", &err), -ENOENT);
+	assert_non_null(strstr(err.text, "/not/there/report"));
+	assert_int_equal(report_check("/dev/full", &err), -EINVAL);
+	assert_int_equal(report_check(directory, &err), -EINVAL);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +226,7 @@ int main(void)
 		cmocka_unit_test(report_of_a_vm_that_never_was_is_one),
 		cmocka_unit_test(file_holds_the_report_and_nothing_else),
 		cmocka_unit_test(file_that_cannot_be_written_is_named),
+		cmocka_unit_test(place_for_a_report_is_checked_before_the_work),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

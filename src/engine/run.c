@@ -157,7 +157,9 @@ static void run_fetch(struct run *run)
 	struct error err = {0};
 
 	run_enter(run, PHASE_FETCH, 0);
-	if (local_open(run->request, &run->resources, &err) < 0 ||
+	if (run->request->report && report_check(run->request->report, &err) < 0)
+		run_fail(run, "%s", err.text);
+	else if (local_open(run->request, &run->resources, &err) < 0 ||
 		launch_find_template(&run->launch, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else
@@ -222,6 +224,8 @@ static void on_vm_end(const struct vm_end *end, void *userdata)
 	run->report.qemu_rss_kib = MAX_OF(run->report.qemu_rss_kib, end->max_rss_kib);
 	run->report.qemu_user_us += end->user_us;
 	run->report.qemu_system_us += end->system_us;
+	agent_get_traffic(
+		vm_agent(run->vm), &run->report.bytes_to_guest, &run->report.bytes_from_guest);
 	if (run->phases.now == launch_phase(&run->launch) && !run->failed &&
 		launch_has_next(&run->launch)) {
 		if (!run->late[0])
@@ -393,8 +397,6 @@ static void run_stop(struct run *run)
 {
 	const struct shutdown message = {SHUTDOWN_FLUSH, LEFTOVER_GRACE_MS};
 
-	agent_get_traffic(
-		vm_agent(run->vm), &run->report.bytes_to_guest, &run->report.bytes_from_guest);
 	run_enter(run, PHASE_STOP, run->request->settings->stop);
 	control_end_sessions(run->control);
 	if (run_may_end_at_once(run))
@@ -428,6 +430,8 @@ static void on_interrupt_end(int exit_code, const char *why, void *userdata)
 
 	if (why)
 		log_warning("%s; ending the VM", why);
+	if (why && !run->failed)
+		snprintf(run->reason, sizeof(run->reason), "%s", why);
 	run->report.exit_code = exit_code;
 	launch_stop(&run->launch); /* else the VM's end would start another */
 	run_end_vm(run);
@@ -538,10 +542,12 @@ static void run_tell(struct run *run)
 	if (run->failed)
 		run_explain_failure(run);
 	run->report.ended = true;
-	run->report.reason = run->failed ? run->reason : NULL;
+	run->report.reason = run->reason[0] ? run->reason : NULL;
+	/* What became of the command is worth more than the report of it. */
 	if (run->request->report && report_write(&run->report, run->request->report, &err) < 0) {
 		log_error("%s", err.text);
-		run->report.exit_code = EXIT_WNODES;
+		if (!run->report.has_command)
+			run->report.exit_code = EXIT_WNODES;
 	}
 }
 
