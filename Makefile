@@ -20,7 +20,7 @@ check:
 
 bench: all
 	@tools/install-dependencies build test
-	@tests/bench/bench.sh
+	@tests/bench/bench.sh $(BENCH)
 
 asan:
 	@tools/install-dependencies build test
