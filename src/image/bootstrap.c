@@ -81,7 +81,10 @@ static void add_hooks(const struct bootstrap *b, struct strv *argv)
 	if (b->script) {
 		strv_add_format(argv, "--customize-hook=copy-in %s /", b->script);
 		strv_add_format(argv,
-			"--customize-hook=chmod 0755 \"$1/%s\" && chroot \"$1\" /%s && rm \"$1/%s\"",
+			"--customize-hook=chmod 0755 \"$1/%s\"; echo '" RUNNER_BEGIN "the script';"
+			" chroot \"$1\" /%s || { s=$?;"
+			" printf '\\n" RUNNER_FAILED "the script failed with status %%s\\n' $s;"
+			" exit $s; }; rm \"$1/%s\"",
 			b->script, b->script, b->script);
 	}
 	strv_add_format(argv, "--customize-hook=%s", clean_hook);

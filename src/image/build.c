@@ -95,18 +95,16 @@ static int open_log(struct build *b, struct error *err)
 		     : 0;
 }
 
-/* Users need not have the directories of mke2fs and its like in their PATH. */
 static int copy_environment(struct build *b, struct error *err)
 {
-	const char *path = getenv("PATH");
-	autofree char *longer = path_format("%s:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
+	autofree char *path = path_search();
 
 	for (char **entry = environ; *entry; entry++)
 		strv_add(&b->env, *entry);
-	if (!longer)
+	if (!path)
 		return fail(err, -ENOMEM, "out of memory");
-	strv_env_set(&b->env, "PATH", longer);
-	return tools_check(longer, err);
+	strv_env_set(&b->env, "PATH", path);
+	return tools_check(path, err);
 }
 
 static int build_open(struct build *b, struct error *err)

@@ -7,11 +7,8 @@
 #include <sys/wait.h>
 
 #include "image/watcher.h"
-#include "lib/child.h"
-#include "lib/deadline.h"
 
 #define RUNNER_POLL_MS    200
-#define RUNNER_GRACE_MS   15000 /* to remove its temporary files */
 #define RUNNER_TAIL_BYTES (16 * 1024)
 
 /* mmdebstrap says at the end that it failed; what matters stands before that. */
@@ -31,23 +28,47 @@ static const char *next_line(const char *line)
 	return line + (*line == '\n');
 }
 
+/* The last two lines that matter so far. */
+struct reason {
+	const char *before, *last;
+};
+
+static bool reason_take(struct reason *reason, const char *line)
+{
+	if (is_wrap_up(line) || strcspn(line, "\r\n") == 0)
+		return false;
+	reason->before = reason->last;
+	reason->last = line;
+	return true;
+}
+
+static void reason_print(const struct reason *reason, const char *head, char *ret, size_t size)
+{
+	int head_length = (int)strcspn(head, "\r\n"), before = (int)strcspn(reason->before, "\r\n");
+
+	snprintf(ret, size, "%.*s%s%.*s%s%.*s", head_length, head,
+		head_length > 0 && reason->last[0] ? "; it ended with: " : "", before,
+		reason->before, before > 0 ? "; " : "", (int)strcspn(reason->last, "\r\n"),
+		reason->last);
+}
+
 void runner_reason(const char *log, char ret[RUNNER_REASON_MAX])
 {
-	const char *last = "", *before = "";
+	struct reason reason = {"", ""};
+	const char *error = NULL, *said;
 
 	for (const char *line = log; *line; line = next_line(line)) {
-		if (is_wrap_up(line) || strcspn(line, "\r\n") == 0)
-			continue;
-		before = last;
-		last = line;
-		if (str_after(line, "E: ")) {
-			before = "";
-			last = line + 3;
-			break;
-		}
+		if (str_after(line, RUNNER_BEGIN))
+			reason = (struct reason){"", ""};
+		else if ((said = str_after(line, RUNNER_FAILED))) {
+			reason_print(&reason, said, ret, RUNNER_REASON_MAX);
+			return;
+		} else if (reason_take(&reason, line) && !error)
+			error = str_after(line, "E: ");
 	}
-	snprintf(ret, RUNNER_REASON_MAX, "%.*s%s%.*s", (int)strcspn(before, "\r\n"), before,
-		before[0] ? "; " : "", (int)strcspn(last, "\r\n"), last);
+	if (error)
+		reason = (struct reason){"", error};
+	reason_print(&reason, "", ret, RUNNER_REASON_MAX);
 }
 
 /* Reads what the log got since `start`, at most its last part. */
@@ -65,34 +86,16 @@ static char *log_tail(const struct runner *r, off_t start)
 }
 
 /* Waits in small steps, because a signal may ask to stop. Returns the wait status or -errno. */
-static int runner_wait(const struct runner *r, int pidfd)
+static int runner_wait(const struct runner *r, struct watcher *w)
 {
 	uint64_t waited_ms = 0;
 	int status = -ETIMEDOUT;
 
 	while (status == -ETIMEDOUT && waited_ms < r->timeout_ms && !(r->cancel && *r->cancel)) {
-		status = child_wait(pidfd, RUNNER_POLL_MS);
+		status = watcher_wait(w, RUNNER_POLL_MS);
 		waited_ms += RUNNER_POLL_MS;
 	}
 	return status;
-}
-
-/* Waits for the end without reaping: until then the pid, and the group's number, stay ours. */
-static void await_end(int pidfd, int timeout_ms)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-
-	(void)deadline_poll(&p, 1, deadline_in_ms(timeout_ms));
-}
-
-/* Stops the program with all that it has started: mmdebstrap waits for its own children, but does
- * not pass the signal on. */
-static void runner_stop(pid_t pid, int pidfd)
-{
-	kill(-pid, SIGTERM);
-	await_end(pidfd, RUNNER_GRACE_MS);
-	kill(-pid, SIGKILL);
-	child_wait(pidfd, RUNNER_GRACE_MS);
 }
 
 static int runner_explain(
@@ -106,26 +109,25 @@ static int runner_explain(
 	if (WIFSIGNALED(status))
 		return fail(err, -EIO, "%s was killed by signal %d (log: %s)", program,
 			WTERMSIG(status), r->log_path);
+	if (log && strstr(log, "\n" RUNNER_FAILED))
+		return fail(err, -EIO, "%s (log: %s)", reason, r->log_path);
 	return fail(err, -EIO, "%s failed with status %d: %s (log: %s)", program,
 		WEXITSTATUS(status), reason[0] ? reason : "it does not say why", r->log_path);
 }
 
 /* Starts the program and waits for its end. Returns the wait status, or negative errno. */
-static int run_watched(
-	const struct runner *r, const struct child_spec *spec, struct watcher *w, struct error *err)
+static int run_watched(const struct runner *r, const struct child_spec *spec, struct error *err)
 {
-	autoclose int pidfd = -1;
-	pid_t pid;
-	int status = child_spawn(spec, &pid, &pidfd, err);
+	struct watcher watcher;
+	int status = watcher_start(spec, &watcher, err);
 
 	if (status < 0)
 		return status;
-	watcher_set_group(w, pid);
-	status = runner_wait(r, pidfd);
+	status = runner_wait(r, &watcher);
+	watcher_stop(&watcher);
 	if (status != -ETIMEDOUT)
 		return status < 0 ? fail_errno(err, status, "cannot wait for %s", spec->argv[0])
 				  : status;
-	runner_stop(pid, pidfd);
 	if (r->cancel && *r->cancel)
 		return fail(err, -ECANCELED, "cancelled");
 	return fail(err, status, "%s was stopped after %llu minutes (log: %s)", spec->argv[0],
@@ -136,20 +138,14 @@ int runner_run(const struct runner *r, const char *const *argv, struct error *er
 {
 	struct child_spec spec = CHILD_SPEC_INIT;
 	off_t start = lseek(r->log_fd, 0, SEEK_END);
-	struct watcher watcher;
-	int status = watcher_start(&watcher);
+	int status;
 
-	if (status < 0)
-		return fail_errno(err, status, "cannot start a process");
 	spec.argv = argv;
 	spec.env = r->env ? strv_list(r->env) : NULL;
 	spec.workdir = r->workdir;
 	spec.stdout_fd = spec.stderr_fd = r->log_fd;
 	spec.keep = &r->keep_fd;
 	spec.keep_count = r->keep_fd >= 0;
-	spec.new_session = true;       /* the terminal's ^C reaches us, and we tell it in order */
-	spec.dies_with_parent = false; /* the watcher's task */
-	status = run_watched(r, &spec, &watcher, err);
-	watcher_stop(&watcher);
+	status = run_watched(r, &spec, err);
 	return status > 0 ? runner_explain(r, argv[0], status, start, err) : status;
 }

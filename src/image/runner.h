@@ -20,7 +20,12 @@ struct runner {
  * -EIO with the last complaint in the log and the log's name. */
 int runner_run(const struct runner *r, const char *const *argv, struct error *err);
 
-/* Finds what in a log explains a failure: the first line that says that it is an error ("E: ..."),
- * else the last two lines. Written to `ret` as one line. */
+/* Lines by which a program says of one below it that it begins, and how it failed. */
+#define RUNNER_BEGIN  "wnodes: begin: "
+#define RUNNER_FAILED "wnodes: failed: "
+
+/* Finds what in a log explains a failure: the line that says so of a program below, with the last
+ * two of that program's; else the first one that says that it is an error ("E: ..."); else the last
+ * two lines. Written to `ret` as one line. */
 #define RUNNER_REASON_MAX 500
 void runner_reason(const char *log, char ret[RUNNER_REASON_MAX]);

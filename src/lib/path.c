@@ -44,13 +44,14 @@ static const char *path_home(void)
 /* `below_home` is where a user's go without the variable; `system` is root's, NULL if the same. */
 static char *path_xdg(const char *variable, const char *below_home, const char *system)
 {
-	const char *base = path_from_env(variable);
+	const char *base = path_from_env(variable), *home;
 
 	if (base)
 		return path_format("%s/wnodes", base);
 	if (system && geteuid() == 0)
 		return strdup(system);
-	return path_format("%s/%s/wnodes", path_home(), below_home);
+	home = path_home();
+	return path_format("%s/%s/wnodes", streq(home, "/") ? "" : home, below_home);
 }
 
 char *path_data(void)
@@ -73,6 +74,27 @@ char *path_runtime(void)
 	if (!path_from_env("XDG_RUNTIME_DIR") && geteuid() != 0)
 		return path_format("/tmp/wnodes-%u", (unsigned int)geteuid());
 	return path_xdg("XDG_RUNTIME_DIR", "", "/run/wnodes");
+}
+
+char *path_search(void)
+{
+	const char *path = getenv("PATH");
+
+	return path_format("%s:/usr/sbin:/sbin", path ? path : "/usr/local/bin:/usr/bin:/bin");
+}
+
+char *path_find_program(const char *search, const char *program)
+{
+	for (size_t n; *search; search += n + (search[n] == ':')) {
+		autofree char *file = NULL;
+
+		n = strcspn(search, ":");
+		file = path_format("%.*s/%s", (int)n, search, program);
+		/* A relative entry would mean another program in each directory. */
+		if (file && file[0] == '/' && n > 0 && access(file, X_OK) == 0)
+			return TAKE_PTR(file);
+	}
+	return NULL;
 }
 
 /* Appends the components of `text` to `out` (which begins empty or with "/..."), one at a time. */

@@ -18,6 +18,13 @@ char *path_config(void);
 /* printf into fresh memory; NULL when out of memory. */
 char *path_format(const char *format, ...) PRINTF(1, 2);
 
+/* Where programs are searched: $PATH, and the directories of mke2fs and its like, which users need
+ * not have in it. NULL when out of memory. */
+char *path_search(void);
+
+/* The program's file in the first directory of `search` that has it; NULL if none has. */
+char *path_find_program(const char *search, const char *program);
+
 /* Makes `path` absolute against the current directory and removes "." ".." and "//" by text alone
  * (symbolic links are kept). NULL when out of memory or without a current directory. */
 char *path_absolute(const char *path);

@@ -58,6 +58,16 @@ static void defaults_hold_without_xdg_variables(void **state)
 	expect_path(path_config(), "/h/.config/wnodes");
 }
 
+static void root_directory_as_home_gives_no_double_slash(void **state)
+{
+	autofree char *home = strdup(getenv("HOME") ? getenv("HOME") : "/root");
+
+	unsetenv("XDG_CONFIG_HOME");
+	setenv("HOME", "/", 1);
+	expect_path(path_config(), "/.config/wnodes");
+	setenv("HOME", home, 1);
+}
+
 static void absolute_path_is_normal(void **state)
 {
 	static const struct {
@@ -90,6 +100,27 @@ static void relative_path_starts_in_the_current_directory(void **state)
 	assert_int_equal(chdir("/"), 0);
 	expect_path(path_absolute("x"), "/x");
 	expect_path(path_absolute(".."), "/");
+}
+
+static void programs_are_searched_beyond_path_but_not_in_relative_directories(void **state)
+{
+	char directory[] = "/tmp/wnodes-path-test-XXXXXX";
+	autofree char *file = NULL, *search = NULL, *relative = NULL;
+
+	assert_non_null(mkdtemp(directory));
+	file = path_format("%s/some-program", directory);
+	search = path_format("/nonexistent::%s:/bin", directory);
+	relative = path_format("%s:", directory + 1);
+	close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0755));
+	expect_path(path_find_program(search, "some-program"), file);
+	assert_null(path_find_program(search, "no-such-program"));
+	assert_int_equal(chdir("/"), 0);
+	assert_null(path_find_program(relative, "some-program"));
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(rmdir(directory), 0);
+	free(search);
+	search = path_search();
+	assert_non_null(strstr(search, ":/usr/sbin"));
 }
 
 static void below_means_whole_components(void **state)
@@ -148,8 +179,10 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(xdg_variables_are_obeyed),
 		cmocka_unit_test(defaults_hold_without_xdg_variables),
+		cmocka_unit_test(root_directory_as_home_gives_no_double_slash),
 		cmocka_unit_test(absolute_path_is_normal),
 		cmocka_unit_test(relative_path_starts_in_the_current_directory),
+		cmocka_unit_test(programs_are_searched_beyond_path_but_not_in_relative_directories),
 		cmocka_unit_test(below_means_whole_components),
 		cmocka_unit_test(format_takes_any_length),
 		cmocka_unit_test(libexec_is_the_build_directory_only_where_the_agent_is),

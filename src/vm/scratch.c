@@ -5,6 +5,8 @@
 
 #include "lib/child.h"
 #include "lib/file.h"
+#include "lib/parse.h"
+#include "lib/path.h"
 
 /* Making an empty file system writes a few hundred KiB, whatever its size. */
 #define SCRATCH_MAKE_MS 30000
@@ -12,25 +14,28 @@
 /* No journal: the disk ends with the VM. Tables are zero already in a sparse file. */
 static int scratch_format(int fd, struct error *err)
 {
+	autofree char *search = path_search();
+	autofree char *program = search ? path_find_program(search, "mke2fs") : NULL;
 	char path[40];
-	const char *argv[] = {"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal",
+	const char *argv[] = {program, "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal",
 		"-E", "lazy_itable_init=1,nodiscard,assume_storage_prezeroed=1", path, NULL};
 	struct child_spec child = CHILD_SPEC_INIT;
 	int r;
 
+	if (!program)
+		return fail(err, -ENOENT, "mke2fs was not found; install e2fsprogs");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	child.argv = argv;
 	child.keep = &fd;
 	child.keep_count = 1;
 	r = child_run(&child, SCRATCH_MAKE_MS, err);
-	if (r == -ENOENT)
-		return fail(err, r, "mke2fs was not found; install e2fsprogs");
 	return r < 0 ? fail_within(err, "cannot make the scratch disk") : 0;
 }
 
 int scratch_open(const char *directory, uint64_t bytes, struct error *err)
 {
 	autoclose int fd = -1;
+	char size[FORMAT_MAX];
 	int r;
 
 	if (bytes < SCRATCH_SIZE_MIN)
@@ -40,8 +45,8 @@ int scratch_open(const char *directory, uint64_t bytes, struct error *err)
 	if (fd < 0)
 		return fail_errno(err, fd, "cannot make a scratch disk in '%s'", directory);
 	if (ftruncate(fd, (off_t)bytes) < 0)
-		return fail_errno(err, -errno, "cannot make a scratch disk of %llu bytes in '%s'",
-			(unsigned long long)bytes, directory);
+		return fail_errno(err, -errno, "cannot make a scratch disk of %s in '%s'",
+			format_size(bytes, size), directory);
 	r = scratch_format(fd, err);
 	return r < 0 ? r : TAKE_FD(fd);
 }

@@ -53,6 +53,19 @@ static void file_system_is_sound_at_any_size(void **state)
 	}
 }
 
+/* As users have it on Debian. */
+static void mke2fs_is_found_where_users_do_not_search(void **state)
+{
+	autofree char *path = strdup(getenv("PATH"));
+	int fd;
+
+	setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 1);
+	fd = open_disk(SCRATCH_SIZE_MIN);
+	setenv("PATH", path, 1);
+	assert_sound(fd);
+	close(fd);
+}
+
 static void empty_disk_takes_little_space_and_has_no_name(void **state)
 {
 	autoclose int fd = open_disk(100 * GIB);
@@ -84,6 +97,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(file_system_is_sound_at_any_size),
+		cmocka_unit_test(mke2fs_is_found_where_users_do_not_search),
 		cmocka_unit_test(empty_disk_takes_little_space_and_has_no_name),
 		cmocka_unit_test(disk_that_is_too_small_is_refused),
 		cmocka_unit_test(missing_directory_is_named),
