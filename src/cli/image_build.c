@@ -1,6 +1,7 @@
 /* wnodes image build: the options become a build_request. */
 #include "image/build.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -111,6 +112,7 @@ static int run_build(const void *options_struct, int arg_count, const char *cons
 	};
 	char digest[DIGEST_HEX_SIZE];
 	struct error err = {0};
+	int r;
 
 	if (!streq(args[0], "debian")) {
 		log_error("cannot build '%s': only debian can be built; others can be imported, see"
@@ -120,9 +122,11 @@ static int run_build(const void *options_struct, int arg_count, const char *cons
 	}
 	add_packages(&o->packages, &packages);
 	request.packages = strv_list(&packages);
-	if (packages.failed || build(o, digest, &request, &err) < 0) {
-		log_error("%s", packages.failed ? "out of memory" : err.text);
-		return EXIT_WNODES;
+	r = packages.failed ? fail(&err, -ENOMEM, "out of memory")
+			    : build(o, digest, &request, &err);
+	if (r < 0) {
+		log_error("%s", err.text);
+		return r == -ECANCELED && cancelled ? 128 + cancelled : EXIT_WNODES;
 	}
 	printf("%s:%s %.12s\n", request.name, request.tag, digest);
 	return EXIT_SUCCESS;
@@ -146,7 +150,8 @@ const struct verb verb_image_build = {
 		"machine does, which takes longer.\n"
 		"\n"
 		"When a program fails, its output is kept in the cache directory, and the message "
-		"names the file. A build that is killed leaves files that wnodes image gc removes.",
+		"names the file. A build that a signal ends gives 128 + the signal's number; one that "
+		"is killed leaves files that wnodes image gc removes.",
 	.examples = "# Debian 12 with Python and NumPy, as debian:latest\n"
 		    "wnodes image build debian --packages python3,python3-numpy\n"
 		    "# Debian 13 with what a script adds\n"
@@ -155,5 +160,6 @@ const struct verb verb_image_build = {
 	.options_size = sizeof(struct build_options),
 	.min_args = 1,
 	.max_args = 1,
+	.args_complete = "=debian",
 	.run = run_build,
 };

@@ -18,7 +18,9 @@ static int add_tag(const char *source, const char *reference, struct error *err)
 		r = locate_own_store(&store, err);
 	if (r >= 0)
 		r = store_find(store, source, &image, err);
-	return r < 0 ? r : store_tag(store, image->digest, name, tag, err);
+	if (r < 0)
+		return store ? locate_explain_missing(source, r, err) : r;
+	return store_tag(store, image->digest, name, tag, err);
 }
 
 static int run_tag(const void *options_struct, int arg_count, const char *const *args)
@@ -36,7 +38,9 @@ static int remove_tag(struct store *store, const char *reference, struct error *
 	autofree char *name = NULL, *tag = NULL;
 	int r = store_parse_reference(reference, &name, &tag, err);
 
-	return r < 0 ? r : store_untag(store, name, tag, err);
+	if (r >= 0)
+		r = store_untag(store, name, tag, err);
+	return r < 0 ? locate_explain_missing(reference, r, err) : r;
 }
 
 static int run_remove(const void *options_struct, int arg_count, const char *const *args)
@@ -62,9 +66,9 @@ const struct verb verb_image_tag = {
 	.synopsis = "SOURCE NAME[:TAG]",
 	.summary = "Give an image another name",
 	.about =
-		"Makes NAME:TAG stand for one of your own images, in one step: whoever looks it up "
-		"finds the old or the new one. SOURCE is a name, or the first digits of a digest. "
-		"Without TAG it is latest.",
+		"Makes NAME:TAG stand for one of your own images (not of the machine's), in one step: "
+		"whoever looks it up finds the old or the new one. SOURCE is a name, or the first "
+		"digits of a digest. Without TAG it is latest.",
 	.examples = "# Keep today's image before the next build\n"
 		    "wnodes image tag debian debian:2026-11\n",
 	.min_args = 2,
@@ -77,8 +81,10 @@ const struct verb verb_image_remove = {
 	.name = "image remove",
 	.synopsis = "NAME[:TAG]...",
 	.summary = "Remove names of images",
-	.about = "Removes names from your own images. VMs that run are not disturbed. The room on "
-		 "disk is given back by wnodes image gc, for images that have no name left.",
+	.about =
+		"Removes names from your own images; those of the machine are root's. VMs that run "
+		"are not disturbed. The room on disk is given back by wnodes image gc, for images "
+		"that have no name left.",
 	.examples = "wnodes image remove debian:2026-10\n"
 		    "wnodes image gc\n",
 	.min_args = 1,

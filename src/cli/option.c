@@ -58,6 +58,8 @@ static int option_set(
 	void *member = (char *)options + o->offset;
 	int r = 0;
 
+	if (o->given > 0)
+		*(bool *)((char *)options + o->given) = true;
 	switch (o->type) {
 	case OPTION_FLAG:
 		*(bool *)member = true;

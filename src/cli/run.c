@@ -13,7 +13,7 @@ struct run_options {
 	const char *image, *workdir, *network, *accel, *start, *report;
 	uint64_t cpus, memory, scratch, timeout;
 	struct verb_list mounts, env;
-	bool tty, verbose;
+	bool tty, verbose, scratch_given, timeout_given;
 };
 
 #define OPTION(name, letter, type, member, argument, choices, complete, help, ...)           \
@@ -29,13 +29,16 @@ static const struct verb_option options[] = {
 	OPTION("memory", 'm', OPTION_SIZE, memory, "SIZE", NULL, NULL,
 		"Memory of the VM, for example 2G", MIB, 64 * MIB * MIB),
 	OPTION("scratch", 0, OPTION_SIZE, scratch, "SIZE", NULL, NULL,
-		"Adds an empty disk of this size, seen as /scratch and /tmp"),
+		"Adds an empty disk of this size, seen as /scratch and /tmp; 0: none, whatever the "
+		"settings say",
+		.given = offsetof(struct run_options, scratch_given)),
 	OPTION("mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro]", NULL, "dir",
 		"Shows the host directory HOST in the VM, at the same path or at GUEST. May be "
 		"repeated. The current directory and $HOME are mounted without asking, unless one "
 		"of the mounts is none"),
 	OPTION("workdir", 'w', OPTION_STRING, workdir, "DIR", NULL, NULL,
-		"Directory in the VM that the command starts in; the current one by default"),
+		"Directory in the VM that the command starts in; the current one by default, from "
+		"which a relative DIR counts"),
 	OPTION("env", 'e', OPTION_LIST, env, "NAME[=VALUE]", NULL, NULL,
 		"Environment variable for the command; without a value, your own one. NAME may be a "
 		"pattern such as 'OMP_*'. May be repeated"),
@@ -43,7 +46,8 @@ static const struct verb_option options[] = {
 		"none, or user: the VM reaches the network as you do, nothing reaches it"),
 	OPTION("timeout", 0, OPTION_DURATION, timeout, "DURATION", NULL, NULL,
 		"Ends the command with SIGTERM after this time, for example 1h30m, and the VM after "
-		"a grace; the exit status is then 124"),
+		"a grace; the exit status is then 124. 0: no limit, whatever the settings say",
+		.given = offsetof(struct run_options, timeout_given)),
 	OPTION("tty", 't', OPTION_FLAG, tty, NULL, NULL, NULL,
 		"Gives the command a terminal: job control, full-screen programs, Ctrl-C"),
 	OPTION("accel", 0, OPTION_CHOICE, accel, "KIND", "auto|kvm|tcg", NULL,
@@ -74,8 +78,8 @@ static void fill_shape(struct request *r, const struct run_options *o, const str
 	r->image = either(o->image, s->image);
 	r->cpus = o->cpus ? o->cpus : s->cpus;
 	r->memory_mib = (o->memory ? o->memory : s->memory) / MIB;
-	r->scratch_bytes = o->scratch ? o->scratch : s->scratch;
-	r->timeout_us = o->timeout ? o->timeout : s->timeout;
+	r->scratch_bytes = o->scratch_given ? o->scratch : s->scratch;
+	r->timeout_us = o->timeout_given ? o->timeout : s->timeout;
 	r->network =
 		streq(either(o->network, s->network), "user") ? VM_NETWORK_USER : VM_NETWORK_NONE;
 	r->accel = accel_parse(either(o->accel, s->accel));
@@ -128,19 +132,21 @@ static int fill_env(
 	return ret < 0 ? ret : add_env(r, o->env.items, err);
 }
 
-/* The directory that the command starts in: as asked, else where the current one is seen in the VM,
- * else (nothing of the host is seen) the home directory. */
+/* The directory that the command starts in: where the current one is seen in the VM, else (nothing
+ * of the host is seen) the home directory. --workdir counts from there. */
 static int fill_workdir(
 	struct request *r, const struct run_options *o, bool none, struct error *err)
 {
 	const char *directory = r->caller->directory;
 
-	if (o->workdir)
-		r->workdir = strdup(o->workdir);
-	else if (directory)
-		r->workdir = share_translate(&r->shares, directory);
-	if (!r->workdir)
-		r->workdir = strdup(none || !directory ? r->caller->home : directory);
+	autofree char *start = directory ? share_translate(&r->shares, directory) : NULL;
+
+	if (!start)
+		start = strdup(none || !directory ? r->caller->home : directory);
+	if (start && o->workdir && o->workdir[0] != '/')
+		r->workdir = path_format("%s/%s", start, o->workdir);
+	else if (start)
+		r->workdir = o->workdir ? strdup(o->workdir) : TAKE_PTR(start);
 	return r->workdir ? 0 : fail(err, -ENOMEM, "out of memory");
 }
 
@@ -197,7 +203,9 @@ const struct verb verb_run = {
 		"~/.config/wnodes/wnodes.conf, then /etc/wnodes/wnodes.conf.\n"
 		"\n"
 		"SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT and SIGTSTP are passed on "
-		"to the command. A second SIGTERM, or ten seconds after the first, ends the VM.\n"
+		"to the command. A second SIGTERM, or ten seconds after the first, ends the VM. With "
+		"--tty, the end of your terminal (SIGHUP) is the end of the command's: it is hung up, "
+		"and ten seconds later the VM ends. Under nohup(1) SIGHUP is ignored.\n"
 		"\n"
 		"The exit status is the command's; 128+N if it died of signal N; 127 if it was not "
 		"found and 126 if it could not be run; 124 if its time ran out; 125 if WNoDeS failed, "

@@ -33,6 +33,8 @@ struct verb_option {
 			       * "verb" or NULL */
 	const char *help;     /* one or two sentences, no full stop needed at the end of a phrase */
 	uint64_t min, max;    /* for numbers, sizes (bytes) and durations (us); 0,0: any */
+	size_t given;         /* where a bool is set if the option was given, so that 0 can be told
+			       * from nothing; 0: nowhere */
 };
 
 /* Tables end with a row whose name is NULL. */
@@ -46,7 +48,8 @@ struct verb {
 	const struct verb_option *options;
 	size_t options_size;       /* size of the options struct, zeroed before parsing */
 	int min_args, max_args;    /* positional arguments; max -1: any number */
-	const char *args_complete; /* what the positional arguments are, as option.complete */
+	const char *args_complete; /* what the positional arguments are, as option.complete, or
+				    * "=a|b" for these words */
 	/* Returns the process's exit status. `options` is the parsed struct; args are what is left,
 	 * NULL-terminated, arg_count of them. */
 	int (*run)(const void *options, int arg_count, const char *const *args);

@@ -19,7 +19,7 @@ struct sample_options {
 	const char *image, *network, *workdir;
 	uint64_t cpus, memory, timeout;
 	struct verb_list mounts;
-	bool tty;
+	bool tty, timeout_given;
 };
 
 #define OPTION(name, letter, type, member, ...)                                                   \
@@ -32,7 +32,8 @@ static const struct verb_option options[] = {
 		"Image to start from; see wnodes image list"),
 	OPTION("cpus", 'c', NUMBER, cpus, "N", NULL, NULL, "Virtual CPUs", .min = 1, .max = 64),
 	OPTION("memory", 'm', SIZE, memory, "SIZE", NULL, NULL, "Memory of the VM"),
-	OPTION("timeout", 0, DURATION, timeout, "DURATION", NULL, NULL, "Time limit"),
+	OPTION("timeout", 0, DURATION, timeout, "DURATION", NULL, NULL, "Time limit",
+		.given = offsetof(struct sample_options, timeout_given)),
 	OPTION("mount", 'v', LIST, mounts, "HOST[:GUEST][:ro]", NULL, "dir",
 		"Shows the host directory HOST in the VM, at the same path or at GUEST. May be "
 		"repeated. .dots and 'quotes' and back\\slashes stay what they are."),
@@ -223,6 +224,15 @@ static void options_reach_the_verb(void **state)
 	assert_int_equal(ran.options.cpus, 0);
 	assert_null(ran.options.image);
 	works("import", &import_verb, "");
+}
+
+static void zero_is_told_from_an_option_that_is_not_given(void **state)
+{
+	works("run --timeout 0 x", &run_verb, "x");
+	assert_true(ran.options.timeout_given);
+	assert_true(ran.options.timeout == 0);
+	works("run x", &run_verb, "x");
+	assert_false(ran.options.timeout_given);
 }
 
 static void list_option_keeps_all_values_in_order(void **state)
@@ -606,6 +616,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_reach_the_verb),
+		cmocka_unit_test(zero_is_told_from_an_option_that_is_not_given),
 		cmocka_unit_test(list_option_keeps_all_values_in_order),
 		cmocka_unit_test(command_keeps_its_own_options_and_dashes),
 		cmocka_unit_test(options_may_follow_arguments_of_other_verbs),

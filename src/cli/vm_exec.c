@@ -3,7 +3,9 @@
 
 #include "cli/vm.h"
 #include "engine/attach.h"
+#include "engine/request.h"
 #include "lib/log.h"
+#include "lib/path.h"
 
 struct exec_options {
 	const char *workdir;
@@ -15,29 +17,41 @@ static const struct verb_option options[] = {
 	{"tty", 't', OPTION_FLAG, offsetof(struct exec_options, tty),
 		.help = "Gives the command a terminal"},
 	{"workdir", 'w', OPTION_STRING, offsetof(struct exec_options, workdir), "DIR",
-		.help = "Directory in the VM that the command starts in; / by default"},
-	{"env", 'e', OPTION_LIST, offsetof(struct exec_options, env), "NAME=VALUE",
-		.help = "Environment variable for the command. May be repeated"},
+		.help = "Directory in the VM that the command starts in; / by default. A relative "
+			"DIR counts from the current directory, which must then be mounted"},
+	{"env", 'e', OPTION_LIST, offsetof(struct exec_options, env), "NAME[=VALUE]",
+		.help = "Environment variable for the command; without a value, your own one. NAME "
+			"may be a pattern such as 'OMP_*'. May be repeated"},
 	{.name = NULL},
 };
+
+static int fill_request(struct request *r, const struct exec_options *o, struct error *err)
+{
+	int ret = 0;
+
+	caller_fill_env(r->caller, o->tty, &r->env);
+	for (size_t i = 0; i < o->env.count && ret == 0; i++)
+		ret = request_add_env(r, o->env.items[i], err);
+	if (ret < 0)
+		return ret;
+	r->workdir = o->workdir ? path_absolute(o->workdir) : strdup("/");
+	return r->env.failed || !r->workdir ? fail(err, -ENOMEM, "out of memory") : 0;
+}
 
 static int exec_in(
 	int socket, const struct exec_options *o, const char *const *argv, struct error *err)
 {
 	struct caller caller AUTO(caller_done) = {0};
-	struct strv env AUTO(strv_done) = {0};
+	struct request request AUTO(request_done) = {.caller = &caller};
 	struct attach_command command = {.argv = argv, .tty = o->tty};
 	int r = caller_load(&caller, err);
 
+	if (r == 0)
+		r = fill_request(&request, o, err);
 	if (r < 0)
 		return r;
-	caller_fill_env(&caller, o->tty, &env);
-	for (size_t i = 0; i < o->env.count; i++)
-		strv_add(&env, o->env.items[i]);
-	if (env.failed)
-		return fail(err, -ENOMEM, "out of memory");
-	command.env = strv_list(&env);
-	command.workdir = o->workdir ? o->workdir : "/";
+	command.env = strv_list(&request.env);
+	command.workdir = request.workdir;
 	return attach_exec(socket, &command, err);
 }
 

@@ -3,8 +3,14 @@
 
 #include "cli/table.h"
 #include "cli/vm.h"
+#include "engine/attach.h"
 #include "engine/rundir.h"
+#include "lib/deadline.h"
 #include "lib/log.h"
+#include "lib/path.h"
+
+/* For all of them together: who is well answers within a millisecond. */
+#define LIST_ANSWER_MS 2000
 
 struct list_options {
 	bool json, quiet;
@@ -60,22 +66,88 @@ static void flatten(json_t *vm)
 		json_integer(
 			(json_int_t)(json_number_value(json_object_get(vm, "total_s")) * 1e6)));
 	json_object_set_new(vm, "command_line", join_command(vm));
-	json_object_set(
-		vm, "started_by", json_object_get(json_object_get(vm, "start"), "how"));
+	json_object_set(vm, "started_by", json_object_get(json_object_get(vm, "start"), "how"));
 }
 
-static int add_row(const char *name, const char *path, void *userdata)
-{
-	struct error err = {0};
-	json_t *vm;
+/* A VM that was asked what it is. */
+struct asked {
+	char *name;
+	int fd; /* -1: it could not be asked */
+};
 
-	/* One that ends just now, or does not answer, is no reason not to show the others. */
-	if (vm_ask(name, &vm, &err) < 0) {
-		log_debug("%s: %s", name, err.text);
+struct asking {
+	struct asked *vms;
+	size_t count;
+};
+
+static void asking_done(struct asking *a)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		free(a->vms[i].name);
+		base_close(a->vms[i].fd);
+	}
+	free(a->vms);
+}
+
+/* All are asked before the first answer is waited for. */
+static int ask(const char *name, const char *path, void *userdata)
+{
+	struct asking *a = userdata;
+	struct asked *grown = reallocarray(a->vms, a->count + 1, sizeof(*grown));
+	autofree char *socket = path_format("%s/" RUNDIR_SOCKET, path);
+	struct error err = {0};
+	int fd;
+
+	if (grown)
+		a->vms = grown;
+	if (!grown || !socket)
+		return -ENOMEM;
+	fd = attach_open(socket, &err);
+	/* One that ends just now, or is not listening yet, is no reason not to show the others. */
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return 0;
+	if (fd >= 0)
+		attach_ask(fd, "show", &err);
+	grown[a->count++] = (struct asked){.name = strdup(name), .fd = fd < 0 ? -1 : fd};
+	return 0;
+}
+
+/* A VM whose wnodes is stopped, or on a host that is, has at least a name. */
+static int add_silent(struct table *table, const struct asked *vm)
+{
+	log_warning("%s does not answer", vm->name);
+	return table_add(table, json_pack("{s:s, s:s}", "name", vm->name, "phase", "?"));
+}
+
+static int add_row(struct table *table, const struct asked *vm, uint64_t deadline)
+{
+	json_t *answer = NULL, *shown;
+	struct error err = {0};
+	int r = vm->fd < 0 ? -ETIMEDOUT : attach_answer(vm->fd, deadline, &answer, NULL, &err);
+
+	if (r == -ETIMEDOUT)
+		return add_silent(table, vm);
+	if (r < 0) {
+		log_debug("%s: %s", vm->name, err.text);
 		return 0;
 	}
-	flatten(vm);
-	return table_add(userdata, vm);
+	shown = json_incref(json_object_get(answer, "vm"));
+	json_decref(answer);
+	if (!shown)
+		return 0;
+	flatten(shown);
+	return table_add(table, shown);
+}
+
+static int fill_table(struct table *table, struct error *err)
+{
+	struct asking asking AUTO(asking_done) = {0};
+	int r = rundir_list(ask, &asking, err);
+	uint64_t deadline = deadline_in_ms(LIST_ANSWER_MS);
+
+	for (size_t i = 0; i < asking.count && r == 0; i++)
+		r = add_row(table, &asking.vms[i], deadline);
+	return r;
 }
 
 static int run_list(const void *options, int arg_count, const char *const *args)
@@ -83,10 +155,10 @@ static int run_list(const void *options, int arg_count, const char *const *args)
 	const struct list_options *o = options;
 	struct table *table AUTO(table_freep) = table_new(columns);
 	struct error err = {0};
-	int r = table ? rundir_list(add_row, table, &err) : -ENOMEM;
+	int r = table ? fill_table(table, &err) : -ENOMEM;
 
 	if (r < 0) {
-		log_error("cannot list the VMs: %s", err.text);
+		log_error("cannot list the VMs: %s", err.text[0] ? err.text : strerror(-r));
 		return EXIT_WNODES;
 	}
 	if (o->quiet)
@@ -101,8 +173,8 @@ const struct verb verb_vm_list = {
 	.synopsis = "[options]",
 	.summary = "List your running VMs",
 	.about = "Lists the VMs that you have started on this machine and that still run, with the "
-		 "phase that each is in. USED is the memory that each really takes on this "
-		 "host: what clones have in common is counted in parts.",
+		 "phase that each is in, or ? where a VM does not answer. USED is the memory that "
+		 "each really takes on this host: what clones have in common is counted in parts.",
 	.examples = "wnodes vm list\n"
 		    "wnodes vm list --json\n",
 	.options = list_options,

@@ -11,22 +11,26 @@
 #include "engine/interrupt.h"
 #include "engine/packet.h"
 #include "engine/terminal.h"
+#include "lib/deadline.h"
 #include "lib/json.h"
 
 #define ATTACH_ANSWER_MS 10000
+#define ATTACH_CONNECT_S 2
 
 /* As long as nobody has said otherwise; the VM's own grace applies when it is stopped. */
 #define ATTACH_GRACE_US (10 * 1000 * 1000)
 
 int attach_open(const char *socket_path, struct error *err)
 {
+	const struct timeval patience = {.tv_sec = ATTACH_CONNECT_S};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	autoclose int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || strlen(socket_path) >= sizeof(address.sun_path))
 		return fail(err, -EINVAL, "cannot connect to '%s'", socket_path);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+		connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return fail_errno(err, -errno, "cannot reach the VM at '%s'", socket_path);
 	return TAKE_FD(fd);
 }
@@ -54,19 +58,32 @@ static int attach_recv(int socket, json_t **ret, int *ret_fd, struct error *err)
 	return -EREMOTEIO;
 }
 
-int attach_call(int socket, const char *op, json_t **ret, int *ret_fd, struct error *err)
+int attach_ask(int socket, const char *op, struct error *err)
 {
-	struct pollfd p = {.fd = socket, .events = POLLIN};
 	json_t *request = json_pack("{s:s}", "op", op);
 	int r = request ? packet_send(socket, request, NULL, 0) : -ENOMEM;
 
 	json_decref(request);
-	if (r < 0)
-		return fail_errno(err, r, "cannot ask the VM");
-	if (poll(&p, 1, ATTACH_ANSWER_MS) <= 0)
-		return fail(err, -ETIMEDOUT, "the VM did not answer within %d s",
-			ATTACH_ANSWER_MS / 1000);
-	return attach_recv(socket, ret, ret_fd, err);
+	return r < 0 ? fail_errno(err, r, "cannot ask the VM") : 0;
+}
+
+int attach_answer(int socket, uint64_t deadline, json_t **ret, int *ret_fd, struct error *err)
+{
+	struct pollfd p = {.fd = socket, .events = POLLIN};
+	int r = deadline_poll(&p, 1, deadline);
+
+	if (r == -ETIMEDOUT)
+		return fail(err, r, "the VM did not answer in time; is it stopped?");
+	return r < 0 ? fail_errno(err, r, "cannot wait for the VM")
+		     : attach_recv(socket, ret, ret_fd, err);
+}
+
+int attach_call(int socket, const char *op, json_t **ret, int *ret_fd, struct error *err)
+{
+	int r = attach_ask(socket, op, err);
+
+	return r < 0 ? r
+		     : attach_answer(socket, deadline_in_ms(ATTACH_ANSWER_MS), ret, ret_fd, err);
 }
 
 struct attached {
@@ -118,21 +135,32 @@ static void on_end(int exit_code, const char *why, void *userdata)
 	sd_event_exit(a->event, 0);
 }
 
+/* What the agent says begins with the step that failed, and mostly ends with the errno's text. */
+static int attach_explain(int code, const char *reason, int error, struct error *err)
+{
+	const char *after = str_after(reason, "exec: ");
+	const char *text = strerror(error);
+
+	if (strstr(reason, text))
+		return fail(err, code, "in the VM: %s", after ? after : reason);
+	return fail(err, code, "in the VM: %s: %s", after ? after : reason, text);
+}
+
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct attached *a = userdata;
 	json_t *answer = NULL, *end;
+	const char *reason;
 	int r = attach_recv(fd, &answer, NULL, a->err);
 
 	a->exit_code = r;
 	if (r == 0) {
 		end = json_object_get(answer, "exit");
+		reason = json_string_value(json_object_get(end, "reason"));
 		a->exit_code = (int)json_integer_value(json_object_get(end, "code"));
 		r = (int)json_integer_value(json_object_get(end, "start_error"));
 		if (r > 0)
-			a->exit_code = fail(a->err, a->exit_code,
-				"the command cannot be run: %s: %s",
-				json_string_value(json_object_get(end, "reason")), strerror(r));
+			attach_explain(a->exit_code, reason ? reason : "", r, a->err);
 		json_decref(answer);
 	}
 	return sd_event_exit(a->event, 0);
@@ -187,8 +215,10 @@ int attach_exec(int socket, const struct attach_command *command, struct error *
 	if (r < 0)
 		return fail_errno(err, r, "cannot run the command in the VM");
 	interrupt_set_running(a.interrupt, 0);
-	if (command->tty)
+	if (command->tty) {
 		terminal_start(&a.terminal, STDIN_FILENO);
+		interrupt_set_terminal(a.interrupt, STDIN_FILENO);
+	}
 	r = sd_event_loop(a.event);
 	return r < 0 ? fail_errno(err, r, "the event loop failed") : a.exit_code;
 }

@@ -58,6 +58,9 @@ static struct client *client_free(struct client *c)
 		if (c->control->clients[i] == c)
 			c->control->clients[i] = NULL;
 	sd_event_source_disable_unref(c->source);
+	/* session_free() kills whoever has the terminal, which need not be the command itself. */
+	if (c->session && session_stream(c->session))
+		stream_signal(session_stream(c->session), SIGKILL, false);
 	session_free(c->session);
 	base_close(c->fd);
 	free(c);
@@ -80,14 +83,16 @@ static void on_stop(struct call *call)
 	control->host.stop(control->userdata);
 }
 
+/* A console is wanted most while the VM boots. */
 static void on_console(struct call *call)
 {
 	struct client *c = call->client;
-	struct vm *vm = c->control->host.vm(c->control->userdata);
+	const struct control_host *host = &c->control->host;
+	struct vm *vm = (host->any_vm ? host->any_vm : host->vm)(c->control->userdata);
 	int pair[2];
 
 	if (!vm) {
-		client_refuse(c, "the VM does not run yet");
+		client_refuse(c, "the VM has not been started yet; try again in a moment");
 		return;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {

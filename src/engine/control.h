@@ -29,6 +29,8 @@ struct control_host {
 	/* Whose rights commands get in the VM. */
 	const struct caller *caller;
 	void (*stop)(void *userdata);
+	/* The VM as soon as there is one, for its console; NULL: what `vm` gives. */
+	struct vm *(*any_vm)(void *userdata);
 };
 
 /* Listens on `path`. Returns 0 or negative errno. */

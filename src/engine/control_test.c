@@ -138,10 +138,17 @@ static void on_stop(void *userdata)
 	x->stops++;
 }
 
+static struct vm *on_any_vm(void *userdata)
+{
+	struct fixture *x = userdata;
+
+	return x->vm;
+}
+
 static int setup(void **state)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
-	const struct control_host host = {on_show, on_vm, &x->caller, on_stop};
+	const struct control_host host = {on_show, on_vm, &x->caller, on_stop, on_any_vm};
 	struct error err = {0};
 
 	*state = x;
@@ -301,7 +308,7 @@ static void what_cannot_be_done_is_refused_with_the_reason(void **state)
 	assert_refused(x, "{\"op\": \"dance\"}", "no such operation");
 	assert_refused(x, "{\"op\": 5}", "no such operation");
 	assert_refused(x, "{}", "no such operation");
-	assert_refused(x, "{\"op\": \"console\"}", "does not run yet");
+	assert_refused(x, "{\"op\": \"console\"}", "has not been started yet");
 	assert_refused(x, "{\"op\": \"exec\", \"argv\": [\"cat\"], \"env\": []}",
 		"cannot run commands now");
 	start_vm(x);
@@ -362,6 +369,7 @@ static void console_can_be_watched(void **state)
 	int fd = -1;
 
 	start_vm(x);
+	x->vm_is_ready = false; /* for commands: the console is wanted before */
 	connect_client(x);
 	ask(x, "{\"op\": \"console\"}", NULL, 0);
 	json_decref(answer(x, &fd));
@@ -470,7 +478,7 @@ static void attached_command_ends_with_its_own_status(void **state)
 	assert_int_equal(run_attached(x, "cat", text), FAKE_EXIT);
 	assert_string_equal(text, "");
 	assert_int_equal(run_attached(x, "missing", text), 127);
-	assert_non_null(strstr(text, "cannot be run"));
+	assert_non_null(strstr(text, "in the VM: cannot run 'missing': No such file"));
 	assert_int_equal(x->ends, 0);
 }
 
@@ -542,6 +550,23 @@ static int ask_as_nobody(const struct fixture *x)
 	return r == 0 || r == -ECONNRESET ? 0 : 3;
 }
 
+static void answer_is_waited_for_until_the_deadline(void **state)
+{
+	struct fixture *x = *state;
+	struct error err = {0};
+	json_t *json = NULL;
+	int fd = attach_open(x->path, NULL);
+
+	/* Our own loop does not turn meanwhile, as that of a process that was stopped. */
+	assert_int_equal(attach_ask(fd, "show", &err), 0);
+	assert_int_equal(attach_answer(fd, deadline_in_ms(50), &json, NULL, &err), -ETIMEDOUT);
+	assert_null(json);
+	turn(x);
+	assert_int_equal(attach_answer(fd, deadline_in_ms(PATIENCE_MS), &json, NULL, &err), 0);
+	json_decref(json);
+	close(fd);
+}
+
 static void other_users_are_not_served(void **state)
 {
 	struct fixture *x = *state;
@@ -578,6 +603,7 @@ int main(int argc, char **argv)
 		EACH(client_that_leaves_takes_its_command_along),
 		EACH(signals_are_passed_on_but_not_impossible_ones),
 		EACH(long_path_says_what_to_change),
+		EACH(answer_is_waited_for_until_the_deadline),
 		EACH(other_users_are_not_served),
 	};
 

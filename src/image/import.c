@@ -10,6 +10,7 @@
 #include "image/download.h"
 #include "lib/child.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/path.h"
 #include "lib/strv.h"
 
@@ -165,10 +166,20 @@ static int add_disk(struct store *s, const struct import_request *request, struc
 	return r;
 }
 
+/* The image that the reference stands for so far, or NULL. */
+static struct image *find_replaced(struct store *s, const char *name, const char *tag)
+{
+	autofree char *reference = path_format("%s:%s", name, tag);
+	struct image *old = NULL;
+
+	return reference && store_find(s, reference, &old, NULL) == 0 ? old : NULL;
+}
+
 static int import_as(struct store *s, const struct import_request *request, const char *name,
 	const char *tag, struct image **ret, struct error *err)
 {
 	struct image *image AUTO(image_freep) = calloc(1, sizeof(*image));
+	struct image *old AUTO(image_freep) = NULL;
 	int r;
 
 	if (!image)
@@ -182,7 +193,11 @@ static int import_as(struct store *s, const struct import_request *request, cons
 	if (r >= 0)
 		r = describe(request, image->manifest, err);
 	if (r >= 0)
+		old = find_replaced(s, name, tag);
+	if (r >= 0)
 		r = store_add(s, image->manifest, name, tag, image->digest, err);
+	if (r >= 0 && old && !streq(old->digest, image->digest))
+		log_warning("%s:%s was the image %.12s until now", name, tag, old->digest);
 	if (r >= 0)
 		*ret = TAKE_PTR(image);
 	return r;

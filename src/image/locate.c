@@ -92,6 +92,23 @@ int locate_image(const char *reference, struct store **ret_store, struct image *
 	return r == -ENOMEM ? fail(err, r, "out of memory") : r;
 }
 
+int locate_explain_missing(const char *reference, int r, struct error *err)
+{
+	char *directories[LOCATE_STORES];
+	int count = locate_directories(directories);
+	struct store *store AUTO(store_freep) = NULL;
+	struct image *image AUTO(image_freep) = NULL;
+
+	if (r == -ENOENT && count > 1 && open_existing(directories[1], &store, NULL) == 0 &&
+		store_find(store, reference, &image, NULL) == 0)
+		r = fail(err, -EPERM,
+			"the image '%.130s' is the machine's, in '%s', where only root changes "
+			"something",
+			reference, directories[1]);
+	free_directories(directories);
+	return r;
+}
+
 struct visitor {
 	struct locate_visit where;
 	int (*each)(const struct locate_visit *where, const struct image *image, void *userdata);

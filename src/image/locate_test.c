@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "lib/file.h"
+#include "lib/path.h"
 
 /* The user's data directory is the test's own. The system's store is the machine's: whatever is in
  * it, the names that are used here are not. */
@@ -101,6 +102,24 @@ static void the_users_images_are_listed_as_own(void **state)
 	assert_int_equal(count, 1);
 }
 
+static void an_image_of_the_machine_is_not_the_users_to_change(void **state)
+{
+	autofree char *own = strdup(getenv("XDG_DATA_HOME"));
+	autofree char *system = path_format("%s/wnodes", own);
+	autofree char *other = path_format("%s/other", own);
+	struct error err = {0};
+
+	add_image("locate-test");
+	setenv("WNODES_SYSTEM_STORE", system, 1);
+	setenv("XDG_DATA_HOME", other, 1);
+	assert_int_equal(locate_explain_missing("locate-test", -ENOENT, &err), -EPERM);
+	assert_non_null(strstr(err.text, "machine's"));
+	assert_int_equal(locate_explain_missing("nosuch", -ENOENT, &err), -ENOENT);
+	assert_int_equal(locate_explain_missing("locate-test", -EACCES, &err), -EACCES);
+	setenv("XDG_DATA_HOME", own, 1);
+	unsetenv("WNODES_SYSTEM_STORE");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +130,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_there_is_instead_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			the_users_images_are_listed_as_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			an_image_of_the_machine_is_not_the_users_to_change, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -206,6 +206,10 @@ static int on_setting(void *userdata, const char *section, const char *key, cons
 		return key_unknown(p, section, key);
 	if (row->type == CONF_STRINGS && !p->seen[row - p->table])
 		strings_free((char ***)(void *)((char *)p->settings + row->offset));
+	if (row->type != CONF_STRINGS && p->seen[row - p->table]) {
+		fail(&p->error, -EINVAL, "%s is set a second time in this file", key);
+		return parser_fail(p);
+	}
 	p->seen[row - p->table] = true;
 	if (conf_set(row, p->settings, value, &p->error) >= 0)
 		return 1;

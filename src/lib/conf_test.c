@@ -168,6 +168,8 @@ static void mistakes_are_told_with_file_and_line(void **state)
 		{"[site]\naccel = kv\n", 2, "accel: 'kv' is not one of auto|kvm|tcg"},
 		{"[run]\nimage\n", 2, "neither [section] nor key = value"},
 		{"[run\nimage = x\n", 1, "neither [section] nor key = value"},
+		{"[run]\ncpus = 4\nimage = x\ncpus = 5\n", 4,
+			"cpus is set a second time in this file"},
 		/* The first mistake is the one that is told. */
 		{"[run]\nrubbish\ncpus = 65\n", 2, "neither [section] nor key = value"},
 		{"[run]\ncpus = 65\nrubbish\n", 2, "cpus: '65' is no whole number from 1 to 64"},

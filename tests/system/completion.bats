@@ -47,6 +47,7 @@ tab() {
 
 @test "completion: verbs and options" {
 	[ "$(tab 'wnodes image bu')" = 'wnodes image build ' ]
+	[ "$(tab 'wnodes image build ')" = 'wnodes image build debian ' ]
 	[ "$(tab 'wnodes run --net')" = 'wnodes run --network ' ]
 	[ "$(tab 'wnodes run --network=u')" = 'wnodes run --network=user ' ]
 }

@@ -19,7 +19,7 @@ own_store() {
 # A configuration of the test's own.
 own_config() {
 	mkdir -p "$WORK/config/wnodes"
-	printf '%s\n' '[vm]' 'accel = tcg' "$@" >"$WORK/config/wnodes/wnodes.conf"
+	printf '%s\n' '[template]' 'automatic = no' '[vm]' 'accel = tcg' "$@" >"$WORK/config/wnodes/wnodes.conf"
 	export XDG_CONFIG_HOME=$WORK/config
 }
 
@@ -204,10 +204,13 @@ fake_qemu() {
 @test "failure: a setting that does not exist, with file and line" {
 	own_config '[run]' 'cpu = 4'
 	fails run -- true
-	[[ "$output" == *"wnodes.conf:4"*"cpu"* ]]
+	[[ "$output" == *"wnodes.conf:6"*"cpu"* ]]
 	own_config '[run]' 'memory = much'
 	fails run -- true
-	[[ "$output" == *"wnodes.conf:4"*"much"* ]]
+	[[ "$output" == *"wnodes.conf:6"*"much"* ]]
+	own_config '[run]' 'cpus = 1' 'cpus = 2'
+	fails run -- true
+	[[ "$output" == *"wnodes.conf:7: cpus is set a second time"* ]]
 }
 
 @test "failure: a run directory that others can write to is not used" {

@@ -105,6 +105,40 @@ collected() {
 	run -0 "$WNODES" run --network none -- true
 }
 
+# Processes of the unprivileged user that a build has started.
+builders() {
+	pgrep -u $TEST_UID -f 'mmdebstrap|faked|dpkg|apt' || [ $? -eq 1 ]
+}
+
+@test "image: a user's build that is cancelled or killed leaves no process" {
+	skip_unless_root
+	for signal in INT KILL; do
+		as_user env --default-signal=INT "$WNODES" image build debian --name cancelled >out 2>&1 3>&- &
+		pid=$!
+		# fakeroot's daemon has a session of its own.
+		wait_for 30 pgrep -u $TEST_UID faked
+		sleep 1
+		kill -$signal "$(pgrep -o -u $TEST_UID -f "^$WNODES image build")"
+		if [ $signal = INT ]; then
+			ends_with 130 $pid
+			grep -q cancelled out
+		else
+			wait $pid || true
+			wait_for 30 bash -c "! pgrep -u $TEST_UID faked"
+		fi
+		[ -z "$(builders)" ]
+	done
+}
+
+@test "image: the machine's images are not a user's to change" {
+	own_store
+	export WNODES_SYSTEM_STORE=$WORK/data/wnodes XDG_DATA_HOME=$WORK/none
+	run -125 "$WNODES" image remove debian
+	[[ "$output" == *"'debian' is the machine's"* ]]
+	run -125 "$WNODES" image tag debian mine
+	[[ "$output" == *"'debian' is the machine's"* ]]
+}
+
 @test "image: an unprivileged user builds an image with a package and a script, and runs it" {
 	[ -n "${WNODES_TEST_SLOW:-}" ] || [ -n "${CI:-}" ] || skip "takes minutes; set WNODES_TEST_SLOW=1"
 	printf '#!/bin/sh\necho made by a script >/etc/wnodes-test\n' >"$WORK/script.sh"

@@ -34,6 +34,11 @@ setup() {
 	run -0 "$WNODES" vm exec --workdir "$WORK" "$vm" -- ls
 	[[ "$output" == *out* ]]
 	run -127 "$WNODES" vm exec "$vm" -- nosuch
+	[ "$output" = "wnodes: in the VM: cannot run 'nosuch': No such file or directory" ]
+	GIVEN=mine run -0 "$WNODES" vm exec -e GIVEN -e NOTSET "$vm" -- env
+	[[ "$output" == *GIVEN=mine* && "$output" != *NOTSET* ]]
+	run -0 "$WNODES" vm exec --workdir . "$vm" -- pwd
+	[ "$output" = "$WORK" ]
 	head -c 20000000 /dev/urandom >data
 	"$WNODES" vm exec "$vm" -- cat <data | cmp - data
 	touch stop
@@ -87,11 +92,33 @@ setup() {
 	ends_with 0 $follower
 }
 
+@test "vm: list shows one that does not answer, soon" {
+	kill -STOP $pid
+	start=$SECONDS
+	run -0 --separate-stderr "$WNODES" vm list
+	[ $((SECONDS - start)) -lt 8 ]
+	[[ "${lines[1]}" == "$vm "*'?'* ]]
+	[[ "$stderr" == *"$vm does not answer"* ]]
+	kill -CONT $pid
+	touch stop
+	ends_with 5 $pid
+}
+
 @test "vm: stop ends a VM and its run" {
 	run -0 "$WNODES" vm stop "$vm"
 	ends_with 143 $pid
 	grep -q 'stopped by' err
 	assert_nothing_left
+}
+
+@test "vm: console is there while the VM boots" {
+	kill $pid
+	wait $pid || true
+	"$WNODES" run --network none --start boot -- true 3>&- &
+	pid=$!
+	wait_for 20 a_vm
+	wait_for 5 bash -c "'$WNODES' vm console --follow \$('$WNODES' vm list --quiet) >console"
+	ends_with 0 $pid
 }
 
 @test "vm: wrong names and other users' sockets" {
