@@ -1,5 +1,11 @@
-/* What may cut a run short: signals to us, the user's time limit, and the grace that a command gets
- * after SIGTERM. While the command runs, signals are passed on to it; before, they cancel. */
+/* What may cut a run short: signals to us, the end of our terminal, the user's time limit, and the
+ * grace that a command gets after SIGTERM. While the command runs, signals are passed on to it;
+ * before, they cancel.
+ *
+ * SIGHUP is a signal like others for a command without a terminal, which may handle it and go on.
+ * Where the command has a terminal in our terminal's place, SIGHUP, and our terminal's end without
+ * it, hang that terminal up, and begin the grace. A SIGHUP that is ignored when we start (nohup) is
+ * left ignored. */
 #pragma once
 
 #include <systemd/sd-event.h>
@@ -26,6 +32,9 @@ DEFINE_CLEANUP(struct interrupt *, interrupt_free)
 
 /* From now on signals are forwarded, and the time limit (0: none) runs. */
 void interrupt_set_running(struct interrupt *i, uint64_t timeout_us);
+
+/* The command has a terminal of its own, for which `fd` is ours if it is one. */
+void interrupt_set_terminal(struct interrupt *i, int fd);
 
 /* Has the command's time run out? */
 bool interrupt_timed_out(const struct interrupt *i);

@@ -183,6 +183,89 @@ static void time_limit_counts_from_the_commands_start(void **state)
 	assert_false(interrupt_timed_out(x->interrupt));
 }
 
+/* The leader of the terminal's session and the group in front, and both are woken. */
+static void check_hung_up(struct fixture *x)
+{
+	wait_for_end(x);
+	assert_int_equal(x->forwards, 4);
+	assert_int_equal(x->signo, SIGCONT);
+	assert_true(x->group);
+	assert_int_equal(x->exit_code, 128 + SIGHUP);
+	assert_non_null(strstr(x->why, "terminal"));
+}
+
+static void hangup_signal_for_a_command_with_a_terminal_begins_the_grace(void **state)
+{
+	struct fixture *x = *state;
+
+	interrupt_set_running(x->interrupt, 0);
+	interrupt_set_terminal(x->interrupt, -1);
+	get_signal(x, SIGHUP);
+	get_signal(x, SIGHUP);
+	assert_int_equal(x->forwards, 4);
+	assert_int_equal(x->ends, 0);
+	check_hung_up(x);
+}
+
+static void end_of_our_terminal_without_a_signal_begins_the_grace(void **state)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	struct fixture *x = *state;
+	char name[64];
+
+	assert_int_equal(grantpt(master) | unlockpt(master), 0);
+	assert_int_equal(ptsname_r(master, name, sizeof(name)), 0);
+	slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0);
+	interrupt_set_running(x->interrupt, 0);
+	interrupt_set_terminal(x->interrupt, slave);
+	assert_int_equal(write(master, "typed", 5), 5);
+	turn(x);
+	assert_int_equal(x->forwards, 0);
+	close(master);
+	check_hung_up(x);
+	close(slave);
+}
+
+static void end_of_a_pipe_is_no_hangup(void **state)
+{
+	struct fixture *x = *state;
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	interrupt_set_running(x->interrupt, 0);
+	interrupt_set_terminal(x->interrupt, ends[0]);
+	close(ends[1]);
+	turn(x);
+	assert_int_equal(x->forwards, 0);
+	close(ends[0]);
+}
+
+static int setup_nohup(void **state)
+{
+	signal(SIGHUP, SIG_IGN);
+	return setup(state);
+}
+
+static int teardown_nohup(void **state)
+{
+	signal(SIGHUP, SIG_DFL);
+	return teardown(state);
+}
+
+static void hangup_signal_that_was_ignored_stays_ignored(void **state)
+{
+	struct fixture *x = *state;
+
+	get_signal(x, SIGHUP);
+	assert_int_equal(x->ends, 0);
+	interrupt_set_running(x->interrupt, 0);
+	get_signal(x, SIGHUP);
+	assert_int_equal(x->forwards, 0);
+	get_signal(x, SIGINT);
+	assert_int_equal(x->forwards, 1);
+}
+
 static void new_size_of_the_terminal_is_told_at_any_time(void **state)
 {
 	struct fixture *x = *state;
@@ -258,6 +341,11 @@ int main(void)
 		EACH(grace_after_sigterm_ends_the_vm),
 		EACH(time_limit_terminates_the_commands_group_and_then_the_vm),
 		EACH(time_limit_counts_from_the_commands_start),
+		EACH(hangup_signal_for_a_command_with_a_terminal_begins_the_grace),
+		EACH(end_of_our_terminal_without_a_signal_begins_the_grace),
+		EACH(end_of_a_pipe_is_no_hangup),
+		cmocka_unit_test_setup_teardown(
+			hangup_signal_that_was_ignored_stays_ignored, setup_nohup, teardown_nohup),
 		EACH(new_size_of_the_terminal_is_told_at_any_time),
 		EACH(closed_pipe_does_not_kill_us),
 		cmocka_unit_test(key_on_the_terminal_is_for_the_whole_group),

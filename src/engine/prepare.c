@@ -26,6 +26,7 @@ struct step {
 	struct prepare *prepare;
 	char *what;
 	int64_t call;
+	bool is_share;
 };
 
 struct prepare {
@@ -82,6 +83,20 @@ static void on_clock(const struct reply *reply, void *userdata)
 		prepare_set_clock(p);
 }
 
+static void prepare_explain(const struct step *step, const struct reply *reply)
+{
+	struct prepare *p = step->prepare;
+	const char *why = strerror((int)reply->error);
+	bool said = strstr(reply->reason, why) != NULL;
+
+	snprintf(p->error, sizeof(p->error), "%s: %s%s%s%s", step->what, reply->reason,
+		said ? "" : ": ", said ? "" : why,
+		step->is_share && reply->error == ENODEV
+			? "; if the image's kernel has no driver for host directories, run it with "
+			  "--mount none (wnodes image import --check would tell)"
+			: "");
+}
+
 static void on_answer(const struct reply *reply, void *userdata)
 {
 	struct step *step = userdata;
@@ -89,8 +104,7 @@ static void on_answer(const struct reply *reply, void *userdata)
 
 	p->answered++;
 	if (reply && reply->error && p->error[0] == '\0')
-		snprintf(p->error, sizeof(p->error), "%s: %s: %s", step->what, reply->reason,
-			strerror((int)reply->error));
+		prepare_explain(step, reply);
 	/* A lost link has its own way of being told: the VM's end. */
 	if (!reply || p->answered < p->sent)
 		return;
@@ -108,7 +122,7 @@ static int prepare_send(struct prepare *p, struct agent *agent, char *what, enum
 
 	if (!what)
 		return -ENOMEM;
-	*step = (struct step){p, what, 0};
+	*step = (struct step){.prepare = p, .what = what};
 	p->sent++;
 	step->call = agent_call(agent, type, fields, message, on_answer, step);
 	return (int)MIN_OF(step->call, 0);
@@ -213,6 +227,7 @@ static int prepare_shares(struct prepare *p, struct agent *agent, const struct r
 
 		share->gateway->fill_mount(share, i, source, &message);
 		r = prepare_mount(p, agent, &message);
+		p->steps[p->sent - 1].is_share = true;
 	}
 	return r;
 }

@@ -30,6 +30,7 @@
 #include "lib/log.h"
 #include "lib/parse.h"
 #include "lib/path.h"
+#include "lib/printable.h"
 
 /* How much of the console explains a failed boot. */
 #define CONSOLE_SHOWN 2000
@@ -160,7 +161,7 @@ static void run_fetch(struct run *run)
 	if (run->request->report && report_check(run->request->report, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else if (local_open(run->request, &run->resources, &err) < 0 ||
-		launch_find_template(&run->launch, &err) < 0)
+		 launch_find_template(&run->launch, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else
 		run_later(run, run_start);
@@ -255,23 +256,28 @@ static void run_start(struct run *run)
 		run->report.qemu_pid = vm_pid(run->vm);
 }
 
-/* The agent's reason begins with the step that failed. */
+/* The agent's reason begins with the step that failed. What the user wrote may have lines. */
 static void run_explain_start(struct run *run, const struct session_end *end)
 {
 	const struct request *request = run->request;
 	const char *why = strerror(end->start_error);
+	char command[ERROR_TEXT_MAX / 2], directory[ERROR_TEXT_MAX / 2];
 
+	snprintf(command, sizeof(command), "%s", request->argv[0]);
+	printable_make_line(command, strlen(command));
+	snprintf(directory, sizeof(directory), "%s", request->workdir);
+	printable_make_line(directory, strlen(directory));
 	if (str_after(end->reason, "chdir: "))
 		log_error(
 			"the directory '%s' cannot be entered in the VM: %s; share it with --mount "
 			"or choose another with --workdir",
-			request->workdir, why);
+			directory, why);
 	else if (!str_after(end->reason, "exec: "))
 		log_error("the command cannot be started in the VM: %s", end->reason);
 	else if (end->start_error == ENOENT)
-		log_error("%s: command not found in the VM", request->argv[0]);
+		log_error("%s: command not found in the VM", command);
 	else
-		log_error("%s: cannot be run in the VM: %s", request->argv[0], why);
+		log_error("%s: cannot be run in the VM: %s", command, why);
 }
 
 static void on_session_end(const struct session_end *end, void *userdata)
@@ -355,9 +361,11 @@ static void run_command(struct run *run)
 	run_enter(run, PHASE_RUN, 0);
 	caller_fill_exec(request->caller, &exec);
 	terminal_get_size(&exec.rows, &exec.columns);
-	if (request->tty)
-		terminal_start(&run->terminal, STDIN_FILENO);
 	interrupt_set_running(run->interrupt, request->timeout_us);
+	if (request->tty) {
+		terminal_start(&run->terminal, STDIN_FILENO);
+		interrupt_set_terminal(run->interrupt, STDIN_FILENO);
+	}
 	r = session_start(run->event, vm_agent(run->vm), &exec, in, out, errors, on_session_end,
 		run, &run->session);
 	if (r < 0)
@@ -451,6 +459,13 @@ static struct vm *on_vm_wanted(void *userdata)
 	return run->phases.now == PHASE_RUN ? run->vm : NULL;
 }
 
+static struct vm *on_console_wanted(void *userdata)
+{
+	struct run *run = userdata;
+
+	return run->vm;
+}
+
 static void on_stop_wanted(void *userdata)
 {
 	on_interrupt_end(128 + SIGTERM, "stopped by `wnodes vm stop`", userdata);
@@ -459,7 +474,7 @@ static void on_stop_wanted(void *userdata)
 static int run_open_control(struct run *run, struct error *err)
 {
 	const struct control_host host = {
-		on_show, on_vm_wanted, run->request->caller, on_stop_wanted};
+		on_show, on_vm_wanted, run->request->caller, on_stop_wanted, on_console_wanted};
 	autofree char *socket = NULL;
 	int r = rundir_open(&run->rundir, err);
 

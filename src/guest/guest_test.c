@@ -430,7 +430,7 @@ static void test_malformed_call_gets_an_error_and_the_link_lives(void **state)
 {
 	static const enum frame_type types[] = {FRAME_IDENTITY, FRAME_ACCOUNT, FRAME_MOUNT,
 		FRAME_NETWORK, FRAME_FILE_WRITE, FRAME_FILE_READ, FRAME_CLOCK, FRAME_SHUTDOWN,
-		FRAME_EXEC};
+		FRAME_EXEC, FRAME_QUIESCE};
 	struct credit junk = {.bytes = 0xfffffff0};
 	struct reply reply;
 	struct result r;

@@ -4,9 +4,10 @@
 #include "guest/link.h"
 
 struct input {
-	int fd; /* of the pipe or terminal; -1 once it is closed */
+	int fd; /* of the pipe or terminal; -1: none, or closed */
 	bool tty;
 	bool end;        /* the host has sent end of file */
+	bool stopped;    /* nothing is written any more: what comes is dropped */
 	uint32_t credit; /* that the host still has */
 	uint32_t owed;   /* taken by the process, not yet granted again */
 	struct buffer data;

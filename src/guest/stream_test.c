@@ -320,6 +320,40 @@ static void test_end_of_stdin_on_a_terminal_is_end_of_file(void **state)
 	result_done(&r);
 }
 
+/* Sends `input` and end of file at once, and returns what the script made of it. */
+static void terminal_run(struct host *h, const char *script, const char *input, struct result *ret)
+{
+	struct exec_request request;
+
+	*ret = (struct result){0};
+	stream_start(h, 1, script, EXEC_TTY | EXEC_STDIN, &request);
+	if (input[0])
+		host_send_data(h, 1, input, strlen(input));
+	host_send_data(h, 1, NULL, 0);
+	host_collect(h, 1, ret);
+}
+
+static void test_empty_stdin_on_a_terminal_is_end_of_file(void **state)
+{
+	struct result r;
+
+	terminal_run(*state, "exec cat", "", &r);
+	assert_int_equal(r.status.exited, 1);
+	assert_int_equal(r.status.code, 0);
+	result_done(&r);
+}
+
+static void test_end_of_stdin_in_mid_line_on_a_terminal_is_end_of_file(void **state)
+{
+	struct result r;
+
+	terminal_run(*state, "stty -echo; cat", "no newline", &r);
+	assert_int_equal(r.status.exited, 1);
+	assert_int_equal(r.status.code, 0);
+	assert_non_null(strstr(text(&r.out), "no newline"));
+	result_done(&r);
+}
+
 static void test_interrupt_character_reaches_the_foreground(void **state)
 {
 	struct exec_request request;
@@ -374,6 +408,8 @@ int main(void)
 		TEST(test_terminal_has_the_given_size_and_is_controlling),
 		TEST(test_resize_reaches_the_process),
 		TEST(test_end_of_stdin_on_a_terminal_is_end_of_file),
+		TEST(test_empty_stdin_on_a_terminal_is_end_of_file),
+		TEST(test_end_of_stdin_in_mid_line_on_a_terminal_is_end_of_file),
 		TEST(test_interrupt_character_reaches_the_foreground),
 		TEST(test_streams_have_a_limit),
 	};

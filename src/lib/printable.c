@@ -11,3 +11,11 @@ void printable_make(char *text, size_t length)
 			text[i] = '?';
 	}
 }
+
+void printable_make_line(char *text, size_t length)
+{
+	printable_make(text, length);
+	for (size_t i = 0; i < length; i++)
+		if (text[i] == '\n' || text[i] == '\t')
+			text[i] = ' ';
+}

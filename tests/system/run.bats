@@ -129,6 +129,9 @@ run_vm() {
 @test "run: --workdir chooses the directory, and a wrong one is explained" {
 	run -0 run_vm --workdir /usr/share -- pwd
 	[ "$output" = /usr/share ]
+	mkdir sub
+	run -0 run_vm --workdir sub -- pwd
+	[ "$output" = "$WORK/sub" ]
 	run -125 run_vm --workdir /not/there -- pwd
 	[[ "$output" == *"'/not/there' cannot be entered in the VM"*"--workdir"* ]]
 }
@@ -147,6 +150,13 @@ run_vm() {
 	[ "${lines[1]}" = x ]
 	[ "${lines[2]}" = 1777 ]
 	assert_nothing_left
+}
+
+@test "run: --scratch 0 and --timeout 0 undo the settings" {
+	mkdir -p conf/wnodes
+	printf '[vm]\naccel = tcg\n[template]\nautomatic = no\n[run]\nscratch = 64M\ntimeout = 1s\n' >conf/wnodes/wnodes.conf
+	XDG_CONFIG_HOME=$WORK/conf run -0 run_vm --scratch 0 --timeout 0 -- sh -c 'sleep 2; [ ! -e /scratch ] && echo over'
+	[ "$output" = over ]
 }
 
 @test "run: the root disk can be written, and each VM starts with a fresh one" {
@@ -170,7 +180,7 @@ run_vm() {
 
 @test "run: --timeout ends a command with 124, also one that ignores SIGTERM" {
 	run -124 run_vm --timeout 1s -- sleep 60
-	printf '[deadline]\ngrace = 1s\n[vm]\naccel = tcg\n' >"$WORK/conf"
+	printf '[deadline]\ngrace = 1s\n[vm]\naccel = tcg\n[template]\nautomatic = no\n' >"$WORK/conf"
 	mkdir -p conf-home/wnodes && cp conf conf-home/wnodes/wnodes.conf
 	XDG_CONFIG_HOME=$WORK/conf-home run -124 run_vm --timeout 1s -- sh -c 'trap "" TERM; while :; do sleep 1; done'
 	assert_nothing_left
@@ -178,7 +188,9 @@ run_vm() {
 
 @test "run: --report tells phases, exit status, bytes and memory" {
 	run -3 run_vm --report report.json -- sh -c 'echo hello; exit 3'
-	[ "$(jq -r '[.phases[].phase] | join(" ")' report.json)" = "fetch boot prepare run stop" ]
+	start=boot
+	[ -z "${TEST_CLONES:-}" ] || start=clone
+	[ "$(jq -r '[.phases[].phase] | join(" ")' report.json)" = "fetch $start prepare run stop" ]
 	jq -e '.exit_status == 3 and .usage.bytes_from_guest == 6 and .usage.peak_memory_bytes > 50e6
 		and (.phases | all(.duration_s >= 0)) and .image.name == "debian" and .reason == null
 		and .command.argv[0] == "sh" and .command.max_rss_bytes > 0' report.json

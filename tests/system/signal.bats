@@ -5,7 +5,8 @@ load helpers
 
 # Starts a command in the background and waits until it has written "ready".
 start() {
-	"$WNODES" run --network none "$@" >out 2>err </dev/null 3>&- &
+	# As a shell starts a job, even if the tests run under nohup.
+	env --default-signal=HUP "$WNODES" run --network none "$@" >out 2>err </dev/null 3>&- &
 	pid=$!
 	wait_for 60 grep -q ready out
 }
@@ -121,6 +122,34 @@ start() {
 	EOF
 	run -9 expect script
 	assert_nothing_left
+}
+
+@test "terminal: when it goes away, so do the shell and its VM, at once or after the grace" {
+	mkdir -p conf/wnodes
+	printf '[deadline]\ngrace = 2s\n[vm]\naccel = tcg\n[template]\nautomatic = no\n' >conf/wnodes/wnodes.conf
+	cat >script <<-'EOF'
+	set timeout 30
+	expect_after timeout {send_error "timed out\n"; exit 99}
+	spawn -noecho $env(WNODES) run --network none --tty -- bash --norc
+	expect -re {[#$] } {send "cat /dev/tty\r"}
+	sleep 1
+	close
+	if {[lindex [wait] 3] != 129} {exit 1}
+	set env(XDG_CONFIG_HOME) conf
+	spawn -noecho $env(WNODES) run --network none --tty -- sh -c {trap "" HUP TERM; echo ready; while :; do sleep 1; done}
+	expect ready
+	close
+	if {[lindex [wait] 3] != 129} {exit 2}
+	exit 0
+	EOF
+	run -0 expect script
+	assert_nothing_left
+}
+
+@test "terminal: an end of stdin is an end of file, also in mid-line" {
+	run -0 "$WNODES" run --network none --tty -- cat </dev/null
+	run -0 bash -c "printf x | timeout 60 '$WNODES' run --network none --tty -- sh -c 'stty -echo; cat; echo end'"
+	[[ "$output" == *xend* ]]
 }
 
 @test "terminal: the user's terminal is as it was afterwards" {
