@@ -2,7 +2,8 @@
 # Runs the unit tests and the system tests and ends with "N passed, N failed[, N skipped]".
 #   check.sh [FILE.bats...]   only these system tests, without the unit tests
 # BUILD is the build directory, JOBS how many files of system tests run at the same time (2),
-# SYSTEM_FILES the system tests if not all, USER_FILES those that run once more as an unprivileged user
+# SYSTEM_FILES the system tests if not all, CLONE_FILES those that run once more with VMs that are
+# cloned instead of booted, USER_FILES those that run once more, with clones, as an unprivileged user
 # when root runs the tests. The exit status is 0 when nothing failed.
 set -u
 
@@ -14,7 +15,8 @@ rm -rf "$logs"
 mkdir -p "$logs"
 export WNODES_BUILD=$build
 
-user_files=${USER_FILES-run signal vm}
+user_files=${USER_FILES-run signal vm template}
+clone_files=${CLONE_FILES-run signal}
 user_id=64123
 
 # One line of TAP for each test, from cmocka's programs and from bats.
@@ -71,7 +73,14 @@ user_tests() {
 	"$top/tests/system/user-home" "$build/test-home" "$home" $user_id
 	for name in $user_files; do
 		echo "$logs/$name-as-user.tap" setpriv --reuid=$user_id --regid=$user_id --clear-groups \
-			env "HOME=$home" "TEST_HOME=$home" bats --tap --print-output-on-failure "$top/tests/system/$name.bats"
+			env "HOME=$home" "TEST_HOME=$home" TEST_CLONES=1 bats --tap --print-output-on-failure "$top/tests/system/$name.bats"
+	done
+}
+
+clone_tests() {
+	local name
+	for name in $clone_files; do
+		echo "$logs/$name-cloned.tap" env TEST_CLONES=1 bats --tap --print-output-on-failure "$top/tests/system/$name.bats"
 	done
 }
 
@@ -84,6 +93,7 @@ system_tests() {
 		for file in "$@"; do
 			echo "$logs/$(basename "$file" .bats).tap" bats --tap --print-output-on-failure "$file"
 		done
+		[ $# -eq 1 ] || clone_tests
 		[ $# -eq 1 ] || [ "$(id -u)" -ne 0 ] || user_tests
 	} | xargs -P "${JOBS:-2}" -L 1 bash -c 'system_test "$@"' -
 	for file in "$logs"/*.tap; do
@@ -99,7 +109,7 @@ if [ $# -eq 0 ]; then
 	ninja -C "$build" --quiet || exit 1
 	unit_tests
 	# Those that take longest first, so that the two lanes end together.
-	files=${SYSTEM_FILES:-run signal failure vm image cloud accel help structure completion}
+	files=${SYSTEM_FILES:-template run signal failure vm image cloud accel help structure completion}
 	system_tests $(printf "$top/tests/system/%s.bats\n" $files)
 else
 	system_tests "$@"

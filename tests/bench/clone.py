@@ -64,6 +64,7 @@ def prove_network(options):
 def bench_clone(results, rounds):
     bare, full, boot, cold, loaded = [], [], [], [], []
     program.warm()
+    program.warm(devices=program.FULL_DEVICES)
     with tempfile.TemporaryDirectory() as directory, equipment() as (options, command, check):
         by_hand = machine.ByHand(directory)
         by_hand.save()
@@ -154,6 +155,7 @@ def print_phases(rounds):
     count = max(rounds, PHASE_RUNS_MIN)
     bare, full = [], []
     program.warm()
+    program.warm(devices=program.FULL_DEVICES)
     with equipment() as (options, command, check):
         for _ in range(count):
             bare.append(program.run("true"))

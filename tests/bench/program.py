@@ -18,6 +18,10 @@ STORE = pathlib.Path(os.environ["XDG_DATA_HOME"]) / "wnodes"
 
 BARE = ("--network", "none", "--mount", "none")
 
+# What a template must have for such runs, and for those with all that a job needs.
+BARE_DEVICES = ("--network", "none", "--shares", "0")
+FULL_DEVICES = ("--network", "user", "--shares", "2", "--scratch")
+
 
 def ask(*command):
     """What a verb prints as JSON."""
@@ -31,10 +35,10 @@ def image():
     return parts["kernel"], parts["initrd"], parts["disk"], show["disk_size"], show["command_line"]
 
 
-def warm(*options):
+def warm(*options, devices=BARE_DEVICES):
     """Makes the template, if need be. Returns the seconds that this took."""
     began = time.monotonic()
-    subprocess.run([WNODES, "image", "warm", "--quiet", *options, "debian"], check=True,
+    subprocess.run([WNODES, "image", "warm", "--quiet", *devices, *options, "debian"], check=True,
                    timeout=TIMEOUT)
     return time.monotonic() - began
 
@@ -42,7 +46,7 @@ def warm(*options):
 def template(cpus=1, memory_mib=MEMORY_MIB):
     """The template of this shape as `wnodes template list` shows it."""
     return next(t for t in ask("template", "list")
-                if t["cpus"] == cpus and t["memory_bytes"] == memory_mib << 20)
+                if t["cpus"] == cpus and t["memory_bytes"] == memory_mib << 20 and t["shares"] == 0)
 
 
 def pss_mib(pid):

@@ -21,7 +21,10 @@ setup_suite() {
 
 # Where templates lie depends on the host. With TEST_CLONES, VMs of the usual shape are cloned.
 find_templates() {
-	"$WNODES" image warm --quiet debian || return 1
+	local network
+	for network in none user; do
+		"$WNODES" image warm --quiet --network $network debian || return 1
+	done
 	TEST_TEMPLATES=$(echo "$XDG_CACHE_HOME"/wnodes/templates-*)
 	export TEST_TEMPLATES
 }
