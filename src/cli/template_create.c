@@ -115,14 +115,14 @@ static int run_create(const void *options_struct, int arg_count, const char *con
 	return EXIT_SUCCESS;
 }
 
-#define ABOUT                                                                                       \
-	"Boots a VM of the image, lets its agent make it quiet, and saves it. wnodes run with the " \
-	"same CPUs and memory then starts from it in a tenth of a second instead of booting. "      \
-	"wnodes run does this by itself in the background after it has booted a VM; ahead of "      \
-	"many jobs, do it once by hand.\n"                                                          \
-	"\n"                                                                                        \
-	"A template holds nothing of a user: no account, no directory, no address, no key. It "     \
-	"lies in ~/.cache/wnodes/templates and takes about 100 MB there."
+#define ABOUT                                                                                \
+	"Boots a VM of the image, lets its agent make it quiet, and saves it. wnodes run "   \
+	"with the same CPUs, memory and devices then starts from it in a tenth of a second " \
+	"instead of booting. wnodes run does this by itself in the background after it has " \
+	"booted a VM; ahead of many jobs, do it once by hand.\n"                             \
+	"\n"                                                                                 \
+	"A template holds nothing of a user: no account, no directory, no address, no key. " \
+	"It lies in ~/.cache/wnodes and takes about 80 MB there."
 
 const struct verb verb_template_create = {
 	.name = "template create",

@@ -31,8 +31,8 @@ struct report {
 /* Returns a new object, or NULL when out of memory. */
 json_t *report_to_json(const struct report *r);
 
-/* Can a report be written there? To be asked before hours are spent on what it is to tell. Returns 0
- * or negative errno. */
+/* Can a report be written there? To be asked before hours are spent on what it is to tell. Returns
+ * 0 or negative errno. */
 int report_check(const char *path, struct error *err);
 
 /* Writes the report to a file, whole or not at all. Returns 0 or negative errno. */

@@ -155,13 +155,13 @@ static void run_enter(struct run *run, enum phase phase, uint64_t deadline_us)
 
 static void run_fetch(struct run *run)
 {
+	const char *report = run->request->report;
 	struct error err = {0};
 
 	run_enter(run, PHASE_FETCH, 0);
-	if (run->request->report && report_check(run->request->report, &err) < 0)
-		run_fail(run, "%s", err.text);
-	else if (local_open(run->request, &run->resources, &err) < 0 ||
-		 launch_find_template(&run->launch, &err) < 0)
+	if ((report && report_check(report, &err) < 0) ||
+		local_open(run->request, &run->resources, &err) < 0 ||
+		launch_find_template(&run->launch, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else
 		run_later(run, run_start);
@@ -407,10 +407,8 @@ static void run_stop(struct run *run)
 
 	run_enter(run, PHASE_STOP, run->request->settings->stop);
 	control_end_sessions(run->control);
-	if (run_may_end_at_once(run))
-		run_end_vm(run);
-	else if (agent_call(vm_agent(run->vm), FRAME_SHUTDOWN, shutdown_fields, &message,
-			 on_flushed, run) < 0)
+	if (run_may_end_at_once(run) || agent_call(vm_agent(run->vm), FRAME_SHUTDOWN,
+						shutdown_fields, &message, on_flushed, run) < 0)
 		run_end_vm(run);
 }
 

@@ -95,15 +95,12 @@ static void migration_next(struct migration *m)
 void migration_on_event(struct migration *m, const char *name, json_t *data)
 {
 	const char *status = json_string_value(json_object_get(data, "status"));
+	bool moved = streq(name, "MIGRATION") && status;
 
-	if (streq(name, "RESUME"))
+	if (streq(name, "RESUME") || (moved && streq(status, "completed")))
 		migration_end(m, NULL);
-	else if (!streq(name, "MIGRATION") || !status)
-		return;
-	else if (streq(status, "failed") || streq(status, "cancelled"))
+	else if (moved && (streq(status, "failed") || streq(status, "cancelled")))
 		migration_end(m, "QEMU could not save the devices' state");
-	else if (streq(status, "completed"))
-		migration_end(m, NULL);
 }
 
 static int migration_start(const struct migration *start, struct migration **ret)

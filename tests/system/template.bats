@@ -263,7 +263,7 @@ assert_nothing_left_but_templates() {
 	sleep 2
 	coproc guest { "$WNODES" run --start clone -- bash -c 'while read -r x; do echo $EPOCHREALTIME; done' 2>err 3>&-; }
 	best=1000000000
-	for try in {1..20}; do
+	for _ in {1..20}; do
 		before=${EPOCHREALTIME/./}
 		echo >&"${guest[1]}"
 		read -r -t 30 time <&"${guest[0]}"
@@ -272,7 +272,7 @@ assert_nothing_left_but_templates() {
 		best=$((after - before))
 		error=$((${time/./} - (before + after) / 2))
 	done
-	exec {guest[1]}>&-
+	kill "$guest_PID" 2>/dev/null || true
 	echo "error $error us, round trip $best us"
 	[ ${error#-} -le $((10000 + best / 2)) ]
 }
@@ -330,7 +330,7 @@ own_template_with_ssh() {
 	wait_for 60 bash -c "[ \$('$WNODES' vm list --json | jq '.[0].used_memory_bytes') -lt 330000000 ]"
 	touch stop
 	ends_with 0 $pid
-	[ "$(ls "$templates" | grep -c .)" -eq 1 ]
+	[ "$("$WNODES" template list --quiet | wc -l)" -eq 1 ]
 	# The template itself was not touched: another clone starts from it.
 	"$WNODES" run --start clone -- true
 }
