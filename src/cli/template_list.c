@@ -27,6 +27,7 @@ static const struct table_column columns[] = {
 	{"image", "IMAGE", TABLE_TEXT},
 	{"cpus", "CPUS", TABLE_NUMBER},
 	{"memory_bytes", "MEMORY", TABLE_SIZE},
+	{"devices", "DEVICES", TABLE_TEXT},
 	{"accel", "ACCEL", TABLE_TEXT},
 	{"size", "SIZE", TABLE_SIZE},
 	{"age_us", "AGE", TABLE_DURATION},
@@ -56,10 +57,11 @@ static json_t *template_row(const struct template_info *info)
 	if (!row || info->damaged[0])
 		return row;
 	json_object_update_new(
-		row, json_pack("{s:o, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
+		row, json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I}",
 			     "image", json_sprintf("%s:%s", info->image_name, info->image_tag),
-			     "image_digest", info->image_digest, "cpus", (json_int_t)info->cpus,
-			     "memory_bytes", (json_int_t)info->memory_mib * 1024 * 1024, "shares",
+			     "image_digest", info->image_digest, "devices", info->devices, "cpus",
+			     (json_int_t)info->cpus, "memory_bytes",
+			     (json_int_t)info->memory_mib * 1024 * 1024, "shares",
 			     (json_int_t)info->shares, "accel", info->accel, "cpu_model",
 			     info->cpu_model, "qemu_version", info->qemu_version, "qemu_digest",
 			     info->qemu_digest, "agent_version", info->agent_version, "boot_us",

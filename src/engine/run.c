@@ -249,6 +249,10 @@ static void run_start(struct run *run)
 	struct vm_spec spec;
 
 	run_enter(run, launch_phase(&run->launch), launch_deadline_us(&run->launch));
+	log_debug("image %s:%s, %s, accelerator %s",
+		run->resources.image_name ? run->resources.image_name : "-",
+		run->resources.image_tag ? run->resources.image_tag : "-",
+		run->resources.image_digest, accel_name(run->launch.shape.accel));
 	launch_fill_spec(&run->launch, run->rundir.name, run->mac, &spec);
 	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0)
 		run_fail(run, "%s", err.text);

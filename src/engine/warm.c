@@ -34,6 +34,8 @@
  * memory that the template's guest will touch. */
 #define WARM_SPARE_MIB 512
 
+#define WARM_TURN_FILE "making"
+
 /* What making a template takes on the disk at least. */
 #define WARM_ROOM_BYTES (UINT64_C(384) * 1024 * 1024)
 
@@ -43,6 +45,7 @@ struct warm {
 	sd_event_source *deadline;
 	struct resources resources;
 	struct template_making *making;
+	int turn_fd; /* locked by the one process that works in the background */
 	struct vm *vm;
 	struct template_info info;
 	uint64_t started_us;
@@ -204,6 +207,9 @@ static void warm_fill_info(struct warm *w)
 	info->cpus = shape->cpus;
 	info->memory_mib = shape->memory_mib;
 	info->shares = shape->slots;
+	snprintf(info->devices, sizeof(info->devices), "%s%s%zu shares",
+		shape->network == VM_NETWORK_NONE ? "" : "network, ",
+		shape->scratch ? "scratch, " : "", shape->slots);
 	snprintf(info->accel, sizeof(info->accel), "%s", accel_name(shape->accel));
 	snprintf(info->cpu_model, sizeof(info->cpu_model), "%s",
 		shape->accel == ACCEL_KVM ? "host" : "max");
@@ -215,6 +221,7 @@ static void warm_done(struct warm *w)
 	vm_free(w->vm);
 	template_make_free(w->making);
 	local_close(&w->resources);
+	base_close(w->turn_fd);
 	sd_event_source_disable_unref(w->deadline);
 	sd_event_unref(w->event);
 }
@@ -265,9 +272,21 @@ static bool host_has_memory(uint64_t memory_mib)
 	return !line || strtoull(line + 13, NULL, 10) / 1024 >= WARM_SPARE_MIB + memory_mib / 4;
 }
 
-static int warm_check(const struct warm_request *request, const char *directory, const char *key,
-	struct error *err)
+/* Many first runs at once must not become as many boots beside the jobs: one at a time. */
+static int warm_take_turn(struct error *err)
 {
+	autofree char *cache = path_cache();
+	autofree char *file = cache ? path_format("%s/" WARM_TURN_FILE, cache) : NULL;
+	autoclose int fd = file ? open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+	int r = fd < 0 ? -errno : file_lock(fd, true, false);
+
+	return r < 0 ? fail_errno(err, r, "another template is being made") : TAKE_FD(fd);
+}
+
+static int warm_check(struct warm *w, const char *directory, const char *key)
+{
+	const struct warm_request *request = w->request;
+	struct error *err = w->err;
 	struct statvfs fs;
 
 	/* The guest's memory is a file while it boots, and QEMU dies where that cannot grow. */
@@ -280,14 +299,15 @@ static int warm_check(const struct warm_request *request, const char *directory,
 		return fail(err, -EAGAIN, "making this template failed less than an hour ago");
 	if (!host_has_memory(request->shape.memory_mib))
 		return fail(err, -ENOMEM, "the host has too little memory left");
-	return 0;
+	w->turn_fd = warm_take_turn(err);
+	return MIN_OF(w->turn_fd, 0);
 }
 
 static int warm_make_shape(
 	const struct warm_request *request, struct template_info *ret, struct error *err)
 {
 	struct warm w AUTO(warm_done) = {
-		.request = request, .resources = RESOURCES_INIT, .err = err};
+		.request = request, .resources = RESOURCES_INIT, .turn_fd = -1, .err = err};
 	const struct shape *shape = &request->shape;
 	autofree char *directory = local_templates();
 	char key[DIGEST_HEX_SIZE];
@@ -302,7 +322,7 @@ static int warm_make_shape(
 	if (r == 0)
 		r = shape_key(shape, &w.resources, request->settings, key, err);
 	if (r == 0)
-		r = warm_check(request, directory, key, err);
+		r = warm_check(&w, directory, key);
 	if (r < 0)
 		return r;
 	r = warm_make_one(&w, directory, key);

@@ -38,6 +38,7 @@ struct template_info {
 	uint64_t cpus;
 	uint64_t memory_mib;
 	uint64_t shares; /* slots */
+	char devices[TEMPLATE_TEXT_MAX]; /* for people: "network, 2 shares" */
 	char accel[TEMPLATE_TEXT_MAX];
 	char cpu_model[TEMPLATE_TEXT_MAX];
 	char qemu_version[TEMPLATE_TEXT_MAX];

@@ -35,6 +35,7 @@ static const struct record_text {
 	TEXT_ROW(image_name, RECORD_TEXT),
 	TEXT_ROW(image_tag, RECORD_TEXT),
 	TEXT_ROW(image_digest, RECORD_DIGEST),
+	TEXT_ROW(devices, RECORD_TEXT),
 	TEXT_ROW(accel, RECORD_TEXT),
 	TEXT_ROW(cpu_model, RECORD_TEXT),
 	TEXT_ROW(qemu_version, RECORD_TEXT),

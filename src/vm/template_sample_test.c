@@ -51,6 +51,7 @@ struct template_info sample_info(void)
 		.cpu_model = "max",
 		.qemu_version = "7.2.22 (Debian 1:7.2+dfsg-7)",
 		.agent_version = "0.1.0",
+		.devices = "network, 2 shares",
 		.created = (uint64_t)time(NULL),
 		.boot_us = 1500000,
 	};

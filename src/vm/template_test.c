@@ -86,6 +86,7 @@ static void opened_template_is_what_was_made(void **state)
 	assert_string_equal(t->info.qemu_version, made.qemu_version);
 	assert_string_equal(t->info.qemu_digest, made.qemu_digest);
 	assert_string_equal(t->info.agent_version, made.agent_version);
+	assert_string_equal(t->info.devices, made.devices);
 	assert_int_equal(t->info.cpus, 2);
 	assert_int_equal(t->info.memory_mib, SAMPLE_MIB);
 	assert_int_equal(t->info.shares, 4);

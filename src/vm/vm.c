@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "lib/buffer.h"
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -300,6 +301,18 @@ static int vm_on_exit(sd_event_source *source, int fd, uint32_t events, void *us
 	return 0;
 }
 
+static void log_command(const struct strv *argv)
+{
+	struct buffer text AUTO(buffer_done) = {0};
+
+	for (size_t i = 0; i < argv->count; i++) {
+		buffer_append(&text, " ", 1);
+		buffer_append(&text, argv->items[i], strlen(argv->items[i]));
+	}
+	if (buffer_append(&text, "", 1) == 0)
+		log_debug("QEMU:%s", (const char *)buffer_head(&text));
+}
+
 static int vm_spawn(
 	struct vm *vm, const struct vm_spec *spec, struct channels *c, struct error *err)
 {
@@ -311,6 +324,7 @@ static int vm_spawn(
 
 	if (command_build(spec, &ends, &argv) < 0)
 		return fail(err, -ENOMEM, "out of memory");
+	log_command(&argv);
 	child.argv = strv_list(&argv);
 	child.keep = keep;
 	child.keep_count = command_descriptors(spec, &ends, keep);

@@ -233,6 +233,18 @@ assert_nothing_left_but_templates() {
 	[ "$output" = done ] && [ -z "$stderr" ]
 }
 
+@test "template: jumps of the host's clock do no harm" {
+	command -v faketime >/dev/null || skip "needs faketime"
+	own_template
+	for jump in '+400 days' '-400 days'; do
+		run -0 faketime "$jump" "$WNODES" run --start clone -- date +%F
+		[ "$output" = "$(faketime "$jump" date +%F)" ]
+		faketime "$jump" "$WNODES" template list | grep -q "^${key:0:12} "
+		faketime "$jump" "$WNODES" template gc
+	done
+	[ "$("$WNODES" template list --quiet)" = "$key" ]
+}
+
 @test "template: a clone writes to its own disk, and finds what the image has" {
 	own_template
 	"$WNODES" run --start clone -- sh -c 'echo mine >/root-file 2>/dev/null || echo mine >/var/tmp/root-file; sync'
