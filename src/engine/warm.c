@@ -36,8 +36,10 @@
 
 #define WARM_TURN_FILE "making"
 
-/* What making a template takes on the disk at least. */
-#define WARM_ROOM_BYTES (UINT64_C(384) * 1024 * 1024)
+/* What making a template takes on the disk at least, and for each MiB of the guest's memory, of
+ * which its kernel keeps a table. */
+#define WARM_ROOM_BYTES     (UINT64_C(384) * 1024 * 1024)
+#define WARM_ROOM_MIB_BYTES (UINT64_C(20) * 1024)
 
 struct warm {
 	const struct warm_request *request;
@@ -287,12 +289,13 @@ static int warm_check(struct warm *w, const char *directory, const char *key)
 {
 	const struct warm_request *request = w->request;
 	struct error *err = w->err;
+	uint64_t room = WARM_ROOM_BYTES + request->shape.memory_mib * WARM_ROOM_MIB_BYTES;
 	struct statvfs fs;
 
 	/* The guest's memory is a file while it boots, and QEMU dies where that cannot grow. */
-	if (statvfs(directory, &fs) == 0 && fs.f_bavail * fs.f_frsize < WARM_ROOM_BYTES)
+	if (statvfs(directory, &fs) == 0 && fs.f_bavail * fs.f_frsize < room)
 		return fail(err, -ENOSPC, "less than %llu MiB are free on the file system of '%s'",
-			(unsigned long long)(WARM_ROOM_BYTES / 1024 / 1024), directory);
+			(unsigned long long)(room / 1024 / 1024), directory);
 	if (!request->background)
 		return 0;
 	if (template_failed_recently(directory, key, NULL))
@@ -311,12 +314,12 @@ static int warm_make_shape(
 	const struct shape *shape = &request->shape;
 	autofree char *directory = local_templates();
 	char key[DIGEST_HEX_SIZE];
-	int r = directory ? 0 : fail(err, -ENOMEM, "out of memory");
+	int r = directory ? file_make_dirs(directory, 0700) : -ENOMEM;
 
 	*ret = (struct template_info){0};
-	if (r == 0)
-		r = local_open_image(
-			request->image, shape->cpus, shape->memory_mib, &w.resources, err);
+	if (r < 0)
+		return fail_errno(err, r, "cannot make '%s'", directory ? directory : "");
+	r = local_open_image(request->image, shape->cpus, shape->memory_mib, &w.resources, err);
 	if (r == 0 && request->digest && !streq(request->digest, w.resources.image_digest))
 		r = fail(err, -ESTALE, "'%s' is another image by now", request->image);
 	if (r == 0)
@@ -335,10 +338,11 @@ static int warm_make_shape(
 	}
 	template_gc(directory, request->settings->template_budget, false, NULL, NULL, NULL);
 	r = warm_read(directory, key, ret);
-	return r < 0 ? fail(err, r,
-			       "the template was made, but there is no room for it in [template] "
-			       "budget")
-		     : 0;
+	if (r == 0)
+		return 0;
+	fail(err, r, "the template was made, but there is no room for it in [template] budget");
+	template_note_failure(directory, key, err->text);
+	return r;
 }
 
 /* What is made with KVM proves it. What is not, but can be made without, proves the contrary. */
