@@ -56,6 +56,20 @@ static int launch_open_template(struct launch *l, struct error *err)
 	return r;
 }
 
+static int launch_miss_template(const struct launch *l, struct error *err)
+{
+	const struct shape *shape = &l->shape;
+
+	return fail(err, -ENOENT,
+		"there is no template of '%s' for such a VM; make one with `wnodes image warm "
+		"--cpus %llu --memory %lluM --network %s --shares %zu%s %s`, or start with --start "
+		"auto",
+		l->request->image, (unsigned long long)shape->cpus,
+		(unsigned long long)shape->memory_mib,
+		shape->network == VM_NETWORK_NONE ? "none" : "user", shape->slots,
+		shape->scratch ? " --scratch" : "", l->request->image);
+}
+
 int launch_find_template(struct launch *l, struct error *err)
 {
 	bool insists = l->request->start == REQUEST_START_CLONE;
@@ -69,12 +83,7 @@ int launch_find_template(struct launch *l, struct error *err)
 	if (r == 0)
 		return 0;
 	if (r == -ENOENT)
-		return insists ? fail(err, r,
-					 "there is no template of '%s' for this number of CPUs and "
-					 "this memory; make one with `wnodes image warm`, or start "
-					 "with --start auto",
-					 l->request->image)
-			       : 0;
+		return insists ? launch_miss_template(l, err) : 0;
 	if (insists)
 		return r;
 	log_warning("the template cannot be used: %s; booting instead", err->text);

@@ -254,7 +254,7 @@ assert_nothing_left_but_templates() {
 }
 
 @test "template: a clone has its network, its scratch disk and its shares" {
-	"$WNODES" image warm --quiet --network user --scratch debian
+	"$WNODES" image warm --quiet --network user --scratch --shares 3 debian
 	mkdir in
 	echo input >in/file
 	run -0 "$WNODES" run --start clone --network user --scratch 1G --mount "$WORK/in:/data:ro" --report report -- sh -c '
@@ -321,7 +321,7 @@ assert_nothing_left_but_templates() {
 
 # The tests' image with a directory for sshd's keys, as one with a server has.
 own_template_with_ssh() {
-	export XDG_DATA_HOME=$TEST_HOME/data
+	export XDG_DATA_HOME=$TEST_HOME/ssh-data
 	"$WNODES" image list --quiet | grep -qx ssh:latest || {
 		echo 'mkdir -p /etc/ssh && echo old >/etc/ssh/ssh_host_rsa_key' >script
 		"$WNODES" image build debian --name ssh --script script
