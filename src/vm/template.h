@@ -37,7 +37,7 @@ struct template_info {
 	char image_digest[DIGEST_HEX_SIZE];
 	uint64_t cpus;
 	uint64_t memory_mib;
-	uint64_t shares; /* slots */
+	uint64_t shares;                 /* slots */
 	char devices[TEMPLATE_TEXT_MAX]; /* for people: "network, 2 shares" */
 	char accel[TEMPLATE_TEXT_MAX];
 	char cpu_model[TEMPLATE_TEXT_MAX];
