@@ -16,7 +16,7 @@ mkdir -p "$logs"
 export WNODES_BUILD=$build
 
 user_files=${USER_FILES-run signal vm template}
-clone_files=${CLONE_FILES-run signal}
+clone_files=${CLONE_FILES-run}
 user_id=64123
 
 # One line of TAP for each test, from cmocka's programs and from bats.

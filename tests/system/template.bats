@@ -4,7 +4,8 @@ bats_require_minimum_version 1.5.0
 load helpers
 
 setup() {
-	setup_work
+	# Templates of its own, also where the other files are run with clones.
+	TEST_CLONES='' setup_work
 	own_config
 	templates=$XDG_CACHE_HOME/wnodes/$(basename "$TEST_TEMPLATES")
 }
