@@ -284,6 +284,12 @@ static void run_explain_start(struct run *run, const struct session_end *end)
 		log_error("%s: cannot be run in the VM: %s", command, why);
 }
 
+/* Has whom the output was for gone away? Of a pipe and of a terminal that is no failure of ours. */
+static bool run_reader_left(const struct run *run, int error)
+{
+	return error == EPIPE || (run->request->tty && error == EIO);
+}
+
 static void on_session_end(const struct session_end *end, void *userdata)
 {
 	struct run *run = userdata;
@@ -302,7 +308,7 @@ static void on_session_end(const struct session_end *end, void *userdata)
 		code = EXIT_TIMEOUT;
 	if (!run->failed)
 		run->report.exit_code = code;
-	if (end->output_error && end->output_error != EPIPE) {
+	if (end->output_error && !run_reader_left(run, end->output_error)) {
 		run_fail(run, "cannot write the command's output: %s", strerror(end->output_error));
 		return;
 	}
