@@ -135,7 +135,7 @@ start() {
 	sleep 1
 	close
 	if {[lindex [wait] 3] != 129} {exit 1}
-	set env(XDG_CONFIG_HOME) conf
+	set env(XDG_CONFIG_HOME) $env(WORK)/conf
 	spawn -noecho $env(WNODES) run --network none --tty -- sh -c {trap "" HUP TERM; echo ready; while :; do sleep 1; done}
 	expect ready
 	close
