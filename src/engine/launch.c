@@ -188,6 +188,7 @@ bool launch_wants_template(const struct launch *l, uint32_t agent_features)
 
 	return l->request->start == REQUEST_START_AUTO &&
 	       l->request->settings->template_automatic && !l->request->probe && !l->cloning &&
-	       l->key[0] && directory && (agent_features & AGENT_FEATURE_TEMPLATE) &&
-	       !template_failed_recently(directory, l->key, NULL);
+	       directory && (agent_features & AGENT_FEATURE_TEMPLATE) &&
+	       /* Not known after a trial of KVM: the maker looks itself. */
+	       !(l->key[0] && template_failed_recently(directory, l->key, NULL));
 }

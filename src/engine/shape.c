@@ -22,7 +22,7 @@
  * command line, such as what the agent is told before it is saved. */
 #define SHAPE_VERSION "1"
 
-/* The home directory and the current one. Each slot costs a clone 2 ms, used or not. */
+/* The home directory and the current one. Each slot costs a clone 2-3 ms, used or not. */
 #define SHAPE_SLOTS_USUAL 2
 
 size_t shape_slots(size_t share_count)
