@@ -70,7 +70,7 @@ user_tests() {
 		echo "ok 1 system tests as an unprivileged user # skip $build is closed to other users" >"$logs/user.tap"
 		return
 	fi
-	"$top/tests/system/user-home" "$build/test-home" "$home" $user_id
+	"$top/tests/system/user-home" "${TEST_HOME:-$build/test-home}" "$home" $user_id
 	for name in $user_files; do
 		clones=
 		# The others look at what happens while a VM boots.
@@ -97,7 +97,7 @@ system_tests() {
 			echo "$logs/$(basename "$file" .bats).tap" bats --tap --print-output-on-failure "$file"
 		done
 		[ $# -eq 1 ] || clone_tests
-		[ $# -eq 1 ] || [ "$(id -u)" -ne 0 ] || user_tests
+		[ $# -eq 1 ] || [ -z "$user_files" ] || [ "$(id -u)" -ne 0 ] || user_tests
 	} | xargs -P "${JOBS:-2}" -L 1 bash -c 'system_test "$@"' -
 	for file in "$logs"/*.tap; do
 		case $file in *_test.tap) ;; *) count "$file" ;; esac

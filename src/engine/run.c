@@ -242,6 +242,13 @@ static void on_vm_end(const struct vm_end *end, void *userdata)
 	run_later(run, run_finish);
 }
 
+/* While QEMU starts: this takes a millisecond. */
+static int run_identify(struct run *run, struct error *err)
+{
+	return run->identity.machine_id[0] ? 0
+					   : vm_identity_new(run->rundir.name, &run->identity, err);
+}
+
 static void run_start(struct run *run)
 {
 	static const struct vm_callbacks callbacks = {on_agent, on_vm_end};
@@ -254,7 +261,8 @@ static void run_start(struct run *run)
 		run->resources.image_tag ? run->resources.image_tag : "-",
 		run->resources.image_digest, accel_name(run->launch.shape.accel));
 	launch_fill_spec(&run->launch, run->rundir.name, run->mac, &spec);
-	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0)
+	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0 ||
+		run_identify(run, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else
 		run->report.qemu_pid = vm_pid(run->vm);
@@ -526,8 +534,7 @@ static int run_open(struct run *run, const struct request *request, struct error
 		r = progress_start(run->event, &run->phases, &run->progress);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
-	r = run_open_control(run, err);
-	return r < 0 ? r : vm_identity_new(run->rundir.name, &run->identity, err);
+	return run_open_control(run, err);
 }
 
 static void run_close(struct run *run)

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "engine/endpoint.h"
 #include "lib/buffer.h"
@@ -209,6 +211,14 @@ static int session_open(
 	return r < 0 ? r : r2 < 0 ? r2 : r3 < 0 ? r3 : r4;
 }
 
+/* The guest's own /dev/null is the same to the process, and costs no stream. */
+static bool is_null_device(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
 int session_start(sd_event *event, struct agent *agent, const struct exec_request *request,
 	int stdin_fd, int stdout_fd, int stderr_fd, session_end_fn ended, void *userdata,
 	struct session **ret)
@@ -216,6 +226,7 @@ int session_start(sd_event *event, struct agent *agent, const struct exec_reques
 	static const struct stream_callbacks callbacks = {
 		session_on_started, session_on_data, session_on_room, session_on_exit};
 	struct session *s AUTO(session_freep) = calloc(1, sizeof(*s));
+	struct exec_request exec = *request;
 	int r;
 
 	if (!s) {
@@ -226,9 +237,13 @@ int session_start(sd_event *event, struct agent *agent, const struct exec_reques
 	}
 	s->ended = ended;
 	s->userdata = userdata;
+	if (!(exec.flags & EXEC_TTY) && is_null_device(stdin_fd))
+		stdin_fd = base_close(stdin_fd);
+	if (stdin_fd < 0)
+		exec.flags &= ~(uint32_t)EXEC_STDIN;
 	r = session_open(event, s, stdin_fd, stdout_fd, stderr_fd);
 	if (r >= 0)
-		r = stream_exec(agent, request, &callbacks, s, &s->stream);
+		r = stream_exec(agent, &exec, &callbacks, s, &s->stream);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);

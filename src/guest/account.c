@@ -264,11 +264,15 @@ static int home_make(const char *root, const struct account *x, struct error *er
 void account_rehearse(const char *root)
 {
 	char path[PATH_MAX];
+	struct stat unused;
 
 	if (disk_path(path, sizeof(path), root, "/etc/passwd") == 0)
 		disk_rehearse(path, NULL, 0644);
 	if (disk_path(path, sizeof(path), root, "/etc/group") == 0)
 		disk_rehearse(path, NULL, 0644);
+	/* Root's home is looked for first of all. */
+	if (disk_path(path, sizeof(path), root, "/root") == 0)
+		stat(path, &unused);
 	/* A directory is what a home and most mount points are. */
 	if (disk_path(path, sizeof(path), root, "/home/wnodes~") == 0 && mkdir(path, 0700) == 0)
 		rmdir(path);

@@ -31,11 +31,18 @@ union call_message {
 
 static int exec_on_call(const struct call *c)
 {
-	int r;
+	struct guest *g = c->guest;
+	const struct exec_request *x = c->message;
+	struct process process;
+	int r = streams_check(&g->streams, c->id, c->err);
 
-	if (c->id == 0 || streams_find(&c->guest->streams, c->id))
-		return fail(c->err, -EEXIST, "id %u is in use", c->id);
-	r = streams_add(&c->guest->streams, c->id, c->message, c->err);
+	if (r == 0 && spare_take(&g->spare, c->frame, x, &process) < 0)
+		r = process_start(x, &process, c->err);
+	if (r < 0)
+		return r;
+	r = streams_adopt(&g->streams, c->id, &process, x->flags & EXEC_STDIN, c->err);
+	if (r < 0)
+		process_end(&process);
 	return r < 0 ? r : CALL_LATER;
 }
 
@@ -76,6 +83,7 @@ static int call_run(const struct call *c, const struct call_entry *e, const stru
 	struct call call = *c;
 	int r = 0;
 
+	call.frame = f;
 	call.message = &message;
 	if (e->fields)
 		r = message_decode(e->fields, f->payload, f->length, &message);

@@ -18,6 +18,7 @@ enum call_result {
 struct call {
 	struct guest *guest;
 	uint32_t id;
+	const struct frame *frame; /* that it came in */
 	const void *message;
 	struct buffer *body;
 	struct error *err;

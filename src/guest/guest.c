@@ -59,6 +59,7 @@ int guest_init(struct guest *g, const char *port)
 void guest_done(struct guest *g)
 {
 	streams_done(&g->streams);
+	spare_end(&g->spare);
 	program_stop(&g->module.program);
 	program_stop(&g->template.program);
 	link_done(&g->link);
@@ -73,7 +74,8 @@ static void guest_reap(struct guest *g)
 
 	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
 		if (!program_on_exit(&g->module.program, pid, status) &&
-			!program_on_exit(&g->template.program, pid, status))
+			!program_on_exit(&g->template.program, pid, status) &&
+			!spare_on_exit(&g->spare, pid))
 			streams_on_exit(&g->streams, pid, status, &usage, now_ms());
 }
 

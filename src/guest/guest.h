@@ -11,6 +11,7 @@
 #include "guest/module.h"
 #include "guest/mount.h"
 #include "guest/power.h"
+#include "guest/spare.h"
 #include "guest/stream.h"
 #include "guest/template.h"
 
@@ -20,12 +21,14 @@ struct guest {
 	const struct call_entry *calls; /* call_entries, but in the fuzzer */
 	struct link link;
 	struct streams streams;
+	struct spare spare;
 	struct mounts mounts;
 	struct module module;
 	struct power power;
 	struct template template;
-	const char *root;      /* prefix of every path that calls name; "" but in tests */
-	bool is_init;          /* PID 1: every process of the VM is ours */
+	const char *root; /* prefix of every path that calls name; "" but in tests */
+	bool is_init;     /* PID 1: every process of the VM is ours */
+	bool loopback_is_up;
 	bool may_power_off;    /* false in tests: the end of the link ends the process only */
 	int signal_fd;         /* SIGCHLD, and SIGTERM of a service manager */
 	int64_t call_deadline; /* of the call that is being tried again; 0 = none is */

@@ -1,8 +1,7 @@
 /* Starting a process for EXEC, with its pipes or its terminal. */
 #pragma once
 
-#include "lib/error.h"
-#include "lib/message.h"
+#include "guest/exec.h"
 
 struct process {
 	pid_t pid;
@@ -12,6 +11,18 @@ struct process {
 	int err;
 	bool tty; /* `in` and `out` are the master of a pseudo-terminal */
 };
+
+#define PROCESS_NONE                                            \
+	{                                                       \
+		.status_fd = -1, .in = -1, .out = -1, .err = -1 \
+	}
+
+/* Makes the pipes of both halves, one for input only if `input`. Returns 0 or negative errno; both
+ * halves are to be closed in either case. */
+int process_open(struct process *p, struct exec *x, bool input);
+
+/* Gives the pipes to the process's user, who may open them again by the name /dev/stdout. */
+void process_own(const struct process *p, uid_t uid, gid_t gid);
 
 /* Forks. The child's own failures (working directory, exec, ...) come over `status_fd`; its end of
  * file without an error says that the program runs. Returns 0 or negative errno. */

@@ -40,6 +40,15 @@ struct stream *streams_find(struct streams *s, uint32_t id)
 	return NULL;
 }
 
+int streams_check(struct streams *s, uint32_t id, struct error *err)
+{
+	if (id == 0 || streams_find(s, id))
+		return fail(err, -EEXIST, "id %u is in use", id);
+	if (s->count >= STREAMS_MAX)
+		return fail(err, -EAGAIN, "limit: %d streams are open", STREAMS_MAX);
+	return 0;
+}
+
 int streams_adopt(struct streams *s, uint32_t id, const struct process *process, bool streamed,
 	struct error *err)
 {
@@ -57,23 +66,6 @@ int streams_adopt(struct streams *s, uint32_t id, const struct process *process,
 	s->first = t;
 	s->count++;
 	return 0;
-}
-
-int streams_add(
-	struct streams *s, uint32_t id, const struct exec_request *request, struct error *err)
-{
-	struct process process;
-	int r;
-
-	if (s->count >= STREAMS_MAX)
-		return fail(err, -EAGAIN, "limit: %d streams are open", STREAMS_MAX);
-	r = process_start(request, &process, err);
-	if (r < 0)
-		return r;
-	r = streams_adopt(s, id, &process, request->flags & EXEC_STDIN, err);
-	if (r < 0)
-		process_end(&process);
-	return r;
 }
 
 static void streams_remove(struct streams *s, struct stream *t)

@@ -35,14 +35,13 @@ struct streams {
 void streams_done(struct streams *s);
 struct stream *streams_find(struct streams *s, uint32_t id);
 
+/* May there be a stream with this id? Returns 0, -EEXIST or -EAGAIN. */
+int streams_check(struct streams *s, uint32_t id, struct error *err);
+
 /* Makes a stream of a process that was started; the descriptors are the stream's from then on.
  * Returns 0: REPLY follows when it runs; or negative errno. */
 int streams_adopt(struct streams *s, uint32_t id, const struct process *process, bool streamed,
 	struct error *err);
-
-/* The same, and starts the process. */
-int streams_add(
-	struct streams *s, uint32_t id, const struct exec_request *request, struct error *err);
 
 /* Before and after poll(2). Serving returns 0, or negative errno that ends the link. */
 void streams_poll(struct streams *s, const struct link *link, struct pollset *set, int64_t now);

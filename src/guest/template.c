@@ -132,6 +132,11 @@ static int step_warm_devices(struct guest *g)
 	return 0;
 }
 
+static int step_spare(struct guest *g)
+{
+	return spare_start(&g->spare);
+}
+
 static bool generation_write(const char *word)
 {
 	int fd autoclose = open(GENERATION_EVENT, O_WRONLY | O_CLOEXEC);
@@ -190,6 +195,7 @@ static int (*const template_steps[])(struct guest *g) = {
 	step_warm_memory,
 	step_warm_devices,
 	step_mask_generation,
+	step_spare,
 	step_flush,
 };
 

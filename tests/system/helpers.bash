@@ -24,22 +24,33 @@ setup_work() {
 }
 
 teardown() {
-	local left
 	cd /
-	# What a test started is gone with it, whatever the test's outcome.
+	# What a test started is gone with it, whatever the test's outcome; also what makes a template
+	# in the background, which would go on to write.
 	[ -z "${server:-}" ] || kill "$server" 2>/dev/null || true
-	left=$(vms)
-	[ -z "$left" ] || kill -9 $left 2>/dev/null || true
+	wait_for 10 all_killed
 	rm -rf "$WORK"
+}
+
+# The processes of this test whose command line matches: ours REGEX
+ours() {
+	local pid
+	for pid in $(pgrep -f "$1"); do
+		{ tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null | grep -qx "WNODES_TEST=$WORK" && echo "$pid"
+	done
+	true
 }
 
 # The QEMU processes of this test.
 vms() {
-	local pid
-	for pid in $(pgrep -f '^[^ ]*qemu[^ ]* -nodefaults'); do
-		{ tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null | grep -qx "WNODES_TEST=$WORK" && echo "$pid"
-	done
-	true
+	ours '^[^ ]*qemu[^ ]* -nodefaults'
+}
+
+all_killed() {
+	local left
+	left=$(ours "^($WNODES|/proc/self/exe) |^[^ ]*qemu[^ ]* -nodefaults")
+	[ -z "$left" ] || kill -9 $left 2>/dev/null || true
+	[ -z "$left" ]
 }
 
 # Fails if a VM, a run directory or a file of one is left.

@@ -110,6 +110,10 @@ builders() {
 	pgrep -u $TEST_UID -f 'mmdebstrap|faked|dpkg|apt' || [ $? -eq 1 ]
 }
 
+no_builders() {
+	[ -z "$(builders)" ]
+}
+
 @test "image: a user's build that is cancelled or killed leaves no process" {
 	skip_unless_root
 	for signal in INT KILL; do
@@ -126,7 +130,7 @@ builders() {
 			wait $pid || true
 			wait_for 30 bash -c "! pgrep -u $TEST_UID faked"
 		fi
-		[ -z "$(builders)" ]
+		wait_for 10 no_builders
 	done
 }
 
