@@ -42,7 +42,7 @@ static int on_grace(sd_event_source *source, uint64_t usec, void *userdata)
 
 static void interrupt_begin_grace(struct interrupt *i, int signo)
 {
-	if (i->grace_timer)
+	if (i->grace_timer || i->grace_us == 0)
 		return;
 	i->grace_signal = signo;
 	sd_event_add_time_relative(
@@ -52,7 +52,7 @@ static void interrupt_begin_grace(struct interrupt *i, int signo)
 /* SIGTERM to the command; the second one, or the grace, ends the VM. */
 static void interrupt_terminate(struct interrupt *i, bool group)
 {
-	if (i->told) {
+	if (i->told && i->grace_us > 0) {
 		i->callbacks.on_end(128 + SIGTERM, "a second SIGTERM", i->userdata);
 		return;
 	}

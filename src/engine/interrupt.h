@@ -24,7 +24,9 @@ struct interrupt_callbacks {
 	void (*on_end)(int exit_code, const char *why, void *userdata);
 };
 
-/* Blocks and watches the signals. Returns 0 or negative errno. */
+/* Blocks and watches the signals. `grace_us` 0: whoever sends SIGTERM has a grace of his own, as a
+ * batch system has, so it is passed on each time and nothing follows. Returns 0 or negative errno.
+ */
 int interrupt_open(sd_event *event, uint64_t grace_us, const struct interrupt_callbacks *callbacks,
 	void *userdata, struct interrupt **ret);
 struct interrupt *interrupt_free(struct interrupt *i);

@@ -79,8 +79,7 @@ static int fill_env(
 
 /* The directory that the command starts in: where the current one is seen in the VM, else (nothing
  * of the host is seen) the home directory. --workdir counts from there. */
-static int fill_workdir(
-	struct request *r, const struct options *o, bool none, struct error *err)
+static int fill_workdir(struct request *r, const struct options *o, bool none, struct error *err)
 {
 	const char *directory = r->caller->directory;
 

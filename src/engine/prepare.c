@@ -1,10 +1,12 @@
 #include "engine/prepare.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/path.h"
 
 /* QEMU's user network: every guest is alone in it, so the addresses never clash.
@@ -19,8 +21,11 @@
 #define CLOCK_ERROR_US (5 * 1000)
 #define CLOCK_TRIES    5
 
-/* Each share, and clock, identity, network, account, scratch and its /tmp. */
-#define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6)
+/* Of a script, one call. */
+#define SCRIPT_PIECE FRAME_DATA_MAX
+
+/* Each share, and clock, identity, network, account, scratch and its /tmp, and the script. */
+#define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6 + PREPARE_SCRIPT_MAX / SCRIPT_PIECE + 1)
 
 struct step {
 	struct prepare *prepare;
@@ -241,6 +246,32 @@ static int prepare_account(struct prepare *p, struct agent *agent, const struct 
 		account_fields, &message);
 }
 
+/* A batch script is on the host only, in a directory of the batch system. */
+static int prepare_script(struct prepare *p, struct agent *agent, const struct request *request)
+{
+	autofree char *text = NULL;
+	size_t length = 0, done = 0;
+	int r = request->script
+			? file_read(AT_FDCWD, request->script, PREPARE_SCRIPT_MAX, &text, &length)
+			: 0;
+
+	while (r == 0 && done < length) {
+		const struct file_write piece = {
+			.path = PREPARE_SCRIPT,
+			.mode = 0700,
+			.uid = request->caller->uid,
+			.gid = request->caller->gid,
+			.append = done > 0,
+			.data = {(uint8_t *)text + done,
+				(uint32_t)MIN_OF(length - done, (size_t)SCRIPT_PIECE)},
+		};
+		r = prepare_send(p, agent, strdup("bring the job's script"), FRAME_FILE_WRITE,
+			file_write_fields, &piece);
+		done += SCRIPT_PIECE;
+	}
+	return r;
+}
+
 /* Nobody is there any more for the answers to what was sent already. */
 static int prepare_cancel(struct prepare *p, struct agent *agent, int error)
 {
@@ -273,6 +304,8 @@ int prepare_start(struct agent *agent, const struct request *request, const stru
 	/* Last: the home directory is made only if no share has brought it. */
 	if (r == 0)
 		r = prepare_account(p, agent, request);
+	if (r == 0)
+		r = prepare_script(p, agent, request);
 	if (r < 0)
 		return prepare_cancel(p, agent, r);
 	*ret = TAKE_PTR(p);

@@ -12,6 +12,10 @@ struct prepare;
 /* `error` NULL: done. Else which step failed and why. Called once, from the agent's callbacks. */
 typedef void (*prepare_fn)(const char *error, void *userdata);
 
+/* Where a batch script lies in the VM, and what it may be long at most, as Slurm's. */
+#define PREPARE_SCRIPT     "/run/wnodes-script"
+#define PREPARE_SCRIPT_MAX (4 * 1024 * 1024)
+
 /* Where the scratch disk is seen in the guest. */
 #define PREPARE_SCRATCH "/scratch"
 

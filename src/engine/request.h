@@ -25,12 +25,15 @@ struct request {
 	struct share_list shares;
 	struct strv env;            /* of the command, complete */
 	const char **argv;          /* the command; NULL if `probe` is set */
+	const char *script;         /* file of the host that is run as argv[0]; NULL: argv[0] is a
+				     * program of the VM */
 	struct probe_result *probe; /* no command: fill this */
 	char *workdir;              /* in the guest */
 	uint64_t timeout_us;        /* 0: none */
 	bool tty;
 	bool verbose;
-	bool progress;      /* show a progress line on stderr */
+	bool progress; /* show a progress line on stderr */
+	bool patient;  /* SIGTERM is passed on and no more: the batch system has its own grace */
 	const char *report; /* file for the JSON report, or NULL */
 };
 

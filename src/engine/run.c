@@ -359,11 +359,28 @@ static void run_warm(struct run *run)
 		sd_event_add_io(run->event, &run->warming, run->warm_fd, EPOLLIN, on_warmed, run);
 }
 
+/* The command line in the VM, where a script has a place of its own. NULL when out of memory. */
+static const char **run_argv(const struct request *request)
+{
+	size_t n = 0;
+	const char **argv;
+
+	while (request->argv[n])
+		n++;
+	argv = calloc(n + 1, sizeof(*argv));
+	for (size_t i = 0; argv && i < n; i++)
+		argv[i] = request->argv[i];
+	if (argv && request->script)
+		argv[0] = PREPARE_SCRIPT;
+	return argv;
+}
+
 static void run_command(struct run *run)
 {
 	const struct request *request = run->request;
+	autofree const char **argv = run_argv(request);
 	struct exec_request exec = {
-		.argv = request->argv,
+		.argv = argv,
 		.env = (const char **)(uintptr_t)request->env.items,
 		.workdir = request->workdir,
 		.flags = EXEC_STDIN | (request->tty ? (uint32_t)EXEC_TTY : 0),
@@ -384,8 +401,9 @@ static void run_command(struct run *run)
 		terminal_start(&run->terminal, STDIN_FILENO);
 		interrupt_set_terminal(run->interrupt, STDIN_FILENO);
 	}
-	r = session_start(run->event, vm_agent(run->vm), &exec, in, out, errors, on_session_end,
-		run, &run->session);
+	r = !argv ? -ENOMEM
+		  : session_start(run->event, vm_agent(run->vm), &exec, in, out, errors,
+			    on_session_end, run, &run->session);
 	if (r < 0)
 		run_fail(run, "cannot send the command to the VM: %s", strerror(-r));
 }
@@ -526,8 +544,8 @@ static int run_open(struct run *run, const struct request *request, struct error
 	if (r >= 0)
 		r = sd_event_source_set_enabled(run->later, SD_EVENT_OFF);
 	if (r >= 0)
-		r = interrupt_open(
-			run->event, request->settings->grace, &callbacks, run, &run->interrupt);
+		r = interrupt_open(run->event, request->patient ? 0 : request->settings->grace,
+			&callbacks, run, &run->interrupt);
 	if (r >= 0)
 		r = run_choose_mac(run);
 	if (r >= 0 && request->progress)

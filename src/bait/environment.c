@@ -1,0 +1,85 @@
+/* A batch system gives a job the environment that it was submitted with, and scripts count on it.
+ * What points into the host's software would only break programs of the VM. */
+#include "bait/environment.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+
+extern char **environ;
+
+static const char *const left_out[] = {
+	/* where the host's programs and libraries are */
+	"PATH",
+	"LD_*",
+	"MANPATH",
+	"INFOPATH",
+	"PKG_CONFIG_PATH",
+	"PYTHONHOME",
+	"PYTHONPATH",
+	"PERL5LIB",
+	"CPATH",
+	"LIBRARY_PATH",
+	"C_INCLUDE_PATH",
+	"CMAKE_PREFIX_PATH",
+	/* environment modules, and shell functions such as theirs */
+	"MODULE*",
+	"LOADEDMODULES",
+	"_LM*",
+	"__LMOD*",
+	"LMOD_*",
+	"BASH_FUNC_*",
+	"BASH_ENV",
+	"ENV",
+	/* sessions of the host */
+	"XDG_*",
+	"DBUS_*",
+	"SSH_*",
+	"DISPLAY",
+	"XAUTHORITY",
+	"WAYLAND_DISPLAY",
+	"GPG_*",
+	"SESSION_MANAGER",
+	"INVOCATION_ID",
+	"JOURNAL_STREAM",
+	"NOTIFY_SOCKET",
+	"LISTEN_*",
+	/* directories that the VM has its own of */
+	"TMPDIR",
+	"TMP",
+	"TEMP",
+	/* what the account of the VM says */
+	"HOME",
+	"USER",
+	"LOGNAME",
+	"SHELL",
+	"PWD",
+	"OLDPWD",
+	"SHLVL",
+	"_",
+	"MAIL",
+	"HOSTNAME",
+	/* how the VM was asked for */
+	"WNODES_*",
+};
+
+static bool is_left_out(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(left_out); i++)
+		if (fnmatch(left_out[i], name, 0) == 0)
+			return true;
+	return false;
+}
+
+int environment_pass(struct strv *ret, struct error *err)
+{
+	for (char **entry = environ; *entry; entry++) {
+		size_t n = strcspn(*entry, "=");
+		autofree char *name = strndup(*entry, n);
+
+		if (!name)
+			return fail(err, -ENOMEM, "out of memory");
+		if ((*entry)[n] == '=' && n > 0 && !is_left_out(name))
+			strv_add(ret, *entry);
+	}
+	return ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
+}

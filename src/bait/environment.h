@@ -1,0 +1,9 @@
+/* The environment of a job, as its command sees it in the VM. */
+#pragma once
+
+#include "lib/error.h"
+#include "lib/strv.h"
+
+/* Copies our environment, without what belongs to the host's software and sessions: search paths,
+ * modules, sockets, directories that the VM does not have. Returns 0 or -ENOMEM. */
+int environment_pass(struct strv *ret, struct error *err);
