@@ -4,6 +4,7 @@
 
 #include "bait/arguments.h"
 #include "bait/environment.h"
+#include "bait/step.h"
 #include "engine/run.h"
 #include "lib/exit.h"
 #include "lib/log.h"
@@ -17,15 +18,25 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.argv = a->command,
 		.script = a->script ? a->command[0] : NULL,
 		.patient = true};
+	struct options options = a->options;
+	autofree char *name = NULL;
 	int r = settings_load(&settings, err);
+
+	/* srun --pty and its like give the task a terminal. */
+	options.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+	if (options.cpus == 0)
+		options.cpus = a->job_cpus;
 
 	if (r == 0)
 		r = caller_load(&caller, err);
 	if (r == 0)
 		r = environment_pass(&request.env, err);
 	if (r == 0)
-		r = options_fill_request(&a->options, &request, err);
-	return r < 0 ? r : run_execute(&request);
+		r = options_fill_request(&options, &request, err);
+	if (r < 0)
+		return r;
+	name = a->local_tasks > 1 ? step_name() : NULL;
+	return name ? step_run(a, name, &request, err) : run_execute(&request);
 }
 
 int main(int argc, char **argv)

@@ -92,7 +92,8 @@ struct attached {
 	struct interrupt *interrupt;
 	struct terminal terminal;
 	int socket;
-	bool tty;
+	const struct attach_command *command;
+	bool ending; /* the command has ended, the VM is about to */
 	int exit_code;
 	struct error *err;
 };
@@ -119,7 +120,7 @@ static void on_resize(void *userdata)
 	unsigned int rows, columns;
 
 	terminal_get_size(&rows, &columns);
-	if (a->tty)
+	if (a->command->tty)
 		attached_send(a,
 			json_pack("{s:s, s:i, s:i}", "op", "resize", "rows", (int)rows, "columns",
 				(int)columns),
@@ -146,24 +147,52 @@ static int attach_explain(int code, const char *reason, int error, struct error 
 	return fail(err, code, "in the VM: %s: %s", after ? after : reason, text);
 }
 
+/* From now on signals are the command's. */
+static void attached_set_running(struct attached *a)
+{
+	interrupt_set_running(a->interrupt, 0);
+	if (a->command->tty) {
+		terminal_start(&a->terminal, STDIN_FILENO);
+		interrupt_set_terminal(a->interrupt, STDIN_FILENO);
+	}
+}
+
+static void attached_on_exit(struct attached *a, json_t *end)
+{
+	const char *reason = json_string_value(json_object_get(end, "reason"));
+	int error = (int)json_integer_value(json_object_get(end, "start_error"));
+
+	a->exit_code = (int)json_integer_value(json_object_get(end, "code"));
+	if (error > 0)
+		attach_explain(a->exit_code, reason ? reason : "", error, a->err);
+}
+
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct attached *a = userdata;
-	json_t *answer = NULL, *end;
-	const char *reason;
-	int r = attach_recv(fd, &answer, NULL, a->err);
+	json_auto_t *answer = NULL;
+	int r = attach_recv(fd, &answer, NULL, a->ending ? NULL : a->err);
 
-	a->exit_code = r;
-	if (r == 0) {
-		end = json_object_get(answer, "exit");
-		reason = json_string_value(json_object_get(end, "reason"));
-		a->exit_code = (int)json_integer_value(json_object_get(end, "code"));
-		r = (int)json_integer_value(json_object_get(end, "start_error"));
-		if (r > 0)
-			attach_explain(a->exit_code, reason ? reason : "", r, a->err);
-		json_decref(answer);
+	if (r == 0 && json_is_true(json_object_get(answer, "started"))) {
+		attached_set_running(a);
+		return 0;
 	}
-	return sd_event_exit(a->event, 0);
+	if (r == 0)
+		attached_on_exit(a, json_object_get(answer, "exit"));
+	else if (!a->ending)
+		a->exit_code = r;
+	/* What it wrote to shared directories is there when the VM has ended. */
+	a->ending = r == 0 && json_is_true(json_object_get(answer, "last"));
+	return a->ending ? 0 : sd_event_exit(a->event, 0);
+}
+
+static json_t *cpus_to_json(const struct attach_command *command)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < command->cpu_count; i++)
+		json_array_append_new(list, json_integer(command->cpus[i]));
+	return list;
 }
 
 static int attached_start(struct attached *a, const struct attach_command *command)
@@ -173,10 +202,11 @@ static int attached_start(struct attached *a, const struct attach_command *comma
 
 	terminal_get_size(&rows, &columns);
 	return attached_send(a,
-		json_pack("{s:s, s:o, s:o, s:s, s:b, s:i, s:i}", "op", "exec", "argv",
+		json_pack("{s:s, s:o, s:o, s:s, s:b, s:i, s:i, s:b, s:o}", "op", "exec", "argv",
 			json_from_strings(command->argv), "env", json_from_strings(command->env),
 			"workdir", command->workdir, "tty", command->tty, "rows", (int)rows,
-			"columns", (int)columns),
+			"columns", (int)columns, "wait", command->wait, "cpus",
+			cpus_to_json(command)),
 		fds, ARRAY_SIZE(fds));
 }
 
@@ -186,7 +216,8 @@ static int attached_open(struct attached *a)
 	int r = sd_event_new(&a->event);
 
 	if (r >= 0)
-		r = interrupt_open(a->event, ATTACH_GRACE_US, &callbacks, a, &a->interrupt);
+		r = interrupt_open(a->event, a->command->patient ? 0 : ATTACH_GRACE_US, &callbacks,
+			a, &a->interrupt);
 	if (r >= 0)
 		r = sd_event_add_io(a->event, &a->source, a->socket, EPOLLIN, on_answer, a);
 	return r;
@@ -204,7 +235,7 @@ int attach_exec(int socket, const struct attach_command *command, struct error *
 {
 	struct attached a AUTO(attached_close) = {
 		.socket = socket,
-		.tty = command->tty,
+		.command = command,
 		.terminal = TERMINAL_INIT,
 		.err = err,
 	};
@@ -214,11 +245,8 @@ int attach_exec(int socket, const struct attach_command *command, struct error *
 		r = attached_start(&a, command);
 	if (r < 0)
 		return fail_errno(err, r, "cannot run the command in the VM");
-	interrupt_set_running(a.interrupt, 0);
-	if (command->tty) {
-		terminal_start(&a.terminal, STDIN_FILENO);
-		interrupt_set_terminal(a.interrupt, STDIN_FILENO);
-	}
+	if (!command->wait)
+		attached_set_running(&a);
 	r = sd_event_loop(a.event);
 	return r < 0 ? fail_errno(err, r, "the event loop failed") : a.exit_code;
 }

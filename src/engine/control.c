@@ -10,7 +10,7 @@
 #include "engine/session.h"
 #include "lib/log.h"
 
-#define CONTROL_CLIENTS_MAX 64
+#define CONTROL_CLIENTS_MAX 1024
 #define CONTROL_ARGS_MAX    4096
 
 struct client {
@@ -18,6 +18,16 @@ struct client {
 	sd_event_source *source;
 	int fd;
 	struct session *session;
+	struct command *waiting; /* for the VM */
+	bool counted;            /* its command counts among those that the VM is there for */
+};
+
+/* What an EXEC asks for; the strings belong to `json`. */
+struct command {
+	json_t *json;
+	const char **argv, **env;
+	struct message_numbers cpus;
+	int fds[3];
 };
 
 struct control {
@@ -50,6 +60,32 @@ static void client_refuse(struct client *c, const char *why)
 	client_answer(c, json_pack("{s:s}", "error", why), NULL, 0);
 }
 
+static struct command *command_free(struct command *x)
+{
+	if (!x)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(x->fds); i++)
+		base_close(x->fds[i]);
+	free(x->argv);
+	free(x->env);
+	free(x->cpus.values);
+	json_decref(x->json);
+	free(x);
+	return NULL;
+}
+DEFINE_CLEANUP(struct command *, command_free)
+
+/* Returns true for the last command that the VM is there for. */
+static bool client_count_end(struct client *c)
+{
+	const struct control_host *host = &c->control->host;
+
+	if (!c->counted)
+		return false;
+	c->counted = false;
+	return host->command_ended && host->command_ended(c->control->userdata);
+}
+
 static struct client *client_free(struct client *c)
 {
 	if (!c)
@@ -62,6 +98,8 @@ static struct client *client_free(struct client *c)
 	if (c->session && session_stream(c->session))
 		stream_signal(session_stream(c->session), SIGKILL, false);
 	session_free(c->session);
+	command_free(c->waiting);
+	client_count_end(c);
 	base_close(c->fd);
 	free(c);
 	return NULL;
@@ -122,56 +160,136 @@ static const char **string_list(json_t *array)
 	return list;
 }
 
-static json_t *end_to_json(const struct session_end *end)
+/* Returns 0, or -EINVAL for what is no list of numbers. */
+static int number_list(json_t *array, struct message_numbers *ret)
+{
+	size_t n = json_array_size(array);
+
+	if (n > CONTROL_ARGS_MAX)
+		return -EINVAL;
+	ret->values = calloc(n + 1, sizeof(*ret->values));
+	for (; ret->values && ret->count < n; ret->count++) {
+		json_t *value = json_array_get(array, ret->count);
+		if (!json_is_integer(value))
+			return -EINVAL;
+		ret->values[ret->count] = (uint32_t)json_integer_value(value);
+	}
+	return ret->values ? 0 : -EINVAL;
+}
+
+/* Takes the call's descriptors and its JSON. NULL if it is incomplete. */
+static struct command *command_new(struct call *call)
+{
+	struct command *x AUTO(command_freep) = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->json = json_incref(call->json);
+	x->argv = string_list(json_object_get(x->json, "argv"));
+	x->env = string_list(json_object_get(x->json, "env"));
+	for (size_t i = 0; i < ARRAY_SIZE(x->fds); i++)
+		x->fds[i] = TAKE_FD(call->fds[i]);
+	if (!x->argv || !x->argv[0] || !x->env || call->fd_count != ARRAY_SIZE(x->fds) ||
+		number_list(json_object_get(x->json, "cpus"), &x->cpus) < 0)
+		return NULL;
+	return TAKE_PTR(x);
+}
+
+static json_t *end_to_json(const struct session_end *end, bool last)
 {
 	int code = session_exit_code(end);
 
 	if (end->start_error)
-		return json_pack("{s:{s:i, s:i, s:s}}", "exit", "code", code, "start_error",
-			end->start_error, "reason", end->reason);
+		return json_pack("{s:{s:i, s:i, s:s}, s:b}", "exit", "code", code, "start_error",
+			end->start_error, "reason", end->reason, "last", last);
 	if (code < 0)
 		return json_pack("{s:s}", "error", "the VM ended while the command ran");
-	return json_pack("{s:{s:i, s:i}}", "exit", "code", code, "output_error", end->output_error);
+	return json_pack("{s:{s:i, s:i}, s:b}", "exit", "code", code, "output_error",
+		end->output_error, "last", last);
 }
 
 static void on_session_end(const struct session_end *end, void *userdata)
 {
-	client_answer(userdata, end_to_json(end), NULL, 0);
+	struct client *c = userdata;
+
+	client_answer(c, end_to_json(end, client_count_end(c)), NULL, 0);
 }
 
-/* Takes the call's descriptors. */
-static int client_start_session(
-	struct client *c, struct call *call, struct vm *vm, const char **argv, const char **env)
+static bool command_is(const struct command *x, const char *what)
+{
+	return json_is_true(json_object_get(x->json, what));
+}
+
+static int command_start(struct command *x, struct client *c, struct vm *vm)
 {
 	struct exec_request request = {
-		.argv = argv,
-		.env = env,
-		.workdir = json_string_value(json_object_get(call->json, "workdir")),
-		.flags =
-			EXEC_STDIN |
-			(json_is_true(json_object_get(call->json, "tty")) ? (uint32_t)EXEC_TTY : 0),
-		.rows = (uint32_t)json_integer_value(json_object_get(call->json, "rows")),
-		.columns = (uint32_t)json_integer_value(json_object_get(call->json, "columns")),
+		.argv = x->argv,
+		.env = x->env,
+		.workdir = json_string_value(json_object_get(x->json, "workdir")),
+		.flags = EXEC_STDIN | (command_is(x, "tty") ? (uint32_t)EXEC_TTY : 0),
+		.rows = (uint32_t)json_integer_value(json_object_get(x->json, "rows")),
+		.columns = (uint32_t)json_integer_value(json_object_get(x->json, "columns")),
+		.cpus = x->cpus,
 	};
 
 	caller_fill_exec(c->control->host.caller, &request);
-	return session_start(c->control->event, vm_agent(vm), &request, TAKE_FD(call->fds[0]),
-		TAKE_FD(call->fds[1]), TAKE_FD(call->fds[2]), on_session_end, c, &c->session);
+	return session_start(c->control->event, vm_agent(vm), &request, TAKE_FD(x->fds[0]),
+		TAKE_FD(x->fds[1]), TAKE_FD(x->fds[2]), on_session_end, c, &c->session);
+}
+
+static void client_start(struct client *c, struct command *x, struct vm *vm)
+{
+	if (command_is(x, "wait"))
+		client_answer(c, json_pack("{s:b}", "started", true), NULL, 0);
+	if (command_start(x, c, vm) < 0)
+		client_refuse(c, "the command could not be sent to the VM");
 }
 
 static void on_exec(struct call *call)
 {
 	struct client *c = call->client;
-	autofree const char **argv = string_list(json_object_get(call->json, "argv"));
-	autofree const char **env = string_list(json_object_get(call->json, "env"));
+	struct command *x AUTO(command_freep) = c->session || c->waiting ? NULL : command_new(call);
 	struct vm *vm = c->control->host.vm(c->control->userdata);
 
-	if (!vm)
-		client_refuse(c, "the VM cannot run commands now");
-	else if (!argv || !argv[0] || !env || call->fd_count != 3 || c->session)
+	if (!x)
 		client_refuse(c, "the request to run a command is incomplete");
-	else if (client_start_session(c, call, vm, argv, env) < 0)
-		client_refuse(c, "the command could not be sent to the VM");
+	else if (!vm && !command_is(x, "wait"))
+		client_refuse(c, "the VM cannot run commands now");
+	else {
+		c->counted = command_is(x, "wait");
+		if (vm)
+			client_start(c, x, vm);
+		else
+			c->waiting = TAKE_PTR(x);
+	}
+}
+
+void control_start_waiting(struct control *c)
+{
+	struct vm *vm = c->host.vm(c->userdata);
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *client = c->clients[i];
+		if (!client || !client->waiting)
+			continue;
+		client_start(client, client->waiting, vm);
+		client->waiting = command_free(client->waiting);
+	}
+}
+
+bool control_is_busy(const struct control *c)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (c->clients[i] && c->clients[i]->counted)
+			return true;
+	return false;
+}
+
+void control_refuse_waiting(struct control *c, const char *why)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (c->clients[i] && c->clients[i]->waiting)
+			client_refuse(c->clients[i], why);
 }
 
 static void on_signal(struct call *call)

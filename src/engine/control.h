@@ -6,9 +6,12 @@
  *   {"op":"stop"}                                  -> {}
  *   {"op":"exec","argv":[..],"env":[..],"workdir":"..","tty":b,"rows":n,"columns":n}
  *     with stdin, stdout and stderr                -> {"exit":{...}} when it has ended
+ *     and "wait":true: also before the VM can run it -> {"started":true} when it does
+ *     and "cpus":[..]: it runs on these of the VM's CPUs
  *   {"op":"signal","signal":n,"group":b}           during exec, no answer
  *   {"op":"resize","rows":n,"columns":n}           during exec, no answer
- * A request that fails is answered by {"error":"..."}. */
+ * The answer to the last command that the VM is there for says "last":true; the VM ends then, and
+ * so does the connection. A request that fails is answered by {"error":"..."}. */
 #pragma once
 
 #include <jansson.h>
@@ -31,6 +34,9 @@ struct control_host {
 	void (*stop)(void *userdata);
 	/* The VM as soon as there is one, for its console; NULL: what `vm` gives. */
 	struct vm *(*any_vm)(void *userdata);
+	/* A command has ended, or whoever asked for it is gone. Returns true if it was the last
+	 * that the VM is there for. NULL: the VM is there for other reasons. */
+	bool (*command_ended)(void *userdata);
 };
 
 /* Listens on `path`. Returns 0 or negative errno. */
@@ -40,6 +46,15 @@ int control_open(sd_event *event, const char *path, const struct control_host *h
 /* Ends all connections; commands that they run are killed. */
 struct control *control_free(struct control *c);
 DEFINE_CLEANUP(struct control *, control_free)
+
+/* The VM can run commands now: begins with those that wait. */
+void control_start_waiting(struct control *c);
+
+/* There will be no VM: tells those that wait why. */
+void control_refuse_waiting(struct control *c, const char *why);
+
+/* Does a command run, or wait? */
+bool control_is_busy(const struct control *c);
 
 /* The commands lose their VM: called before the VM is freed. */
 void control_end_sessions(struct control *c);

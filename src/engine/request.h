@@ -12,6 +12,13 @@ enum request_start {
 	REQUEST_START_BOOT,
 };
 
+/* The commands of a step that share one VM. */
+struct request_tasks {
+	uint64_t count;   /* the VM ends with the end of the last of so many */
+	uint64_t wait_us; /* or when none has been there for so long */
+	const char *link; /* becomes a symbolic link to the control socket */
+};
+
 struct request {
 	const struct caller *caller;
 	const struct settings *settings;
@@ -28,8 +35,9 @@ struct request {
 	const char *script;         /* file of the host that is run as argv[0]; NULL: argv[0] is a
 				     * program of the VM */
 	struct probe_result *probe; /* no command: fill this */
-	char *workdir;              /* in the guest */
-	uint64_t timeout_us;        /* 0: none */
+	const struct request_tasks *tasks; /* no command: these come by the control socket */
+	char *workdir;                     /* in the guest */
+	uint64_t timeout_us;               /* 0: none */
 	bool tty;
 	bool verbose;
 	bool progress; /* show a progress line on stderr */

@@ -56,6 +56,7 @@ struct run {
 	sd_event_source *warming;
 	int warm_fd; /* of the process that makes a template */
 	struct launch launch;
+	uint64_t tasks_ended;
 	struct vm *vm;
 	struct prepare *prepare;
 	struct session *session;
@@ -106,6 +107,14 @@ static void run_keep_console(struct run *run)
 		console_tail(vm_console(run->vm), run->console, sizeof(run->console));
 }
 
+static void run_refuse_tasks(struct run *run)
+{
+	char why[ERROR_TEXT_MAX];
+
+	snprintf(why, sizeof(why), "%s: %.900s", phase_name(run->failed_in), run->reason);
+	control_refuse_waiting(run->control, why);
+}
+
 static void run_fail(struct run *run, const char *format, ...) PRINTF(2, 3);
 
 static void run_fail(struct run *run, const char *format, ...)
@@ -119,6 +128,8 @@ static void run_fail(struct run *run, const char *format, ...)
 		va_start(args, format);
 		vsnprintf(run->reason, sizeof(run->reason), format, args);
 		va_end(args);
+		if (run->control)
+			run_refuse_tasks(run);
 		if (run->phases.now == launch_phase(&run->launch))
 			run_keep_console(run);
 	}
@@ -408,6 +419,50 @@ static void run_command(struct run *run)
 		run_fail(run, "cannot send the command to the VM: %s", strerror(-r));
 }
 
+static void run_watch_tasks(struct run *run);
+
+static int on_task_wait(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct run *run = userdata;
+	const struct request_tasks *tasks = run->request->tasks;
+
+	if (control_is_busy(run->control))
+		run_watch_tasks(run);
+	else
+		run_fail(run, "only %llu of %llu tasks came", (unsigned long long)run->tasks_ended,
+			(unsigned long long)tasks->count);
+	return 0;
+}
+
+/* A task may have died before it came, and the others are not to wait for ever. */
+static void run_watch_tasks(struct run *run)
+{
+	run->deadline = sd_event_source_disable_unref(run->deadline);
+	sd_event_add_time_relative(run->event, &run->deadline, CLOCK_MONOTONIC,
+		run->request->tasks->wait_us, 0, on_task_wait, run);
+}
+
+/* Instead of a command of our own: serves those that come. */
+static void run_tasks(struct run *run)
+{
+	run->progress = progress_stop(run->progress);
+	run_enter(run, PHASE_RUN, 0);
+	control_start_waiting(run->control);
+	run_watch_tasks(run);
+}
+
+/* Whoever sends signals to tasks sends them to each: they are not for the VM's keeper. */
+static bool on_task_ended(void *userdata)
+{
+	struct run *run = userdata;
+
+	run->tasks_ended++;
+	if (run->tasks_ended < run->request->tasks->count || run->phases.now != PHASE_RUN)
+		return false;
+	run_later(run, run_stop);
+	return true;
+}
+
 static void on_prepared(const char *error, void *userdata)
 {
 	struct run *run = userdata;
@@ -415,7 +470,9 @@ static void on_prepared(const char *error, void *userdata)
 	if (error)
 		run_fail(run, "the VM could not %s", error);
 	else
-		run_later(run, run->request->probe ? run_probe : run_command);
+		run_later(run, run->request->probe   ? run_probe
+			       : run->request->tasks ? run_tasks
+						     : run_command);
 }
 
 static void on_flushed(const struct reply *reply, void *userdata)
@@ -507,8 +564,9 @@ static void on_stop_wanted(void *userdata)
 
 static int run_open_control(struct run *run, struct error *err)
 {
-	const struct control_host host = {
-		on_show, on_vm_wanted, run->request->caller, on_stop_wanted, on_console_wanted};
+	const struct request_tasks *tasks = run->request->tasks;
+	const struct control_host host = {on_show, on_vm_wanted, run->request->caller,
+		on_stop_wanted, on_console_wanted, tasks ? on_task_ended : NULL};
 	autofree char *socket = NULL;
 	int r = rundir_open(&run->rundir, err);
 
@@ -518,7 +576,10 @@ static int run_open_control(struct run *run, struct error *err)
 	socket = path_format("%s/" RUNDIR_SOCKET, run->rundir.path);
 	if (!socket)
 		return fail(err, -ENOMEM, "out of memory");
-	return control_open(run->event, socket, &host, run, &run->control, err);
+	r = control_open(run->event, socket, &host, run, &run->control, err);
+	if (r == 0 && tasks && symlink(socket, tasks->link) < 0)
+		r = fail_errno(err, -errno, "cannot make '%s'", tasks->link);
+	return r;
 }
 
 /* A locally administered address with QEMU's prefix; unique enough, as each VM is alone on its

@@ -88,19 +88,30 @@ static int rundir_make(int parent_fd, struct rundir *r, const char *parent, stru
 	return 0;
 }
 
-int rundir_open(struct rundir *ret, struct error *err)
+int rundir_open_parent(char **ret_path, struct error *err)
 {
 	autofree char *parent = path_runtime();
-	autoclose int parent_fd = -1;
 	int r;
 
-	*ret = (struct rundir){.lock_fd = -1};
 	if (!parent)
 		return fail(err, -ENOMEM, "out of memory");
 	r = file_make_dirs(parent, 0700);
 	if (r < 0)
 		return fail_errno(err, r, "cannot make '%s'", parent);
 	r = rundir_check_parent(parent, err);
+	if (r == 0)
+		*ret_path = TAKE_PTR(parent);
+	return r;
+}
+
+int rundir_open(struct rundir *ret, struct error *err)
+{
+	autofree char *parent = NULL;
+	autoclose int parent_fd = -1;
+	int r;
+
+	*ret = (struct rundir){.lock_fd = -1};
+	r = rundir_open_parent(&parent, err);
 	if (r < 0)
 		return r;
 	parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -10,6 +10,10 @@ struct rundir {
 	int lock_fd;
 };
 
+/* Makes the directory where those of VMs are, and looks whether only its owner can write to it.
+ * Returns 0 and its path, which the caller frees, or negative errno. */
+int rundir_open_parent(char **ret_path, struct error *err);
+
 /* Makes a directory with a fresh name, and removes those of the dead. Returns 0 or -errno. */
 int rundir_open(struct rundir *ret, struct error *err);
 void rundir_done(struct rundir *r);

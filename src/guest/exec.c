@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -50,6 +51,19 @@ static void exec_set_limits(const struct message_numbers *limits)
 		};
 		setrlimit((int)v[0], &limit);
 	}
+}
+
+/* A VM that has fewer runs it on those that it has, as it would without a choice. */
+static void exec_set_cpus(const struct message_numbers *cpus)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (uint32_t i = 0; i < cpus->count; i++)
+		if (cpus->values[i] < CPU_SETSIZE)
+			CPU_SET(cpus->values[i], &set);
+	if (CPU_COUNT(&set) > 0)
+		sched_setaffinity(0, sizeof(set), &set);
 }
 
 static int exec_set_user(struct exec *c, const struct exec_request *x)
@@ -203,6 +217,7 @@ static int exec_prepare(struct exec *c, const struct exec_request *x)
 
 	umask(x->umask & 0777);
 	exec_set_limits(&x->limits);
+	exec_set_cpus(&x->cpus);
 	r = exec_set_user(c, x);
 	if (r == 0 && x->workdir[0] && chdir(x->workdir) < 0)
 		r = fail_errno(&c->error, -errno, "chdir: cannot enter '%s'", x->workdir);

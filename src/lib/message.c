@@ -145,6 +145,7 @@ const struct message_field exec_request_fields[] = {
 	FIELD(U32, exec_request, rows),
 	FIELD(U32, exec_request, columns),
 	FIELD(NUMBERS, exec_request, limits),
+	FIELD(NUMBERS, exec_request, cpus),
 	FIELDS_END,
 };
 

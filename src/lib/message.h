@@ -180,6 +180,7 @@ struct exec_request {
 	uint32_t rows, columns;
 	struct message_numbers limits; /* triples: RLIMIT_* number of Linux, soft, hard; byte
 					* limits are sent in KiB; UINT32_MAX = unlimited */
+	struct message_numbers cpus;   /* that it may run on, counted from 0; none: all */
 };
 
 /* FRAME_CREDIT */
