@@ -340,10 +340,13 @@ static void client_handle(struct call *call)
 static int client_on_packet(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct client *c = userdata;
-	int fds[PACKET_FDS_MAX] = {-1, -1, -1};
+	int fds[PACKET_FDS_MAX];
 	struct call call = {.client = c, .fds = fds};
-	int r = packet_recv(fd, &call.json, fds, &call.fd_count);
+	int r;
 
+	for (size_t i = 0; i < PACKET_FDS_MAX; i++)
+		fds[i] = -1;
+	r = packet_recv(fd, &call.json, fds, &call.fd_count);
 	if (r <= 0) {
 		if (r != -EAGAIN && r != -EINTR)
 			client_free(c);

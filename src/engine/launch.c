@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "engine/broker.h"
 #include "lib/log.h"
 #include "lib/message.h"
 #include "vm/memory.h"
@@ -28,7 +29,9 @@ static void launch_discard_template(struct launch *l)
 	l->cloning = false;
 	l->resources->memory_fd = base_close(l->resources->memory_fd);
 	l->resources->template = template_close(l->resources->template);
-	if (directory)
+	if (broker_has_templates(l->resources->broker))
+		broker_tell_template_failed(l->resources->broker, l->key);
+	else if (directory)
 		template_remove(directory, l->key, NULL);
 }
 
@@ -41,15 +44,25 @@ static int launch_own_memory(struct launch *l, struct error *err)
 	return MIN_OF(l->resources->memory_fd, 0);
 }
 
-static int launch_open_template(struct launch *l, struct error *err)
+/* The node's, or the user's own. */
+static int launch_get_template(struct launch *l, struct error *err)
 {
 	autofree char *directory = local_templates();
-	int r = directory ? 0 : fail(err, -ENOMEM, "out of memory");
+	struct resources *r = l->resources;
+
+	if (broker_has_templates(r->broker))
+		return broker_open_template(
+			r->broker, l->key, l->shape.memory_mib, &r->template, err);
+	return directory ? template_open(directory, l->key, &r->template, err)
+			 : fail(err, -ENOMEM, "out of memory");
+}
+
+static int launch_open_template(struct launch *l, struct error *err)
+{
+	int r = shape_key(&l->shape, l->resources, l->request->settings, l->key, err);
 
 	if (r == 0)
-		r = shape_key(&l->shape, l->resources, l->request->settings, l->key, err);
-	if (r == 0)
-		r = template_open(directory, l->key, &l->resources->template, err);
+		r = launch_get_template(l, err);
 	if (r == 0)
 		r = launch_own_memory(l, err);
 	l->cloning = r == 0;
@@ -143,7 +156,12 @@ void launch_fill_spec(
 
 void launch_succeeded(struct launch *l, uint64_t took_us)
 {
-	if (l->cloning)
+	struct broker *broker = l->resources->broker;
+
+	broker_tell_started(broker);
+	if (l->cloning && broker_has_templates(broker))
+		broker_tell_used(broker, l->key, took_us);
+	else if (l->cloning)
 		template_record_use(l->resources->template, took_us);
 	/* An image that starts with neither says nothing about KVM: only what came up does. */
 	if (l->trial || l->trial_failed)

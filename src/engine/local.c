@@ -71,6 +71,14 @@ static int check_gateways(
 	return 0;
 }
 
+static void take_image(struct resources *ret, struct image *image)
+{
+	ret->manifest = TAKE_PTR(image->manifest);
+	ret->image_name = TAKE_PTR(image->name);
+	ret->image_tag = TAKE_PTR(image->tag);
+	memcpy(ret->image_digest, image->digest, sizeof(ret->image_digest));
+}
+
 int local_open_image(const char *reference, uint64_t cpus, uint64_t memory_mib,
 	struct resources *ret, struct error *err)
 {
@@ -80,11 +88,28 @@ int local_open_image(const char *reference, uint64_t cpus, uint64_t memory_mib,
 
 	if (r < 0)
 		return r;
-	ret->manifest = TAKE_PTR(image->manifest);
-	ret->image_name = TAKE_PTR(image->name);
-	ret->image_tag = TAKE_PTR(image->tag);
-	memcpy(ret->image_digest, image->digest, sizeof(ret->image_digest));
+	take_image(ret, image);
 	r = check_shape(reference, cpus, memory_mib, ret->manifest, err);
+	return r < 0 ? r : open_parts(store, ret, err);
+}
+
+int local_check(const struct request *request, const struct manifest *m, struct error *err)
+{
+	int r = check_shape(request->image, request->cpus, request->memory_mib, m, err);
+
+	return r < 0 ? r : check_gateways(request, m, err);
+}
+
+int local_open_own_image(const struct request *request, struct resources *ret, struct error *err)
+{
+	struct store *store AUTO(store_freep) = NULL;
+	struct image *image AUTO(image_freep) = NULL;
+	int r = locate_own_image(request->image, &store, &image, err);
+
+	if (r < 0)
+		return r;
+	take_image(ret, image);
+	r = local_check(request, ret->manifest, err);
 	return r < 0 ? r : open_parts(store, ret, err);
 }
 

@@ -14,6 +14,7 @@ struct resources {
 	int kernel_fd, initrd_fd, disk_fd, overlay_fd, scratch_fd, seed_fd;
 	struct template *template; /* to start from; NULL: none */
 	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */
+	struct broker *broker;     /* who lent them; NULL: nobody */
 };
 
 #define RESOURCES_INIT                                                             \
@@ -29,6 +30,13 @@ int local_open(const struct request *request, struct resources *ret, struct erro
 /* The same without the disks that a VM writes to: what a template is made from. */
 int local_open_image(const char *reference, uint64_t cpus, uint64_t memory_mib,
 	struct resources *ret, struct error *err);
+
+/* The same for an image of the user's own store alone, and checked as local_open() does. Returns
+ * -ENOENT if there is none. */
+int local_open_own_image(const struct request *request, struct resources *ret, struct error *err);
+
+/* Does the request fit the image? Returns 0 or negative errno with what to do. */
+int local_check(const struct request *request, const struct manifest *m, struct error *err);
 
 /* Where the user's templates for this host are; the caller frees. NULL when out of memory. */
 char *local_templates(void);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "engine/broker.h"
 #include "engine/control.h"
 #include "engine/identity.h"
 #include "engine/interrupt.h"
@@ -21,6 +22,7 @@
 #include "engine/prepare.h"
 #include "engine/progress.h"
 #include "engine/report.h"
+#include "engine/resources.h"
 #include "engine/rundir.h"
 #include "engine/session.h"
 #include "engine/terminal.h"
@@ -45,6 +47,7 @@ struct run {
 	const struct request *request;
 	struct phase_clock phases;
 	struct resources resources;
+	struct error fetch_error;
 	struct rundir rundir;
 	struct control *control;
 	struct interrupt *interrupt;
@@ -130,8 +133,10 @@ static void run_fail(struct run *run, const char *format, ...)
 		va_end(args);
 		if (run->control)
 			run_refuse_tasks(run);
-		if (run->phases.now == launch_phase(&run->launch))
+		if (run->phases.now == launch_phase(&run->launch)) {
 			run_keep_console(run);
+			broker_tell_failed(run->resources.broker, run->reason);
+		}
 	}
 	run_end_vm(run);
 }
@@ -164,18 +169,42 @@ static void run_enter(struct run *run, enum phase phase, uint64_t deadline_us)
 			0, on_deadline, run);
 }
 
+static void run_find_template(struct run *run)
+{
+	struct error err = {0};
+
+	if (launch_find_template(&run->launch, &err) < 0)
+		run_fail(run, "%s", err.text);
+	else
+		run_start(run);
+}
+
+/* The node may have let us wait. */
+static void on_resources(const char *why, void *userdata)
+{
+	struct run *run = userdata;
+
+	if (why)
+		run_fail(run, "%s", why);
+	else
+		run_later(run, run_find_template);
+}
+
 static void run_fetch(struct run *run)
 {
 	const char *report = run->request->report;
-	struct error err = {0};
+	struct error *err = &run->fetch_error;
+	int r;
 
 	run_enter(run, PHASE_FETCH, 0);
-	if ((report && report_check(report, &err) < 0) ||
-		local_open(run->request, &run->resources, &err) < 0 ||
-		launch_find_template(&run->launch, &err) < 0)
-		run_fail(run, "%s", err.text);
-	else
-		run_later(run, run_start);
+	r = report ? report_check(report, err) : 0;
+	if (r == 0)
+		r = resources_open(
+			run->event, run->request, &run->resources, on_resources, run, err);
+	if (r < 0)
+		run_fail(run, "%s", err->text);
+	else if (r == 0)
+		run_later(run, run_find_template);
 }
 
 static void on_prepared(const char *error, void *userdata);
@@ -275,8 +304,10 @@ static void run_start(struct run *run)
 	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0 ||
 		run_identify(run, &err) < 0)
 		run_fail(run, "%s", err.text);
-	else
+	else {
 		run->report.qemu_pid = vm_pid(run->vm);
+		broker_set_vm(run->resources.broker, vm_pid(run->vm));
+	}
 }
 
 /* The agent's reason begins with the step that failed. What the user wrote may have lines. */
@@ -365,6 +396,10 @@ static int on_warmed(sd_event_source *source, int fd, uint32_t events, void *use
 /* Makes a template for the next run while this one's command does its work. */
 static void run_warm(struct run *run)
 {
+	if (broker_has_templates(run->resources.broker)) {
+		broker_tell_wish(run->resources.broker, &run->launch.shape, run->launch.key);
+		return;
+	}
 	run->warm_fd = warm_in_background(&run->launch.shape, &run->resources);
 	if (run->warm_fd >= 0)
 		sd_event_add_io(run->event, &run->warming, run->warm_fd, EPOLLIN, on_warmed, run);
@@ -626,7 +661,7 @@ static void run_close(struct run *run)
 	prepare_free(run->prepare);
 	interrupt_free(run->interrupt);
 	vm_identity_done(&run->identity);
-	local_close(&run->resources);
+	resources_close(&run->resources);
 	rundir_done(&run->rundir);
 	sd_event_source_disable_unref(run->deadline);
 	sd_event_source_disable_unref(run->later);

@@ -40,6 +40,9 @@ const struct conf_setting settings_table[] = {
 	ROW("vm", "directory", CONF_STRING, directory, NULL, 0, 0, NULL,
 		"Directory for what VMs write, overlays and scratch disks; the cache directory when "
 		"not set."),
+	ROW("vm", "broker", CONF_STRING, broker, "auto", 0, 0, NULL,
+		"Socket of the node's daemon, which lends a VM what it is started from; auto: the usual "
+		"one if it answers, else the user's own rights do; none: never."),
 	ROW("template", "automatic", CONF_BOOL, template_automatic, "yes", 0, 0, NULL,
 		"Whether wnodes run makes a template in the background when it has booted a VM."),
 	ROW("template", "budget", CONF_SIZE, template_budget, "8G", 0, 0, NULL,
@@ -58,6 +61,41 @@ const struct conf_setting settings_table[] = {
 		"How long a VM may take to write back its shares when the command has ended."),
 	ROW("deadline", "grace", CONF_DURATION, grace, "10s", 0, 3600 * SECOND, NULL,
 		"How long a command may go on after SIGTERM before its VM is ended."),
+	ROW("node", "vms", CONF_NUMBER, node_vms, "0", 0, 100000, NULL,
+		"How many VMs a node runs at a time; 0, here and below, means no limit."),
+	ROW("node", "memory", CONF_SIZE, node_memory, "0", 0, 0, NULL,
+		"Memory that all VMs of a node may have together."),
+	ROW("node", "user_vms", CONF_NUMBER, node_user_vms, "0", 0, 100000, NULL,
+		"How many VMs of a node one user may have."),
+	ROW("node", "user_memory", CONF_SIZE, node_user_memory, "0", 0, 0, NULL,
+		"Memory that the VMs of one user may have together."),
+	ROW("node", "image_vms", CONF_NUMBER, node_image_vms, "0", 0, 100000, NULL,
+		"How many VMs of a node may be of the same image."),
+	ROW("node", "vm_disk", CONF_SIZE, node_vm_disk, "1T", MIB, 64 * TIB, NULL,
+		"Largest scratch disk of a VM, and most that a VM may write to its root disk."),
+	ROW("node", "queue", CONF_NUMBER, node_queue, "1000", 0, 100000, NULL,
+		"How many VMs may wait for one of these limits; with 0 none waits, all are refused."),
+	ROW("node", "connections", CONF_NUMBER, node_connections, "256", 1, 100000, NULL,
+		"Connections that one user may have to a node's daemon."),
+	ROW("node", "requests", CONF_NUMBER, node_requests, "500", 10, 1000000, NULL,
+		"Requests a second that a node's daemon hears from one user; more are heard later."),
+	ROW("node", "template_memory", CONF_SIZE, node_template_memory, "2G", 0, 0, NULL,
+		"Memory in which a node keeps its templates ready; those that were not used for the "
+		"longest time go first."),
+	ROW("node", "templates_an_hour", CONF_NUMBER, node_templates_an_hour, "20", 0, 100000, NULL,
+		"How many templates one user's VMs may make a node try to make in an hour."),
+	ROW("node", "user", CONF_STRING, node_user, "wnodes", 0, 0, NULL,
+		"Account, or number, of the user without rights who makes a node's templates."),
+	ROW("node", "administrators", CONF_STRINGS, node_administrators, NULL, 0, 0, NULL,
+		"User, or @group, who may drain and resume a node beside root; may be repeated."),
+	ROW("node", "failures", CONF_NUMBER, node_failures, "3", 0, 1000, NULL,
+		"After how many VMs in a row that did not start a node drains itself; 0 means never."),
+	ROW("node", "failure_users", CONF_NUMBER, node_failure_users, "1", 1, 100, NULL,
+		"How many different users must have seen them; with 2 nobody drains a node alone."),
+	ROW("node", "lrms", CONF_CHOICE, node_lrms, "auto", 0, 0, "auto|none|slurm",
+		"Batch system that is told when a node drains itself; auto: Slurm if it has scontrol."),
+	ROW("node", "name", CONF_STRING, node_name, NULL, 0, 0, NULL,
+		"Name of the node in the batch system; the short host name when not set."),
 	{.key = NULL},
 };
 
@@ -82,6 +120,20 @@ int settings_load(struct settings *ret, struct error *err)
 		r = settings_load_file(ret, WNODES_SYSCONFDIR "/wnodes.conf", err);
 	if (r == 0)
 		r = settings_load_file(ret, path, err);
+	if (r < 0)
+		settings_done(ret);
+	return r;
+}
+
+int settings_load_from(struct settings *ret, const char *path, struct error *err)
+{
+	int r;
+
+	*ret = (struct settings){0};
+	r = conf_init(settings_table, ret, err);
+	if (r == 0)
+		r = path ? conf_load(settings_table, ret, path, err)
+			 : settings_load_file(ret, WNODES_SYSCONFDIR "/wnodes.conf", err);
 	if (r < 0)
 		settings_done(ret);
 	return r;

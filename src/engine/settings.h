@@ -18,12 +18,26 @@ struct settings {
 	char *accel;     /* "auto", "kvm" or "tcg" */
 	char *qemu;      /* program; NULL: found in PATH */
 	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
+	char *broker;    /* "auto", "none" or the path of a socket */
 	/* [template] */
 	bool template_automatic;
 	uint64_t template_budget; /* bytes */
 	char *template_memory;    /* "shared" or "own" */
 	/* [deadline], all us */
 	uint64_t clone, boot, prepare, stop, grace;
+	/* [node]: of the node's daemon; 0 is no limit */
+	uint64_t node_vms, node_memory; /* bytes, as all sizes */
+	uint64_t node_user_vms, node_user_memory;
+	uint64_t node_image_vms;
+	uint64_t node_vm_disk;
+	uint64_t node_queue;
+	uint64_t node_connections, node_requests; /* of a user; the latter a second */
+	uint64_t node_template_memory;
+	uint64_t node_templates_an_hour; /* of a user */
+	char *node_user;
+	char **node_administrators;
+	uint64_t node_failures, node_failure_users;
+	char *node_lrms, *node_name;
 };
 
 extern const struct conf_setting settings_table[];
@@ -31,4 +45,6 @@ extern const struct conf_setting settings_table[];
 /* Defaults, then /etc/wnodes/wnodes.conf, then the user's own file, which wins. Returns 0 or
  * negative errno; files that do not exist are no error. */
 int settings_load(struct settings *ret, struct error *err);
+/* The same from this file alone, which must be there; NULL: the machine's, if it is there. */
+int settings_load_from(struct settings *ret, const char *path, struct error *err);
 void settings_done(struct settings *s);

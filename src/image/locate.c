@@ -92,6 +92,19 @@ int locate_image(const char *reference, struct store **ret_store, struct image *
 	return r == -ENOMEM ? fail(err, r, "out of memory") : r;
 }
 
+int locate_own_image(const char *reference, struct store **ret_store, struct image **ret_image,
+	struct error *err)
+{
+	char *directories[LOCATE_STORES];
+	struct buffer seen AUTO(buffer_done) = {0};
+	int count = locate_directories(directories);
+	int r = count > 1 ? try_store(directories[0], reference, ret_store, ret_image, &seen, err)
+			  : (count < 0 ? count : -ENOENT);
+
+	free_directories(directories);
+	return r;
+}
+
 int locate_explain_missing(const char *reference, int r, struct error *err)
 {
 	char *directories[LOCATE_STORES];

@@ -9,6 +9,10 @@
 int locate_image(const char *reference, struct store **ret_store, struct image **ret_image,
 	struct error *err);
 
+/* The same in the user's own store alone: -ENOENT where that is the system's. */
+int locate_own_image(const char *reference, struct store **ret_store, struct image **ret_image,
+	struct error *err);
+
 /* For an image that is not in the user's own store: says so if it is in the system's, which only
  * root changes. Returns -EPERM with the reason, or `r` with `err` as it is. */
 int locate_explain_missing(const char *reference, int r, struct error *err);

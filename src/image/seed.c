@@ -18,6 +18,9 @@
 #define SEED_TMP        "tmp-seed-"
 #define SEED_TIMEOUT_MS 60000
 
+/* Where a node keeps its seeds, for who makes its templates. */
+#define SEED_DIRECTORY_ENV "WNODES_SEEDS"
+
 /* bootcmd is the earliest that cloud-init runs of ours, and the only one that it runs at each boot.
  *
  * The agent is copied, because the seed's file system may be unmounted under it, to the first place
@@ -239,7 +242,8 @@ int seed_open_in(const char *directory, const char *agent, struct error *err)
 
 int seed_open(struct error *err)
 {
-	autofree char *directory = path_cache();
+	const char *kept = getenv(SEED_DIRECTORY_ENV);
+	autofree char *directory = kept && kept[0] == '/' ? strdup(kept) : path_cache();
 	autofree char *agent = path_format("%s/" SEED_AGENT, path_libexec());
 
 	if (!directory || !agent)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
 #include <signal.h>
@@ -88,10 +89,23 @@ static int descriptors_set(const struct child_spec *spec)
 	return 0;
 }
 
+/* The right to become any other user goes with the first. */
+static int user_set(const struct child_spec *spec)
+{
+	if (setgroups(0, NULL) < 0 || setresgid(spec->gid, spec->gid, spec->gid) < 0 ||
+		setresuid(spec->uid, spec->uid, spec->uid) < 0)
+		return -errno;
+	return 0;
+}
+
 static int settings_set(const struct child_spec *spec, pid_t parent)
 {
 	const struct rlimit no_core = {0, 0};
+	/* First, as the kernel forgets a death signal when the user changes. */
+	int r = spec->set_user ? user_set(spec) : 0;
 
+	if (r < 0)
+		return r;
 	if (spec->dies_with_parent) {
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 			return -errno;
@@ -195,7 +209,8 @@ static int failure_report(
 		return fail_errno(err, failure->error,
 			"cannot start '%s': its descriptors cannot be set up", program);
 	case STEP_SETTINGS:
-		return fail_errno(err, failure->error, "cannot start '%s': prctl", program);
+		return fail_errno(
+			err, failure->error, "cannot start '%s' with its rights", program);
 	case STEP_WORKDIR:
 		return fail_errno(err, failure->error, "cannot start '%s' in directory '%s'",
 			program, spec->workdir);

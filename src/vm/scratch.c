@@ -12,7 +12,7 @@
 #define SCRATCH_MAKE_MS 30000
 
 /* No journal: the disk ends with the VM. Tables are zero already in a sparse file. */
-static int scratch_format(int fd, struct error *err)
+int scratch_format(int fd, struct error *err)
 {
 	autofree char *search = path_search();
 	autofree char *program = search ? path_find_program(search, "mke2fs") : NULL;

@@ -147,11 +147,12 @@ static int open_stamped(struct template *t, enum template_file file, int flags,
 	return TAKE_FD(fd);
 }
 
-static int open_files(
-	struct template *t, const struct template_stamp stamps[TEMPLATE_FILES], struct error *err)
+static int open_files(struct template *t, bool own,
+	const struct template_stamp stamps[TEMPLATE_FILES], struct error *err)
 {
 	/* QEMU 7.2 opens for writing even what it maps privately. */
-	t->memory_fd = open_stamped(t, TEMPLATE_MEMORY, O_RDWR, &stamps[TEMPLATE_MEMORY], err);
+	t->memory_fd = open_stamped(
+		t, TEMPLATE_MEMORY, own ? O_RDWR : O_RDONLY, &stamps[TEMPLATE_MEMORY], err);
 	if (t->memory_fd < 0)
 		return t->memory_fd;
 	t->state_fd = open_stamped(t, TEMPLATE_STATE, O_RDONLY, &stamps[TEMPLATE_STATE], err);
@@ -161,18 +162,18 @@ static int open_files(
 	return t->overlay_fd < 0 ? t->overlay_fd : 0;
 }
 
-static int load_template(struct template *t, const char *key, struct error *err)
+static int load_template(struct template *t, const char *key, uid_t owner, struct error *err)
 {
 	struct template_stamp stamps[TEMPLATE_FILES];
 	uint64_t now = (uint64_t)time(NULL);
 	struct stat st;
 	int r;
 
-	if (fstat(t->lock_fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 022))
+	if (fstat(t->lock_fd, &st) < 0 || st.st_uid != owner || (st.st_mode & 022))
 		return fail(err, -EBADMSG, "others can write to it");
 	r = load_record(t, key, stamps, err);
 	if (r >= 0)
-		r = open_files(t, stamps, err);
+		r = open_files(t, owner == geteuid(), stamps, err);
 	if (r < 0)
 		return r;
 	usage_load(t->lock_fd, &t->info);
@@ -194,7 +195,8 @@ static int fail_lock(struct error *err, int r, const char *key)
 	return fail_errno(err, r, "cannot open the template %.12s", key);
 }
 
-int template_open_at(int parent_fd, const char *key, struct template **ret, struct error *err)
+int template_open_at(
+	int parent_fd, const char *key, uid_t owner, struct template **ret, struct error *err)
 {
 	struct template *t AUTO(template_closep) = malloc(sizeof(*t));
 	int r;
@@ -207,7 +209,7 @@ int template_open_at(int parent_fd, const char *key, struct template **ret, stru
 	t->lock_fd = template_lock(parent_fd, key, false, TEMPLATE_LOCK_MS);
 	if (t->lock_fd < 0)
 		return fail_lock(err, t->lock_fd, key);
-	r = load_template(t, key, err);
+	r = load_template(t, key, owner, err);
 	if (r == -EBADMSG)
 		fail_within(err, "the template %.12s is damaged", key);
 	if (r < 0)
@@ -220,7 +222,7 @@ int template_open(const char *directory, const char *key, struct template **ret,
 {
 	autoclose int parent_fd = template_directory_open(directory, false, err);
 
-	return parent_fd < 0 ? parent_fd : template_open_at(parent_fd, key, ret, err);
+	return parent_fd < 0 ? parent_fd : template_open_at(parent_fd, key, geteuid(), ret, err);
 }
 
 struct template *template_close(struct template *t)

@@ -106,6 +106,13 @@ int template_make_resize(struct template_making *m, uint64_t memory_mib, struct 
 int template_make_commit(
 	struct template_making *m, const struct template_info *info, struct error *err);
 
+/* Takes over the template `key` that another user, `owner`, has made in `from`: copies it to `to`,
+ * where it is ours and that user cannot change it any more. What `owner` wrote is not trusted to be
+ * well-formed. Needs the right to read that user's files. Returns 0, -EEXIST if it is there
+ * already, or as template_open() and template_make_start(). */
+int template_adopt(
+	const char *from, uid_t owner, const char *to, const char *key, struct error *err);
+
 /* Removes what was not committed. */
 struct template_making *template_make_free(struct template_making *m);
 DEFINE_CLEANUP(struct template_making *, template_make_free)

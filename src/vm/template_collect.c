@@ -77,7 +77,7 @@ static int list_entry(int parent_fd, const char *name, void *userdata)
 
 	if (!digest_is_hex(name))
 		return 0;
-	r = template_open_at(parent_fd, name, &t, &err);
+	r = template_open_at(parent_fd, name, geteuid(), &t, &err);
 	if (r == -ENOENT || r == -EBUSY) /* being removed */
 		return 0;
 	if (r < 0 && r != -EBADMSG)

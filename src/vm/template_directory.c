@@ -19,16 +19,21 @@
 
 int template_directory_open(const char *directory, bool make, struct error *err)
 {
-	autoclose int fd = -1;
-	struct stat st;
 	int r = make ? file_make_dirs(directory, 0700) : 0;
 
 	if (r < 0)
 		return fail_errno(err, r, "cannot make '%s'", directory);
-	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return template_directory_open_of(directory, geteuid(), err);
+}
+
+int template_directory_open_of(const char *directory, uid_t owner, struct error *err)
+{
+	autoclose int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail_errno(err, -errno, "cannot open the templates in '%s'", directory);
-	if (st.st_uid != geteuid() || (st.st_mode & 022))
+	if (st.st_uid != owner || (st.st_mode & 022))
 		return fail(err, -EPERM,
 			"'%s' is not a directory that only you can write to, so no templates are kept "
 			"in it",

@@ -22,7 +22,7 @@ static void making_name(const char *key, char name[TEMPLATE_NAME_MAX])
 static int check_absent(const struct template_making *m, struct error *err)
 {
 	struct template *t AUTO(template_closep) = NULL;
-	int r = template_open_at(m->parent_fd, m->key, &t, err);
+	int r = template_open_at(m->parent_fd, m->key, geteuid(), &t, err);
 
 	if (r == 0)
 		return fail(err, -EEXIST, "there is a template %.12s already", m->key);

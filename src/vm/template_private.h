@@ -44,8 +44,12 @@ char *template_record_format(
  * -ENOENT (without `make`), -EPERM, or another negative errno. */
 int template_directory_open(const char *directory, bool make, struct error *err);
 
-/* As template_open(). */
-int template_open_at(int parent_fd, const char *key, struct template **ret, struct error *err);
+/* The same for a directory of templates that is another user's. */
+int template_directory_open_of(const char *directory, uid_t owner, struct error *err);
+
+/* As template_open(), of templates that belong to `owner`; those of others are opened read-only. */
+int template_open_at(
+	int parent_fd, const char *key, uid_t owner, struct template **ret, struct error *err);
 
 /* Opens and locks the directory that `name` stands for, also if that changes meanwhile. Returns the
  * descriptor, -ENOENT, -ENOTDIR, -EWOULDBLOCK if it is locked by others for `wait_ms`, or another

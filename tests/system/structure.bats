@@ -6,7 +6,7 @@ setup() {
 	TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	WORK=$(mktemp -d /tmp/wnodes-test.XXXXXX)
 	cd "$WORK" || return 1
-	mkdir -p .ci examples tools tests src/{lib,image,vm,engine,guest,cli,bait}
+	mkdir -p .ci examples tools tests src/{lib,image,vm,engine,guest,cli,bait,hypervisor}
 	cp "$TOP/tools/lint" tools/
 }
 
@@ -39,6 +39,7 @@ includes() {
 	includes vm/b.c engine/run.h
 	includes engine/a.c cli/verb.h
 	includes bait/a.c cli/verb.h
+	includes hypervisor/a.c bait/step.h
 	includes guest/a.c engine/run.h
 	includes cli/a.c verb.h
 	run -1 tools/lint includes
@@ -48,6 +49,7 @@ includes() {
 	[[ "$output" == *"src/vm/b.c:2: vm/ must not use engine/"* ]]
 	[[ "$output" == *"src/engine/a.c:2: engine/ must not use cli/"* ]]
 	[[ "$output" == *"src/bait/a.c:2: bait/ must not use cli/"* ]]
+	[[ "$output" == *"src/hypervisor/a.c:2: hypervisor/ must not use bait/"* ]]
 	[[ "$output" == *"src/guest/a.c:2: the guest agent uses lib/ only"* ]]
 	[[ "$output" == *"src/cli/a.c:2: write \"cli/verb.h\""* ]]
 }

@@ -1,0 +1,176 @@
+/* wnodes node show, drain and resume: what the node's daemon lends, and whether it does. */
+#include "cli/node.h"
+
+#include "cli/table.h"
+#include "engine/broker.h"
+#include "lib/log.h"
+
+struct show_options {
+	bool json;
+};
+
+static const struct verb_option show_options[] = {
+	{"json", 0, OPTION_FLAG, offsetof(struct show_options, json), .help = "Prints JSON"},
+	{.name = NULL},
+};
+
+static const struct table_column fields[] = {
+	{"state", "State", TABLE_TEXT},
+	{"reason", "Reason", TABLE_TEXT},
+	{"since", "Since", TABLE_TIME},
+	{"failures", "Failures in a row", TABLE_NUMBER},
+	{"vms", "VMs", TABLE_NUMBER},
+	{"memory_bytes", "Memory of VMs", TABLE_SIZE},
+	{"waiting", "Waiting", TABLE_NUMBER},
+	{"templates", "Templates in memory", TABLE_NUMBER},
+	{"template_memory_bytes", "Memory of templates", TABLE_SIZE},
+	{"version", "Version", TABLE_TEXT},
+	{.key = NULL},
+};
+
+static const struct table_column columns[] = {
+	{"uid", "UID", TABLE_NUMBER},
+	{"job", "JOB", TABLE_TEXT},
+	{"image", "IMAGE", TABLE_TEXT},
+	{"state", "STATE", TABLE_TEXT},
+	{"age_us", "AGE", TABLE_DURATION},
+	{"cpus", "CPUS", TABLE_NUMBER},
+	{"memory_bytes", "MEMORY", TABLE_SIZE},
+	{.key = NULL},
+};
+
+/* Takes `question`. Returns the answer, or NULL after saying why there is none. */
+static json_t *ask(json_t *question)
+{
+	struct settings settings AUTO(settings_done) = {0};
+	struct error err = {0};
+	json_t *answer = NULL;
+	int r = settings_load(&settings, &err);
+
+	if (r == 0 && question)
+		r = broker_ask(settings.broker, question, &answer, &err);
+	json_decref(question);
+	if (r < 0)
+		log_error("%s", err.text);
+	return answer;
+}
+
+/* Adds what only people need: flat members for the fields. */
+static void flatten(json_t *node)
+{
+	json_t *drain = json_object_get(node, "drain");
+	bool drained = json_is_true(json_object_get(drain, "drained"));
+
+	json_object_set_new(node, "state", json_string(drained ? "drained" : "up"));
+	if (!drained)
+		json_object_del(drain, "since");
+	json_object_update_missing(node, drain);
+}
+
+static int print_vms(json_t *list)
+{
+	struct table *table AUTO(table_freep) = table_new(columns);
+	json_t *vm;
+	size_t i;
+
+	json_array_foreach(list, i, vm) if (table) table_add(table, json_incref(vm));
+	return table ? table_print(table, stdout) : -1;
+}
+
+static int print_node(json_t *node, bool json)
+{
+	struct table *table AUTO(table_freep) = table_new(fields);
+	int r;
+
+	if (!json)
+		flatten(node);
+	r = table ? table_add(table, json_incref(node)) : -1;
+	if (r == 0)
+		r = json ? table_print_json_record(table, stdout)
+			 : table_print_record(table, stdout);
+	if (r < 0 || json || json_array_size(json_object_get(node, "vm_list")) == 0)
+		return r;
+	printf("\n");
+	return print_vms(json_object_get(node, "vm_list"));
+}
+
+static int run_show(const void *options, int arg_count, const char *const *args)
+{
+	const struct show_options *o = options;
+	json_t *answer = ask(json_pack("{s:s}", "op", "node"));
+	json_t *node = json_object_get(answer, "node");
+	int r = node ? print_node(node, o->json) : -1;
+
+	json_decref(answer);
+	return r < 0 ? EXIT_WNODES : EXIT_SUCCESS;
+}
+
+static int tell(json_t *what)
+{
+	json_t *answer = ask(what);
+
+	json_decref(answer);
+	return answer ? EXIT_SUCCESS : EXIT_WNODES;
+}
+
+static int run_drain(const void *options, int arg_count, const char *const *args)
+{
+	return tell(json_pack("{s:s, s:s}", "op", "drain", "reason", args[0]));
+}
+
+static int run_resume(const void *options, int arg_count, const char *const *args)
+{
+	return tell(json_pack("{s:s}", "op", "resume"));
+}
+
+const struct verb verb_node_show = {
+	.name = "node show",
+	.synopsis = "[options]",
+	.summary = "Show what this node lends to VMs",
+	.about =
+		"Asks the node's daemon, wnodes-hypervisor: whether it takes VMs, how many it has, "
+		"who waits, and what is held in memory. Root and administrators see all users' "
+		"VMs, others their own.",
+	.examples = "wnodes node show\n"
+		    "wnodes node show --json\n",
+	.options = show_options,
+	.options_size = sizeof(struct show_options),
+	.run = run_show,
+};
+
+static const struct verb_option none[] = {{.name = NULL}};
+
+struct no_options {
+	bool unused;
+};
+
+const struct verb verb_node_drain = {
+	.name = "node drain",
+	.synopsis = "REASON",
+	.summary = "Let this node take no more VMs",
+	.about =
+		"VMs that run go on; new ones are refused with the reason, until wnodes node "
+		"resume, also when the daemon or the node was started anew. For root and [node] "
+		"administrators. The batch system is not told: it is where jobs are kept away, and "
+		"it tells its own reasons.",
+	.examples = "wnodes node drain 'memory module to be changed'\n",
+	.options = none,
+	.options_size = sizeof(struct no_options),
+	.min_args = 1,
+	.max_args = 1,
+	.run = run_drain,
+};
+
+const struct verb verb_node_resume = {
+	.name = "node resume",
+	.synopsis = "",
+	.summary = "Let this node take VMs again",
+	.about =
+		"Ends a drain, also one that the node has begun itself because one VM after the other "
+		"did not start; then the batch system is told as well. For root and [node] "
+		"administrators.",
+	.examples = "wnodes node resume\n",
+	.options = none,
+	.options_size = sizeof(struct no_options),
+	.run = run_resume,
+};

@@ -1,0 +1,64 @@
+/* What clients ask the node's daemon, on its socket: packets as in engine/packet.h, one request
+ * each. A connection is a VM: it opens with `open`, and what is lent is taken back when it ends,
+ * for whatever reason. Who asks is what the kernel says of the connection.
+ *
+ *   {"op":"open","image":"NAME[:TAG]","cpus":n,"memory_mib":n,"scratch_bytes":n}
+ *       -> {"name","tag","digest","manifest":{...},"descriptors":["disk",...]} and these
+ * descriptors: disk, kernel, initrd, seed: the machine's, read-only; as the manifest says overlay:
+ * an empty file; scratch: one of scratch_bytes, if there are any. Nameless, the caller's own, and
+ * cut off where they grow beyond what was asked for or, any number of times before,
+ * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
+ * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
+ *   {"op":"hold","image","digest","cpus","memory_mib","pid":n}   instead of open, after the daemon
+ * was started anew: a VM that goes on, whose QEMU is `pid`, a child of the caller        -> {}
+ *   {"op":"template","key":"..."}  -> {"descriptors":["memory","state","overlay"]}, all read-only
+ * or sealed, or {"none":true}
+ *   {"op":"template-failed","key"}  a clone of it did not start: it is thrown away       -> {}
+ *   {"op":"used","key","start_us":n}  a clone of it has started                          -> {}
+ *   {"op":"wish","accel","cpus","memory_mib","network","slots":n,"scratch":b,"key"}  a template of
+ *     this shape would have served                                                       -> {}
+ *   {"op":"started"}                the VM's agent has answered                          -> {}
+ *   {"op":"failed","reason":"..."}  the VM did not start                                 -> {}
+ *   {"op":"node"}                   -> {"node":{...}}: limits, what is lent, drained or not
+ *   {"op":"drain","reason":"..."}, {"op":"resume"}   of root and administrators          -> {}
+ * A request that is refused is answered by {"error":"..."}, by which a node that is drained says
+ * "drained":true as well. */
+#pragma once
+
+#include <jansson.h>
+
+#include "lib/digest.h"
+#include "vm/spec.h"
+
+#define CALL_IMAGE_MAX  160 /* with NUL: NAME:TAG of 64 characters each, or a digest */
+#define CALL_REASON_MAX 256
+
+enum call_op {
+	CALL_OPEN,
+	CALL_HOLD,
+	CALL_TEMPLATE,
+	CALL_TEMPLATE_FAILED,
+	CALL_USED,
+	CALL_WISH,
+	CALL_STARTED,
+	CALL_FAILED,
+	CALL_NODE,
+	CALL_DRAIN,
+	CALL_RESUME,
+	CALL_OPS
+};
+
+/* A request; what it does not name is 0 or "". */
+struct call {
+	enum call_op op;
+	char image[CALL_IMAGE_MAX];
+	char digest[DIGEST_HEX_SIZE];
+	char key[DIGEST_HEX_SIZE];
+	char reason[CALL_REASON_MAX]; /* printable, one line */
+	char accel[8], network[8];
+	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
+	bool own, scratch, no_wait;
+};
+
+/* Checks a request from anyone. Returns 0 or -EINVAL with what is wrong. */
+int call_parse(json_t *json, struct call *ret, struct error *err);

@@ -1,0 +1,580 @@
+#include "hypervisor/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "engine/packet.h"
+#include "hypervisor/call.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/loan.h"
+#include "hypervisor/node.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+/* An overlay holds what the disk holds, its tables, and clusters that are freed and not used yet.
+ */
+#define OVERLAY_SPARE (UINT64_C(1) << 30)
+
+/* For who has connected and asked for nothing. */
+#define IDLE_US (60 * UINT64_C(1000000))
+
+/* How soon one who has asked too much is heard again. */
+#define PAUSE_US 50000
+
+#define KEYS_MAX 8 /* templates that one VM is lent, one after the other */
+
+enum client_state {
+	CLIENT_IDLE,    /* has no VM */
+	CLIENT_LOOKING, /* for its image */
+	CLIENT_WAITING, /* for a slot */
+	CLIENT_OPENING, /* its image, once more: it has waited */
+	CLIENT_LENT,
+};
+
+struct client {
+	struct hypervisor *hypervisor;
+	sd_event_source *source, *pause;
+	int fd;
+	struct peer peer;
+	struct allowance *allowance;
+	void (*gone)(struct client *c, void *userdata);
+	void *userdata;
+	enum client_state state;
+	bool own_image, counted_failure;
+	struct call wanted; /* `open` or `hold` */
+	struct slot *slot;
+	struct opening *opening; /* what the worker does for it */
+	char digest[DIGEST_HEX_SIZE];
+	char image[CALL_IMAGE_MAX];
+	struct loan_file overlay, scratch;
+	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
+	size_t key_count;
+	bool asking_template;
+	uint64_t active_us;
+};
+
+/* Outlives a client that goes meanwhile. */
+struct opening {
+	struct loan_image image; /* first: it is the job */
+	struct client *client;   /* NULL: it has gone */
+};
+
+/* Takes `answer`. A client that does not read its answers is ended. */
+static void client_answer(struct client *c, json_t *answer, const int *fds, size_t count)
+{
+	int r = answer ? packet_send(c->fd, answer, fds, count) : -ENOMEM;
+
+	json_decref(answer);
+	if (r < 0)
+		shutdown(c->fd, SHUT_RDWR); /* its end is heard like any other */
+}
+
+static void client_refuse(struct client *c, const char *why)
+{
+	client_answer(c, json_pack("{s:s}", "error", why), NULL, 0);
+}
+
+/* Takes back all but the connection. */
+static void client_take_back(struct client *c)
+{
+	struct slot *slot = TAKE_PTR(c->slot);
+
+	if (c->opening)
+		c->opening->client = NULL;
+	c->opening = NULL;
+	shelf_forget(c->hypervisor->shelf, c);
+	loan_file_close(&c->overlay, c->hypervisor->ending);
+	loan_file_close(&c->scratch, c->hypervisor->ending);
+	c->state = CLIENT_IDLE;
+	c->key_count = 0;
+	c->asking_template = false;
+	if (slot && !c->hypervisor->ending)
+		slots_release(c->hypervisor->slots, slot);
+}
+
+void client_end(struct client *c)
+{
+	client_take_back(c);
+	allowances_disconnect(&c->hypervisor->allowances, c->allowance);
+	c->gone(c, c->userdata);
+	sd_event_source_disable_unref(c->source);
+	sd_event_source_disable_unref(c->pause);
+	base_close(c->fd);
+	free(c);
+}
+
+uid_t client_uid(const struct client *c)
+{
+	return c->peer.uid;
+}
+
+static void client_fail(struct client *c, const char *why)
+{
+	client_take_back(c);
+	client_refuse(c, why);
+}
+
+struct descriptors {
+	json_t *names;
+	int fds[PACKET_FDS_MAX];
+	size_t count;
+};
+
+static void add_descriptor(struct descriptors *d, const char *name, int fd)
+{
+	if (fd < 0)
+		return;
+	json_array_append_new(d->names, json_string(name));
+	d->fds[d->count++] = fd;
+}
+
+static int make_files(struct client *c, uint64_t disk_bytes, struct error *err)
+{
+	struct hypervisor *h = c->hypervisor;
+	uint64_t scratch = c->wanted.scratch_bytes, most = h->settings.node_vm_disk;
+	uint64_t limit = disk_bytes + disk_bytes / 16 + OVERLAY_SPARE;
+	int r;
+
+	if (most > 0)
+		limit = MIN_OF(limit, most);
+	r = loan_file_open(&c->overlay, h->instances, c->peer.uid, c->peer.gid, 0, limit, err);
+	if (r == 0 && scratch > 0)
+		r = loan_file_open(
+			&c->scratch, h->instances, c->peer.uid, c->peer.gid, scratch, scratch, err);
+	return r;
+}
+
+static json_t *manifest_to_json(const struct manifest *m)
+{
+	autofree char *text = m ? manifest_format(m) : NULL;
+
+	return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+/* All is there: `image` is NULL for one of the client's own. */
+static void client_lend(struct client *c, const struct loan_image *image)
+{
+	struct descriptors d = {.names = json_array()};
+	/* Of an image that is not ours the size is not known. */
+	uint64_t disk = image ? image->manifest->disk_size : c->hypervisor->settings.node_vm_disk;
+	struct error err = {0};
+	int r = make_files(c, disk ? disk : (UINT64_C(1) << 43), &err);
+	json_t *answer;
+
+	if (r < 0) {
+		json_decref(d.names);
+		client_fail(c, err.text);
+		return;
+	}
+	if (image) {
+		add_descriptor(&d, "disk", image->disk_fd);
+		add_descriptor(&d, "kernel", image->kernel_fd);
+		add_descriptor(&d, "initrd", image->initrd_fd);
+		add_descriptor(&d, "seed", image->seed_fd);
+	}
+	add_descriptor(&d, "overlay", c->overlay.fd);
+	add_descriptor(&d, "scratch", c->scratch.fd);
+	answer = json_pack("{s:o, s:s, s:s*, s:s*, s:o*}", "descriptors", d.names, "digest",
+		c->digest, "name", image ? image->name : NULL, "tag", image ? image->tag : NULL,
+		"manifest", image ? manifest_to_json(image->manifest) : NULL);
+	c->state = CLIENT_LENT;
+	client_answer(c, answer, d.fds, d.count);
+}
+
+static void client_tell_place(struct client *c)
+{
+	client_answer(c,
+		json_pack("{s:{s:I, s:s}}", "waiting", "place", (json_int_t)c->slot->place,
+			"reason", c->slot->reason),
+		NULL, 0);
+}
+
+/* Its image is known: now it needs a slot. Returns true if it has one. */
+static bool client_ask_slot(struct client *c)
+{
+	const struct slot wanted = {
+		.uid = c->peer.uid,
+		.cpus = c->wanted.cpus,
+		.memory_mib = c->wanted.memory_mib,
+		.userdata = c,
+	};
+	struct slot copy = wanted;
+	struct error err = {0};
+	int r;
+
+	memcpy(copy.image, c->digest, sizeof(copy.image));
+	r = slots_ask(c->hypervisor->slots, &copy, !c->wanted.no_wait, &c->slot, &err);
+	if (r < 0) {
+		c->slot = NULL;
+		client_fail(c, err.text);
+	} else if (r == 0) {
+		c->state = CLIENT_WAITING;
+		client_tell_place(c);
+	}
+	return r > 0;
+}
+
+static void on_opened(struct worker_job *job, bool cancelled)
+{
+	struct opening *o = (struct opening *)(void *)job;
+	struct client *c = o->client;
+
+	if (c && !cancelled) {
+		c->opening = NULL;
+		if (o->image.result < 0) {
+			client_fail(c, o->image.err.text);
+		} else {
+			memcpy(c->digest, o->image.digest, sizeof(c->digest));
+			if (c->state == CLIENT_OPENING || client_ask_slot(c))
+				client_lend(c, &o->image);
+		}
+	} else if (c) {
+		c->opening = NULL;
+	}
+	loan_image_done(&o->image);
+	free(o);
+}
+
+static void client_open_image(struct client *c, enum client_state state)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+
+	if (!o) {
+		client_fail(c, "the node's daemon is out of memory");
+		return;
+	}
+	*o = (struct opening){.image = LOAN_IMAGE_INIT, .client = c};
+	o->image.job = (struct worker_job){.work = loan_image_work, .done = on_opened};
+	o->image.directory = c->hypervisor->state;
+	o->image.reference = strdup(c->wanted.image);
+	c->opening = o;
+	c->state = state;
+	worker_add(c->hypervisor->worker, &o->image.job);
+}
+
+void client_on_granted(struct slot *slot)
+{
+	struct client *c = slot->userdata;
+
+	c->slot = slot;
+	if (c->own_image)
+		client_lend(c, NULL);
+	else
+		client_open_image(c, CLIENT_OPENING);
+}
+
+void client_on_moved(struct slot *slot)
+{
+	struct client *c = slot->userdata;
+
+	c->slot = slot;
+	client_tell_place(c);
+}
+
+static void refuse_drained(struct client *c, const char *reason)
+{
+	autofree char *why = NULL;
+
+	if (asprintf(&why, "the node is drained: %s", reason) < 0)
+		why = NULL;
+	client_answer(c, json_pack("{s:s*, s:b}", "error", why, "drained", true), NULL, 0);
+}
+
+static void on_open(struct client *c, const struct call *call)
+{
+	const struct hypervisor *h = c->hypervisor;
+	uint64_t most = h->settings.node_vm_disk;
+
+	if (c->state != CLIENT_IDLE) {
+		client_refuse(c, "this connection has its VM already");
+	} else if (drain_reason(h->drain)) {
+		refuse_drained(c, drain_reason(h->drain));
+	} else if (most > 0 && call->scratch_bytes > most) {
+		client_refuse(c, "the scratch disk is larger than this node allows; ask for less");
+	} else {
+		c->wanted = *call;
+		c->own_image = call->own;
+		memcpy(c->image, call->image, sizeof(c->image));
+		memcpy(c->digest, call->digest, sizeof(c->digest));
+		if (!call->own)
+			client_open_image(c, CLIENT_LOOKING);
+		else if (client_ask_slot(c))
+			client_lend(c, NULL);
+	}
+}
+
+/* Who was there before us. */
+static void on_hold(struct client *c, const struct call *call)
+{
+	struct slot wanted = {.uid = c->peer.uid,
+		.cpus = call->cpus,
+		.memory_mib = call->memory_mib,
+		.userdata = c};
+
+	if (c->state != CLIENT_IDLE || !peer_owns_process(&c->peer, (pid_t)call->pid)) {
+		client_refuse(c, "there is no such VM of yours");
+		return;
+	}
+	memcpy(wanted.image, call->digest, sizeof(wanted.image));
+	if (slots_hold(c->hypervisor->slots, &wanted, &c->slot) < 0) {
+		client_refuse(c, "the node's daemon is out of memory");
+		return;
+	}
+	c->wanted = *call;
+	c->own_image = call->own;
+	memcpy(c->image, call->image, sizeof(c->image));
+	memcpy(c->digest, call->digest, sizeof(c->digest));
+	c->state = CLIENT_LENT;
+	client_answer(c, json_object(), NULL, 0);
+}
+
+static bool was_lent(const struct client *c, const char *key)
+{
+	for (size_t i = 0; i < c->key_count; i++)
+		if (streq(c->keys[i], key))
+			return true;
+	return false;
+}
+
+static void on_template_lent(struct shelf_template *t, void *userdata)
+{
+	struct client *c = userdata;
+	struct descriptors d = {.names = NULL};
+
+	c->asking_template = false;
+	if (!t) {
+		c->key_count--;
+		client_answer(c, json_pack("{s:b}", "none", true), NULL, 0);
+		return;
+	}
+	d.names = json_array();
+	add_descriptor(&d, "memory", t->memory_fd);
+	add_descriptor(&d, "state", t->state_fd);
+	add_descriptor(&d, "overlay", t->overlay_fd);
+	client_answer(c, json_pack("{s:o}", "descriptors", d.names), d.fds, d.count);
+}
+
+static void on_template(struct client *c, const struct call *call)
+{
+	if (c->state != CLIENT_LENT || c->asking_template || c->key_count >= KEYS_MAX) {
+		client_refuse(c, "a template is lent to a VM alone");
+		return;
+	}
+	memcpy(c->keys[c->key_count++], call->key, DIGEST_HEX_SIZE);
+	c->asking_template = true;
+	shelf_lend(c->hypervisor->shelf, call->key, on_template_lent, c);
+}
+
+static void on_template_failed(struct client *c, const struct call *call)
+{
+	if (!was_lent(c, call->key)) {
+		client_refuse(c, "this template was not lent to this VM");
+		return;
+	}
+	if (allowance_take_discard(c->allowance, clock_now_us())) {
+		log_warning("the template %.12s did not start a VM of uid %u; it is removed",
+			call->key, (unsigned int)c->peer.uid);
+		shelf_discard(c->hypervisor->shelf, call->key, "a clone of it did not start");
+	}
+	client_answer(c, json_object(), NULL, 0);
+}
+
+static void on_used(struct client *c, const struct call *call)
+{
+	if (was_lent(c, call->key))
+		shelf_record_use(c->hypervisor->shelf, call->key, call->start_us);
+	client_answer(c, json_object(), NULL, 0);
+}
+
+static void on_wish(struct client *c, const struct call *call)
+{
+	struct maker_wish wish = {
+		.uid = c->peer.uid,
+		.cpus = call->cpus,
+		.memory_mib = call->memory_mib,
+		.slots = call->slots,
+		.scratch = call->scratch,
+	};
+	int r;
+
+	if (c->state != CLIENT_LENT || c->own_image) {
+		client_refuse(c, "templates are made of the machine's images");
+		return;
+	}
+	memcpy(wish.digest, c->digest, sizeof(wish.digest));
+	memcpy(wish.key, call->key, sizeof(wish.key));
+	memcpy(wish.accel, call->accel, sizeof(wish.accel));
+	memcpy(wish.network, call->network, sizeof(wish.network));
+	r = maker_wish(c->hypervisor->maker, &wish);
+	if (r < 0)
+		client_refuse(c, r == -EDQUOT ? "too many templates were made for you this hour"
+					      : "no template is made now");
+	else
+		client_answer(c, json_object(), NULL, 0);
+}
+
+static void on_started(struct client *c, const struct call *call)
+{
+	if (c->state == CLIENT_LENT)
+		drain_note_success(c->hypervisor->drain);
+	client_answer(c, json_object(), NULL, 0);
+}
+
+/* What a user's own image does says nothing about the node. A connection counts once. */
+static void on_failed(struct client *c, const struct call *call)
+{
+	if (c->state == CLIENT_LENT && !c->own_image && !c->counted_failure) {
+		c->counted_failure = true;
+		drain_note_failure(c->hypervisor->drain, c->peer.uid, call->reason);
+	}
+	client_answer(c, json_object(), NULL, 0);
+}
+
+static void on_node(struct client *c, const struct call *call)
+{
+	client_answer(
+		c, json_pack("{s:o*}", "node", node_to_json(c->hypervisor, c->peer.uid)), NULL, 0);
+}
+
+static void client_administer(struct client *c, const char *reason)
+{
+	struct drain *drain = c->hypervisor->drain;
+	struct error err = {0};
+	int r;
+
+	if (!hypervisor_is_administrator(c->hypervisor, c->peer.uid)) {
+		client_refuse(c, "only root, and [node] administrators, may do this");
+		return;
+	}
+	r = reason ? drain_set(drain, reason, c->peer.uid, false, &err) : drain_clear(drain, &err);
+	if (r < 0)
+		client_refuse(c, err.text);
+	else
+		client_answer(c, json_object(), NULL, 0);
+}
+
+static void on_drain(struct client *c, const struct call *call)
+{
+	client_administer(c, call->reason);
+}
+
+static void on_resume(struct client *c, const struct call *call)
+{
+	client_administer(c, NULL);
+}
+
+static void (*const handlers[CALL_OPS])(struct client *c, const struct call *call) = {
+	[CALL_OPEN] = on_open,
+	[CALL_HOLD] = on_hold,
+	[CALL_TEMPLATE] = on_template,
+	[CALL_TEMPLATE_FAILED] = on_template_failed,
+	[CALL_USED] = on_used,
+	[CALL_WISH] = on_wish,
+	[CALL_STARTED] = on_started,
+	[CALL_FAILED] = on_failed,
+	[CALL_NODE] = on_node,
+	[CALL_DRAIN] = on_drain,
+	[CALL_RESUME] = on_resume,
+};
+
+static void client_handle(struct client *c, json_t *json)
+{
+	struct error err = {0};
+	struct call call;
+
+	if (call_parse(json, &call, &err) < 0)
+		client_refuse(c, err.text);
+	else
+		handlers[call.op](c, &call);
+}
+
+static int on_packet(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct client *c = userdata;
+	int fds[PACKET_FDS_MAX], r;
+	json_t *json = NULL;
+	size_t count = 0;
+
+	c->active_us = clock_now_us();
+	if (!allowance_take_request(&c->hypervisor->allowances, c->allowance, c->active_us) &&
+		!(events & (EPOLLHUP | EPOLLERR))) {
+		sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
+		sd_event_source_set_time_relative(c->pause, PAUSE_US);
+		sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT);
+		return 0;
+	}
+	r = packet_recv(fd, &json, fds, &count);
+	if (r == -EAGAIN || r == -EINTR)
+		return 0;
+	if (r <= 0) {
+		client_end(c);
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) /* nobody has to give us any */
+		close(fds[i]);
+	client_handle(c, json);
+	json_decref(json);
+	return 0;
+}
+
+static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct client *c = userdata;
+
+	return sd_event_source_set_enabled(c->source, SD_EVENT_ON);
+}
+
+struct client *client_new(struct hypervisor *h, int fd, const struct peer *peer,
+	struct allowance *allowance, void (*gone)(struct client *c, void *userdata), void *userdata)
+{
+	autoclose int own_fd = fd;
+	autofree struct client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	*c = (struct client){.hypervisor = h,
+		.fd = fd,
+		.peer = *peer,
+		.allowance = allowance,
+		.gone = gone,
+		.userdata = userdata,
+		.overlay = {.fd = -1},
+		.scratch = {.fd = -1},
+		.active_us = clock_now_us()};
+	if (sd_event_add_io(h->event, &c->source, fd, EPOLLIN, on_packet, c) < 0)
+		return NULL;
+	if (sd_event_add_time_relative(
+		    h->event, &c->pause, CLOCK_MONOTONIC, 0, 0, on_pause_end, c) < 0) {
+		sd_event_source_disable_unref(c->source);
+		return NULL;
+	}
+	sd_event_source_set_enabled(c->pause, SD_EVENT_OFF);
+	TAKE_FD(own_fd);
+	return TAKE_PTR(c);
+}
+
+void client_sweep(struct client *c, uint64_t now_us)
+{
+	if (c->state == CLIENT_IDLE && now_us - c->active_us > IDLE_US) {
+		client_end(c);
+		return;
+	}
+	if (loan_file_trim(&c->overlay) || loan_file_trim(&c->scratch))
+		log_warning("uid %u wrote more to a VM's disk than it has; it was cut off",
+			(unsigned int)c->peer.uid);
+}
+
+json_t *client_to_json(const struct client *c)
+{
+	static const char *const states[] = {"idle", "fetch", "waiting", "fetch", "lent"};
+
+	if (c->state == CLIENT_IDLE)
+		return NULL;
+	return json_pack("{s:I, s:s*, s:I, s:s, s:s, s:I, s:I, s:I}", "uid",
+		(json_int_t)c->peer.uid, "job", c->peer.job[0] ? c->peer.job : NULL, "pid",
+		(json_int_t)c->peer.pid, "image", c->image, "state", states[c->state], "cpus",
+		(json_int_t)c->wanted.cpus, "memory_bytes",
+		(json_int_t)c->wanted.memory_mib * 1024 * 1024, "age_us",
+		(json_int_t)(clock_now_us() - (c->slot ? c->slot->since_us : c->active_us)));
+}

@@ -1,0 +1,227 @@
+#include "hypervisor/drain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "lib/child.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/path.h"
+
+#define DRAIN_FILE       "drained"
+#define DRAIN_FILE_MAX   4096
+#define DRAIN_REASON_MAX 320
+#define DRAIN_USERS_MAX  100
+
+struct drain {
+	sd_event *event;
+	const struct settings *settings;
+	char *path;
+	bool drained, told;
+	char reason[DRAIN_REASON_MAX];
+	uint64_t since; /* s since the epoch */
+	uid_t by;
+	uint64_t failures;            /* in a row */
+	uid_t users[DRAIN_USERS_MAX]; /* who have seen them */
+	size_t user_count;
+	sd_event_source *telling;
+	int pidfd;
+};
+
+static int load(struct drain *d, struct error *err)
+{
+	autofree char *text = NULL;
+	const char *reason;
+	json_t *json;
+	size_t length;
+	int r = file_read(AT_FDCWD, d->path, DRAIN_FILE_MAX, &text, &length);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return fail_errno(err, r, "cannot read '%s'", d->path);
+	/* One that cannot be understood drains all the same. */
+	json = json_loadb(text, length, 0, NULL);
+	reason = json_string_value(json_object_get(json, "reason"));
+	d->drained = true;
+	d->since = (uint64_t)json_integer_value(json_object_get(json, "since"));
+	d->by = (uid_t)json_integer_value(json_object_get(json, "by"));
+	d->told = json_is_true(json_object_get(json, "told"));
+	snprintf(d->reason, sizeof(d->reason), "%s", reason ? reason : "drained");
+	json_decref(json);
+	return 0;
+}
+
+int drain_new(sd_event *event, const struct settings *settings, const char *state,
+	struct drain **ret, struct error *err)
+{
+	struct drain *d AUTO(drain_freep) = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d || !(d->path = path_format("%s/" DRAIN_FILE, state)))
+		return fail(err, -ENOMEM, "out of memory");
+	d->event = sd_event_ref(event);
+	d->settings = settings;
+	d->pidfd = -1;
+	r = load(d, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+static void telling_done(struct drain *d)
+{
+	d->telling = sd_event_source_disable_unref(d->telling);
+	d->pidfd = base_close(d->pidfd);
+}
+
+struct drain *drain_free(struct drain *d)
+{
+	if (!d)
+		return NULL;
+	if (d->pidfd >= 0)
+		child_kill(d->pidfd);
+	telling_done(d);
+	sd_event_unref(d->event);
+	free(d->path);
+	free(d);
+	return NULL;
+}
+
+const char *drain_reason(const struct drain *d)
+{
+	return d->drained ? d->reason : NULL;
+}
+
+static int on_told(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct drain *d = userdata;
+
+	if (child_wait(fd, 0) != 0)
+		log_warning("Slurm was not told of it: scontrol failed, ignoring");
+	telling_done(d);
+	return 0;
+}
+
+static void node_name(const struct drain *d, char *ret, size_t size)
+{
+	const char *set = d->settings->node_name;
+
+	if (set && set[0])
+		snprintf(ret, size, "%s", set);
+	else if (gethostname(ret, size - 1) < 0)
+		snprintf(ret, size, "localhost");
+	ret[size - 1] = '\0';
+	if (!set || !set[0])
+		ret[strcspn(ret, ".")] = '\0';
+}
+
+/* Takes its time, and is not waited for. Returns whether it was begun. */
+static bool tell_slurm(struct drain *d, const char *state, const char *reason)
+{
+	char name[256];
+	autofree char *node = NULL, *state_is = NULL, *reason_is = NULL;
+	const char *argv[] = {"scontrol", "update", NULL, NULL, NULL, NULL};
+	struct child_spec child = CHILD_SPEC_INIT;
+	struct error err = {0};
+	int r;
+
+	if (streq(d->settings->node_lrms, "none") || d->pidfd >= 0)
+		return false;
+	node_name(d, name, sizeof(name));
+	argv[2] = node = path_format("nodename=%s", name);
+	argv[3] = state_is = path_format("state=%s", state);
+	argv[4] = reason_is = reason ? path_format("reason=%s", reason) : NULL;
+	if (!node || !state_is || (reason && !reason_is))
+		return false;
+	child.argv = argv;
+	child.workdir = "/";
+	r = child_spawn(&child, NULL, &d->pidfd, &err);
+	if (r == -ENOENT && streq(d->settings->node_lrms, "auto"))
+		return false; /* there is no Slurm here */
+	if (r < 0)
+		log_warning("Slurm was not told of it: %s, ignoring", err.text);
+	else
+		sd_event_add_io(d->event, &d->telling, d->pidfd, EPOLLIN, on_told, d);
+	return r == 0;
+}
+
+static int save(const struct drain *d, struct error *err)
+{
+	json_t *json = json_pack("{s:s, s:I, s:I, s:b}", "reason", d->reason, "since",
+		(json_int_t)d->since, "by", (json_int_t)d->by, "told", d->told);
+	autofree char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	int r = text ? file_replace(AT_FDCWD, d->path, text, strlen(text), 0644) : -ENOMEM;
+
+	json_decref(json);
+	return r < 0 ? fail_errno(err, r, "cannot write '%s'", d->path) : 0;
+}
+
+int drain_set(struct drain *d, const char *reason, uid_t uid, bool tell, struct error *err)
+{
+	d->drained = true;
+	d->since = (uint64_t)time(NULL);
+	d->by = uid;
+	snprintf(d->reason, sizeof(d->reason), "%s", reason);
+	log_warning("drained: %s", d->reason);
+	d->told = (tell && tell_slurm(d, "drain", d->reason)) || d->told;
+	return save(d, err);
+}
+
+int drain_clear(struct drain *d, struct error *err)
+{
+	d->failures = 0;
+	d->user_count = 0;
+	if (!d->drained)
+		return 0;
+	if (unlink(d->path) < 0 && errno != ENOENT)
+		return fail_errno(err, -errno, "cannot remove '%s'", d->path);
+	if (d->told)
+		tell_slurm(d, "resume", NULL);
+	d->drained = d->told = false;
+	log_warning("resumed");
+	return 0;
+}
+
+static void note_user(struct drain *d, uid_t uid)
+{
+	for (size_t i = 0; i < d->user_count; i++)
+		if (d->users[i] == uid)
+			return;
+	if (d->user_count < DRAIN_USERS_MAX)
+		d->users[d->user_count++] = uid;
+}
+
+void drain_note_failure(struct drain *d, uid_t uid, const char *reason)
+{
+	char text[DRAIN_REASON_MAX];
+	struct error err = {0};
+
+	d->failures++;
+	note_user(d, uid);
+	log_warning("a VM of uid %u did not start: %s", (unsigned int)uid, reason);
+	if (d->drained || d->settings->node_failures == 0 ||
+		d->failures < d->settings->node_failures ||
+		d->user_count < d->settings->node_failure_users)
+		return;
+	snprintf(text, sizeof(text), "wnodes: %llu VMs in a row did not start: %.230s",
+		(unsigned long long)d->failures, reason);
+	if (drain_set(d, text, 0, true, &err) < 0)
+		log_warning("%s, ignoring", err.text);
+}
+
+void drain_note_success(struct drain *d)
+{
+	d->failures = 0;
+	d->user_count = 0;
+}
+
+json_t *drain_to_json(const struct drain *d)
+{
+	return json_pack("{s:b, s:s*, s:I, s:I}", "drained", d->drained, "reason",
+		d->drained ? d->reason : NULL, "since", d->drained ? (json_int_t)d->since : 0,
+		"failures", (json_int_t)d->failures);
+}

@@ -1,0 +1,130 @@
+#include "hypervisor/hypervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+
+#include "hypervisor/client.h"
+#include "hypervisor/listener.h"
+#include "lib/file.h"
+#include "lib/path.h"
+
+#define MIB UINT64_C(1048576)
+
+/* Users look for images in the state directory; all else in it is closed to them. */
+static int open_state(struct hypervisor *h, const char *state, struct error *err)
+{
+	autofree char *lock = path_format("%s/hypervisor.lock", state);
+	autofree char *seeds = path_format("%s/seeds", state);
+	int r;
+
+	h->state = strdup(state);
+	h->instances = path_format("%s/instances", state);
+	if (!lock || !seeds || !h->state || !h->instances)
+		return fail(err, -ENOMEM, "out of memory");
+	r = file_make_dirs(state, 0755);
+	if (r == 0)
+		r = file_make_dirs(seeds, 0755);
+	if (r < 0)
+		return fail_errno(err, r, "cannot make '%s'", state);
+	h->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	r = h->lock_fd < 0 ? -errno : file_lock(h->lock_fd, true, false);
+	if (r == -EWOULDBLOCK)
+		return fail(err, -EBUSY, "another wnodes-hypervisor uses '%s'", state);
+	if (r < 0)
+		return fail_errno(err, r, "cannot lock '%s'", lock);
+	/* Nothing in it has a name but where the file system knows no nameless files. */
+	r = file_remove_tree(AT_FDCWD, h->instances);
+	if (r == 0)
+		r = file_make_dirs(h->instances, 0700);
+	return r < 0 ? fail_errno(err, r, "cannot make '%s'", h->instances) : 0;
+}
+
+static int open_slots(struct hypervisor *h, struct error *err)
+{
+	static const struct slots_events events = {client_on_granted, client_on_moved};
+	const struct settings *s = &h->settings;
+	const struct slots_limits limits = {
+		.vms = s->node_vms,
+		.memory_mib = s->node_memory / MIB,
+		.user_vms = s->node_user_vms,
+		.user_memory_mib = s->node_user_memory / MIB,
+		.image_vms = s->node_image_vms,
+		.queue = s->node_queue,
+	};
+
+	h->allowances.connections_max = s->node_connections;
+	h->allowances.requests = s->node_requests;
+	return slots_new(&limits, &events, &h->slots) < 0 ? fail(err, -ENOMEM, "out of memory") : 0;
+}
+
+static int open_templates(struct hypervisor *h, struct error *err)
+{
+	autofree char *directory = path_format("%s/templates", h->state);
+	int r = directory ? shelf_new(h->worker, directory, h->settings.node_template_memory,
+				    &h->shelf, err)
+			  : fail(err, -ENOMEM, "out of memory");
+
+	return r < 0 ? r
+		     : maker_new(h->event, &h->settings, h->state, h->shelf, h->worker, &h->maker,
+			       err);
+}
+
+int hypervisor_open(struct hypervisor *h, const char *state, const char *socket, struct error *err)
+{
+	int r = open_state(h, state, err);
+
+	if (r == 0)
+		r = worker_new(h->event, &h->worker, err);
+	if (r == 0)
+		r = open_slots(h, err);
+	if (r == 0)
+		r = open_templates(h, err);
+	if (r == 0)
+		r = drain_new(h->event, &h->settings, h->state, &h->drain, err);
+	return r < 0 ? r : listener_open(h, socket, &h->listener, err);
+}
+
+void hypervisor_close(struct hypervisor *h)
+{
+	h->ending = true;
+	/* Its last jobs belong to the others. */
+	h->worker = worker_free(h->worker);
+	listener_free(h->listener);
+	drain_free(h->drain);
+	maker_free(h->maker);
+	shelf_free(h->shelf);
+	slots_free(h->slots);
+	allowances_done(&h->allowances);
+	base_close(h->lock_fd);
+	free(h->instances);
+	free(h->state);
+	settings_done(&h->settings);
+	sd_event_unref(h->event);
+}
+
+static bool is_in_group(const struct passwd *account, const char *name)
+{
+	const struct group *group = getgrnam(name);
+
+	if (!group)
+		return false;
+	if (group->gr_gid == account->pw_gid)
+		return true;
+	for (char **member = group->gr_mem; *member; member++)
+		if (streq(*member, account->pw_name))
+			return true;
+	return false;
+}
+
+bool hypervisor_is_administrator(const struct hypervisor *h, uid_t uid)
+{
+	char **list = h->settings.node_administrators;
+	const struct passwd *account = uid == 0 || !list || !list[0] ? NULL : getpwuid(uid);
+
+	for (char **i = list; account && *i; i++)
+		if ((*i)[0] == '@' ? is_in_group(account, *i + 1) : streq(*i, account->pw_name))
+			return true;
+	return uid == 0;
+}

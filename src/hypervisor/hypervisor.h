@@ -1,0 +1,33 @@
+/* The daemon of a node: one pointer a concern, made and ended in order. */
+#pragma once
+
+#include "engine/settings.h"
+#include "hypervisor/allowance.h"
+#include "hypervisor/drain.h"
+#include "hypervisor/maker.h"
+#include "hypervisor/slots.h"
+
+struct hypervisor {
+	sd_event *event;
+	struct settings settings;
+	char *state;     /* the directory with the machine's store and all that is kept */
+	char *instances; /* where the files of VMs are, which have no name */
+	int lock_fd;     /* one daemon a directory */
+	bool ending;     /* nothing that is lent is taken back: VMs go on */
+	struct worker *worker;
+	struct allowances allowances;
+	struct slots *slots;
+	struct shelf *shelf;
+	struct maker *maker;
+	struct drain *drain;
+	struct listener *listener;
+};
+
+/* Starts all of it; `settings` is taken. Returns 0 or negative errno. */
+int hypervisor_open(struct hypervisor *h, const char *state, const char *socket, struct error *err);
+
+/* VMs that run do not notice. */
+void hypervisor_close(struct hypervisor *h);
+
+/* May this user drain and resume the node? */
+bool hypervisor_is_administrator(const struct hypervisor *h, uid_t uid);

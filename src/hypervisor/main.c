@@ -1,0 +1,125 @@
+/* The program wnodes-hypervisor: lends the VMs of a node what they are started from. It runs none
+ * and ends none. */
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+
+#include "config.h"
+#include "engine/broker.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/rights.h"
+#include "lib/exit.h"
+#include "lib/file.h"
+#include "lib/log.h"
+
+#define DEFAULT_STATE "/var/lib/wnodes"
+
+struct arguments {
+	const char *socket, *state, *config;
+};
+
+static const struct option options[] = {
+	{"socket", required_argument, NULL, 's'},
+	{"state", required_argument, NULL, 'd'},
+	{"config", required_argument, NULL, 'c'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static void print_help(void)
+{
+	printf("Usage: wnodes-hypervisor [options]\n"
+	       "Lends the VMs of this node what they are started from; see wnodes-hypervisor(8).\n\n"
+	       "  --socket PATH  where it is asked (" BROKER_SOCKET ")\n"
+	       "  --state DIR    the machine's images and templates (" DEFAULT_STATE ")\n"
+	       "  --config FILE  settings (" WNODES_SYSCONFDIR "/wnodes.conf)\n"
+	       "  --verbose      says what is done\n"
+	       "  --version, --help\n");
+}
+
+/* Returns -1 to go on, else the exit status. */
+static int parse(struct arguments *a, int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (option) {
+		case 's':
+			a->socket = optarg;
+			break;
+		case 'd':
+			a->state = optarg;
+			break;
+		case 'c':
+			a->config = optarg;
+			break;
+		case 'v':
+			log_set("wnodes-hypervisor", LOG_LEVEL_DEBUG);
+			break;
+		case 'V':
+			printf("wnodes-hypervisor %s\n", WNODES_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			print_help();
+			return EXIT_SUCCESS;
+		default:
+			return EXIT_WNODES;
+		}
+	if (optind < argc || a->socket[0] != '/' || a->state[0] != '/') {
+		log_error("wnodes-hypervisor takes options only, and paths that begin with /");
+		return EXIT_WNODES;
+	}
+	return -1;
+}
+
+static int open_loop(struct hypervisor *h, struct error *err)
+{
+	sigset_t ends;
+	int r;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+	r = sd_event_new(&h->event);
+	if (r >= 0)
+		r = sd_event_add_signal(h->event, NULL, SIGTERM, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(h->event, NULL, SIGINT, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_set_watchdog(h->event, true);
+	return r < 0 ? fail_errno(err, r, "cannot set up the event loop") : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {BROKER_SOCKET, DEFAULT_STATE, NULL};
+	struct hypervisor h AUTO(hypervisor_close) = {.lock_fd = -1};
+	struct error err = {0};
+	int r;
+
+	log_set("wnodes-hypervisor", LOG_LEVEL_INFO);
+	mallopt(M_ARENA_MAX, 1); /* the thread needs none of its own */
+	r = file_open_stdio() < 0 ? EXIT_WNODES : parse(&a, argc, argv);
+	if (r >= 0)
+		return r;
+	r = settings_load_from(&h.settings, a.config, &err);
+	if (r == 0)
+		r = rights_drop(&err);
+	if (r == 0)
+		r = open_loop(&h, &err);
+	if (r == 0)
+		r = hypervisor_open(&h, a.state, a.socket, &err);
+	if (r == 0) {
+		sd_notify(false, "READY=1");
+		log_info("listens on %s", a.socket);
+		r = sd_event_loop(h.event);
+	}
+	if (r < 0)
+		log_error("%s", err.text[0] ? err.text : strerror(-r));
+	return r < 0 ? EXIT_WNODES : EXIT_SUCCESS;
+}

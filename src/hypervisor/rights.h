@@ -1,0 +1,9 @@
+/* What the daemon may do as root, made small before it hears anyone. */
+#pragma once
+
+#include "lib/error.h"
+
+/* Drops all capabilities but the named few for us and all that we start, forbids the system calls
+ * that nothing of ours makes, core files and new privileges, and raises the limit of descriptors.
+ * Without root only the latter. Returns 0 or negative errno. */
+int rights_drop(struct error *err);

@@ -1,0 +1,84 @@
+"""What the node's daemon costs: its own memory, and how many VMs a second it serves."""
+
+import array
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from statistics import median
+
+import program
+
+LENT = 50
+SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def daemon():
+    """A daemon with the image in its store. Gives its socket and its process."""
+    with tempfile.TemporaryDirectory() as directory:
+        state = pathlib.Path(directory) / "state"
+        shutil.copytree(program.STORE, state, copy_function=os.link, symlinks=True,
+                        ignore=shutil.ignore_patterns("checked", "tmp", "lock"))
+        config = pathlib.Path(directory) / "wnodes.conf"
+        config.write_text("[node]\nuser = 64200\nlrms = none\n")
+        path = f"{directory}/socket"
+        process = subprocess.Popen([f"{program.WNODES}-hypervisor", "--socket", path, "--state",
+                                    state, "--config", config], stderr=subprocess.PIPE)
+        try:
+            process.stderr.readline()
+            yield path, process
+        finally:
+            process.terminate()
+            process.wait(program.TIMEOUT)
+
+
+class Lent:
+    """A VM that has what it needs, and is not started."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(program.TIMEOUT)
+        self.socket.connect(path)
+        self.socket.send(b'{"op":"open","image":"debian","cpus":1,"memory_mib":1024}')
+        data, control, _, _ = self.socket.recvmsg(200000, socket.CMSG_LEN(8 * 4))
+        self.fds = array.array("i")
+        for _, _, part in control:
+            self.fds.frombytes(part)
+        if "descriptors" not in json.loads(data):
+            raise RuntimeError(data.decode())
+
+    def end(self):
+        self.socket.close()
+        for fd in self.fds:
+            os.close(fd)
+
+
+def rate(path):
+    began, count = time.monotonic(), 0
+    while time.monotonic() - began < SECONDS:
+        Lent(path).end()
+        count += 1
+    return count / (time.monotonic() - began)
+
+
+def bench_hypervisor(results, rounds):
+    if os.geteuid() != 0:
+        print("the node's daemon needs root: not measured")
+        return
+    with daemon() as (path, process):
+        Lent(path).end()  # hashes the image once
+        idle = program.pss_mib(process.pid)
+        lent = [Lent(path) for _ in range(LENT)]
+        used = program.pss_mib(process.pid)
+        for vm in lent:
+            vm.end()
+        rates = [rate(path) for _ in range(rounds)]
+    results.add("node's daemon, idle (MiB PSS)", idle, "<= 8")
+    results.add(f"node's daemon with {LENT} VMs lent (MiB PSS)", used, "<= 16")
+    results.add("node's daemon: VMs lent and taken back a second", median(rates), ">= 2000")

@@ -1,0 +1,291 @@
+# The node's daemon: what it lends, to whom, within which limits, and that nothing is lost when it is
+# killed. The machine's store is the tests' own image; its users are uids without an account.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+MAKER_UID=64200
+ONE=64123 TWO=64124
+
+setup() {
+	skip_unless_root
+	TEST_CLONES='' setup_work
+	chmod 755 "$WORK"
+	STATE=$WORK/state SOCKET=$WORK/node/socket daemon=
+	mkdir "$STATE"
+	cp -al "$TEST_STORE"/{blobs,names} "$STATE"
+	export WNODES_SYSTEM_STORE=$STATE XDG_DATA_HOME=$WORK/data
+	own_config
+}
+
+# A configuration for the daemon and its users, with these lines for [node].
+own_config() {
+	mkdir -p "$WORK/config/wnodes"
+	printf '%s\n' '[run]' 'network = none' 'mount = none' '[vm]' 'accel = tcg' "broker = $SOCKET" '[node]' \
+		"user = $MAKER_UID" 'lrms = none' "$@" >"$WORK/config/wnodes/wnodes.conf"
+	export XDG_CONFIG_HOME=$WORK/config
+}
+
+start_daemon() {
+	"$WNODES-hypervisor" --socket "$SOCKET" --state "$STATE" --config "$WORK/config/wnodes/wnodes.conf" \
+		2>>daemon.err </dev/null 3>&- &
+	daemon=$!
+	wait_for 10 grep -q "listens on" daemon.err
+}
+
+kill_daemon() {
+	kill -"${1:-KILL}" "$daemon"
+	wait "$daemon" || true
+	: >daemon.err
+}
+
+teardown() {
+	[ -z "${daemon:-}" ] || kill -KILL "$daemon" 2>/dev/null || true
+	[ ! -e "$WORK/daemon.err" ] || sed 's/^/daemon: /' "$WORK/daemon.err"
+	[ -z "${WORK:-}" ] || TEST_CLONES='' teardown_work
+}
+
+teardown_work() {
+	cd /
+	wait_for 10 all_killed
+	rm -rf "$WORK"
+}
+
+# Runs a command as a user with directories of its own: as UID COMMAND...
+as() {
+	local uid=$1 home=$WORK/user-$1
+	shift
+	if [ ! -d "$home" ]; then
+		mkdir -p "$home"/{run,cache,data}
+		chmod 700 "$home/run"
+		chown -R "$uid:$uid" "$home"
+	fi
+	(
+		cd / || exit 1
+		HOME=$home XDG_DATA_HOME=$home/data XDG_CACHE_HOME=$home/cache XDG_RUNTIME_DIR=$home/run \
+			setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
+	)
+}
+
+# What the daemon says of its node, by jq: node FILTER
+node() {
+	"$WNODES" node show --json | jq -r "$1"
+}
+
+# Starts a VM in the background that says "up" and ends with $WORK/stop-NAME: living NAME UID
+living() {
+	mkfifo -m 666 "$WORK/in-$1"
+	as "$2" "$WNODES" run --memory 256M -- sh -c 'echo up; read -r x; echo down' >"$1.out" 2>"$1.err" <"$WORK/in-$1" 3>&- &
+	exec {hold}>"$WORK/in-$1"
+	eval "hold_$1=$hold pid_$1=$!"
+}
+
+end_living() {
+	local hold=hold_$1 pid=pid_$1
+	echo >&"${!hold}"
+	exec {hold}>&-
+	ends_with 0 "${!pid}"
+	grep -q down "$1.out"
+}
+
+a_template() {
+	[ "$(ls "$STATE/templates" | grep -c '^[0-9a-f]\{64\}$')" -ge 1 ]
+}
+
+@test "hypervisor: the first user's VM boots, the second user's is a clone of the machine's template" {
+	start_daemon
+	run -0 --separate-stderr as $ONE "$WNODES" run --memory 256M --report "$WORK/user-$ONE/report" -- sh -c 'echo first; id -u'
+	[ "${lines[0]}" = first ] && [ "${lines[1]}" = $ONE ] && [ -z "$stderr" ]
+	jq -e '.start.how == "boot"' "$WORK/user-$ONE/report"
+	wait_for 120 a_template
+	run -0 --separate-stderr as $TWO "$WNODES" run --memory 256M --report "$WORK/user-$TWO/report" -- sh -c 'echo second; id -u'
+	[ "${lines[0]}" = second ] && [ "${lines[1]}" = $TWO ] && [ -z "$stderr" ]
+	jq -e '.start.how == "clone"' "$WORK/user-$TWO/report"
+	# It is root's, and its maker has nothing left.
+	[ "$(stat -c %u "$STATE"/templates/*/memory)" = 0 ]
+	wait_for 10 bash -c "! ls '$STATE'/maker/cache/wnodes/templates-*/*/memory"
+	# Both at once, from one memory.
+	living a $ONE
+	living b $TWO
+	wait_for 60 grep -q up a.out
+	wait_for 60 grep -q up b.out
+	run -0 as $ONE python3 -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" lent "$(ls "$STATE/templates" | grep -m1 '^[0-9a-f]\{64\}$')"
+	end_living a
+	end_living b
+	run -0 as $TWO "$WNODES" run --memory 256M --start clone -- echo still good
+}
+
+@test "hypervisor: a scratch disk, and an image that there is not" {
+	start_daemon
+	run -0 as $ONE "$WNODES" run --memory 256M --scratch 200M -- sh -c 'df -m --output=size /scratch | tail -1; touch /scratch/x'
+	[ "${lines[0]}" -gt 150 ] && [ "${lines[0]}" -lt 220 ]
+	run -125 as $ONE "$WNODES" run --image nosuch -- true
+	[[ "$output" == *nosuch* ]]
+	run -125 as $ONE "$WNODES" run --memory 8M -- true
+	[ -z "$(ls -A "$STATE/instances")" ]
+}
+
+@test "hypervisor: what exceeds a limit waits with its place, or is refused with the reason" {
+	own_config 'vms = 1' 'memory = 512M'
+	start_daemon
+	living a $ONE
+	wait_for 60 grep -q up a.out
+	living b $TWO
+	wait_for 10 grep -q 'waiting for the node, place 1: the node runs 1 VMs at a time' b.err
+	[ ! -s b.out ]
+	run -125 as $ONE "$WNODES" run --memory 1G -- true
+	[[ "$output" == *"the node has 512 MiB of memory for VMs"* ]]
+	end_living a
+	wait_for 60 grep -q up b.out
+	end_living b
+}
+
+@test "hypervisor: who waits can be ended, and gives up its place" {
+	own_config 'vms = 1'
+	start_daemon
+	living a $ONE
+	wait_for 60 grep -q up a.out
+	as $TWO "$WNODES" run --memory 256M -- true 2>wait.err 3>&- &
+	pid=$!
+	wait_for 10 grep -q 'waiting for the node' wait.err
+	waiter=$(ours "^$WNODES run --memory 256M -- true")
+	[ -n "$waiter" ]
+	kill -TERM $waiter
+	ends_with 143 $pid
+	end_living a
+	run -0 as $ONE "$WNODES" run --memory 256M -- echo free
+}
+
+@test "hypervisor: it is killed and started anew, and VMs do not notice" {
+	start_daemon
+	living a $ONE
+	living b $TWO
+	wait_for 60 grep -q up a.out
+	wait_for 60 grep -q up b.out
+	kill_daemon KILL
+	start_daemon
+	wait_for 10 bash -c "[ \"\$('$WNODES' node show --json | jq .vms)\" = 2 ]"
+	[ "$(node '[.vm_list[].uid] | sort | map(tostring) | join(" ")')" = "$ONE $TWO" ]
+	kill_daemon TERM
+	start_daemon
+	wait_for 10 bash -c "[ \"\$('$WNODES' node show --json | jq .vms)\" = 2 ]"
+	end_living a
+	end_living b
+	wait_for 5 bash -c "[ \"\$('$WNODES' node show --json | jq .vms)\" = 0 ]"
+}
+
+@test "hypervisor: killed at random moments under load, no job is lost and nothing is left" {
+	own_config 'vms = 3' 'connections = 1000'
+	start_daemon
+	for i in 1 2 3 4 5 6 7 8; do
+		as $((64123 + i % 2)) "$WNODES" run --memory 256M -- echo "job $i" >"job$i.out" 2>"job$i.err" 3>&- &
+		pids[i]=$!
+	done
+	for i in 1 2 3 4 5; do
+		sleep 0.$((RANDOM % 9 + 1))
+		kill_daemon KILL
+		start_daemon
+	done
+	for i in 1 2 3 4 5 6 7 8; do
+		ends_with 0 ${pids[i]} || { cat "job$i.err"; false; }
+		[ "$(cat "job$i.out")" = "job $i" ]
+	done
+	wait_for 10 bash -c "[ \"\$('$WNODES' node show --json | jq .vms)\" = 0 ]"
+	[ -z "$(ls -A "$STATE/instances")" ]
+	[ -z "$(vms)" ] || wait_for 120 no_vm # the maker's
+}
+
+@test "hypervisor: what a crash has left is removed at the start" {
+	mkdir -p "$STATE/instances" "$STATE/templates/making-$(printf 'x%.0s' {1..64})"
+	echo x >"$STATE/instances/.tmp-1"
+	mkdir -p "$STATE/templates/dead-1234"
+	start_daemon
+	[ -z "$(ls -A "$STATE/instances")" ]
+	[ ! -e "$STATE/templates/dead-1234" ]
+	# Another one on the same directory is refused, and harms nothing.
+	run -125 "$WNODES-hypervisor" --socket "$WORK/other" --state "$STATE" --config "$WORK/config/wnodes/wnodes.conf"
+	[[ "$output" == *"another wnodes-hypervisor uses"* ]]
+	[ "$(node .vms)" = 0 ]
+}
+
+@test "hypervisor: without it VMs start by the user's own rights, or say what to do" {
+	own_config
+	sed -i 's/^broker = .*/broker = auto/' "$WORK/config/wnodes/wnodes.conf"
+	run -0 --separate-stderr "$WNODES" run --memory 256M -- echo alone
+	[ "$output" = alone ] && [ -z "$stderr" ]
+	sed -i "s|^broker = .*|broker = $SOCKET|" "$WORK/config/wnodes/wnodes.conf"
+	run -125 "$WNODES" run --memory 256M -- true
+	[[ "$output" == *"wnodes-hypervisor, does not answer at '$SOCKET'"*"administrator"* ]]
+}
+
+@test "hypervisor: users cannot change what is lent, claim what is not theirs, or exhaust it" {
+	own_config 'connections = 40' 'requests = 100'
+	start_daemon
+	before=$(ls "/proc/$daemon/fd" | wc -l)
+	for what in claims nonsense "flood 40"; do
+		run -0 as $ONE python3 -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" $what
+		[[ "$output" != *"not ok"* ]]
+	done
+	wait_for 10 bash -c "[ \$(ls /proc/$daemon/fd | wc -l) -le $before ]"
+	run -0 as $TWO "$WNODES" run --memory 256M -- echo served
+}
+
+@test "hypervisor: it keeps few of root's rights" {
+	start_daemon
+	grep -q '^NoNewPrivs:.1' "/proc/$daemon/status"
+	grep -q '^Seccomp:.2' "/proc/$daemon/status"
+	# chown, dac_read_search, kill, setgid, setuid
+	grep -q '^CapEff:.00000000000000e5' "/proc/$daemon/status"
+	grep -q '^CapBnd:.00000000000000e5' "/proc/$daemon/status"
+	[ "$(stat -c %a "$STATE/templates")" = 700 ] && [ "$(stat -c %a "$STATE/instances")" = 700 ]
+}
+
+@test "hypervisor: a job is known by its cgroup" {
+	cgroup=/sys/fs/cgroup/freezer/slurm
+	mkdir -p $cgroup/uid_$ONE/job_4711/step_0 2>/dev/null || skip "needs cgroup version 1"
+	start_daemon
+	as $ONE sh -c "echo \$\$ >'$WORK/user-$ONE/pid'; sleep 1; exec '$WNODES' run --memory 256M -- sh -c 'echo up; sleep 3'" >out 2>err 3>&- &
+	pid=$!
+	wait_for 5 test -s "$WORK/user-$ONE/pid"
+	cat "$WORK/user-$ONE/pid" >$cgroup/uid_$ONE/job_4711/step_0/cgroup.procs
+	wait_for 60 grep -q up out
+	job=$(node '.vm_list[0].job')
+	ends_with 0 $pid
+	rmdir $cgroup/uid_$ONE/job_4711/step_0 $cgroup/uid_$ONE/job_4711 $cgroup/uid_$ONE
+	[ "$job" = 4711.0 ]
+}
+
+@test "hypervisor: a drained node refuses VMs with the reason, also after a restart" {
+	start_daemon
+	"$WNODES" node drain "broken fan"
+	run -125 as $ONE "$WNODES" run --memory 256M -- true
+	[[ "$output" == *"the node is drained: broken fan"* ]]
+	kill_daemon KILL
+	start_daemon
+	[ "$(node .drain.reason)" = "broken fan" ]
+	run -125 as $ONE "$WNODES" node resume
+	[[ "$output" == *"only root"* ]]
+	"$WNODES" node resume
+	run -0 as $ONE "$WNODES" run --memory 256M -- true
+}
+
+@test "hypervisor: a node whose VMs fail to start one after the other drains itself, and Slurm is told" {
+	mkdir bin
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@" >>%s/scontrol.args\n' "$WORK" >bin/scontrol
+	printf '#!/bin/sh\nexit 1\n' >bin/qemu
+	chmod +x bin/*
+	PATH=$WORK/bin:$PATH
+	own_config 'failures = 2' 'name = n17'
+	sed -i "s|^lrms = .*|lrms = slurm|; s|^accel = .*|&\nqemu = $WORK/bin/qemu|" "$WORK/config/wnodes/wnodes.conf"
+	start_daemon
+	run -125 as $ONE "$WNODES" run --memory 256M -- true
+	[ "$(node .drain.drained)" = false ] && [ "$(node .drain.failures)" = 1 ]
+	run -125 as $ONE "$WNODES" run --memory 256M -- true
+	[ "$(node .drain.drained)" = true ]
+	wait_for 5 grep -q "^reason=wnodes: 2 VMs in a row did not start" scontrol.args
+	[ "$(head -3 scontrol.args | tr '\n' ' ')" = "update nodename=n17 state=drain " ]
+	run -125 as $TWO "$WNODES" run --memory 256M -- true
+	[[ "$output" == *"the node is drained"* ]]
+	"$WNODES" node resume
+	wait_for 5 grep -q "^state=resume" scontrol.args
+}
