@@ -54,6 +54,7 @@ struct adoption {
 	struct maker *maker;
 	char *from;
 	size_t adopted;
+	int result;
 	struct error err;
 };
 
@@ -328,8 +329,8 @@ static void adopt_work(struct worker_job *job)
 	while (dir && (entry = readdir(dir))) {
 		autofree char *path = path_format("%s/%s", a->from, entry->d_name);
 
-		if (path && str_after(entry->d_name, "templates-") && adopt_in(a, path) < 0)
-			break;
+		if (path && str_after(entry->d_name, "templates-") && a->result == 0)
+			a->result = adopt_in(a, path);
 	}
 	if (dir)
 		closedir(dir);
@@ -357,7 +358,7 @@ static void adopt_done(struct worker_job *job, bool cancelled)
 	struct maker *m = a->maker;
 
 	m->adopting = false;
-	if (a->err.text[0] && !cancelled)
+	if (a->result < 0 && !cancelled)
 		log_warning("a template that was made cannot be taken over: %s", a->err.text);
 	if (!cancelled) {
 		wish_done(m);

@@ -7,6 +7,9 @@ load helpers
 MAKER_UID=64200
 ONE=64123 TWO=64124
 
+# One that users without rights may run, too.
+PYTHON=/usr/bin/python3
+
 setup() {
 	skip_unless_root
 	TEST_CLONES='' setup_work
@@ -109,7 +112,7 @@ a_template() {
 	living b $TWO
 	wait_for 60 grep -q up a.out
 	wait_for 60 grep -q up b.out
-	run -0 as $ONE python3 -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" lent "$(ls "$STATE/templates" | grep -m1 '^[0-9a-f]\{64\}$')"
+	run -0 as $ONE $PYTHON -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" lent "$(ls "$STATE/templates" | grep -m1 '^[0-9a-f]\{64\}$')"
 	end_living a
 	end_living b
 	run -0 as $TWO "$WNODES" run --memory 256M --start clone -- echo still good
@@ -223,7 +226,7 @@ a_template() {
 	start_daemon
 	before=$(ls "/proc/$daemon/fd" | wc -l)
 	for what in claims nonsense "flood 40"; do
-		run -0 as $ONE python3 -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" $what
+		run -0 as $ONE $PYTHON -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" $what
 		[[ "$output" != *"not ok"* ]]
 	done
 	wait_for 10 bash -c "[ \$(ls /proc/$daemon/fd | wc -l) -le $before ]"
