@@ -474,8 +474,12 @@ void broker_tell_failed(struct broker *b, const char *reason)
 
 void broker_set_vm(struct broker *b, pid_t qemu)
 {
-	if (b)
-		b->qemu = qemu;
+	if (!b)
+		return;
+	b->qemu = qemu;
+	/* It may have been lost while the VM was about to start. */
+	if (b->lent && b->fd < 0)
+		broker_retry_in(b, BROKER_REJOIN_US);
 }
 
 int broker_ask(const char *broker, json_t *question, json_t **ret, struct error *err)

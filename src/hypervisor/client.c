@@ -19,6 +19,10 @@
 /* For who has connected and asked for nothing. */
 #define IDLE_US (60 * UINT64_C(1000000))
 
+/* For how long a daemon that was started anew believes in VMs that it does not know. Their programs
+ * try every second. */
+#define HOLD_US (60 * UINT64_C(1000000))
+
 /* How soon one who has asked too much is heard again. */
 #define PAUSE_US 50000
 
@@ -247,6 +251,7 @@ static void client_open_image(struct client *c, enum client_state state)
 	*o = (struct opening){.image = LOAN_IMAGE_INIT, .client = c};
 	o->image.job = (struct worker_job){.work = loan_image_work, .done = on_opened};
 	o->image.directory = c->hypervisor->state;
+	o->image.store = c->hypervisor->store;
 	o->image.reference = strdup(c->wanted.image);
 	c->opening = o;
 	c->state = state;
@@ -312,13 +317,15 @@ static void on_hold(struct client *c, const struct call *call)
 		.memory_mib = call->memory_mib,
 		.userdata = c};
 
-	if (c->state != CLIENT_IDLE || !peer_owns_process(&c->peer, (pid_t)call->pid)) {
+	if (c->state != CLIENT_IDLE || clock_now_us() - c->hypervisor->started_us > HOLD_US ||
+		!peer_owns_process(&c->peer, (pid_t)call->pid)) {
 		client_refuse(c, "there is no such VM of yours");
 		return;
 	}
 	memcpy(wanted.image, call->digest, sizeof(wanted.image));
 	if (slots_hold(c->hypervisor->slots, &wanted, &c->slot) < 0) {
-		client_refuse(c, "the node's daemon is out of memory");
+		c->slot = NULL;
+		client_refuse(c, "such a VM was not lent anything");
 		return;
 	}
 	c->wanted = *call;

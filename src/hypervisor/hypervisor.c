@@ -7,6 +7,8 @@
 
 #include "hypervisor/client.h"
 #include "hypervisor/listener.h"
+#include "image/store.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/path.h"
 
@@ -75,6 +77,9 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 {
 	int r = open_state(h, state, err);
 
+	h->started_us = clock_now_us();
+	if (r == 0)
+		r = store_open(state, true, &h->store, err);
 	if (r == 0)
 		r = worker_new(h->event, &h->worker, err);
 	if (r == 0)
@@ -92,6 +97,7 @@ void hypervisor_close(struct hypervisor *h)
 	/* Its last jobs belong to the others. */
 	h->worker = worker_free(h->worker);
 	listener_free(h->listener);
+	store_free(h->store);
 	drain_free(h->drain);
 	maker_free(h->maker);
 	shelf_free(h->shelf);

@@ -13,7 +13,9 @@ struct hypervisor {
 	char *state;     /* the directory with the machine's store and all that is kept */
 	char *instances; /* where the files of VMs are, which have no name */
 	int lock_fd;     /* one daemon a directory */
-	bool ending;     /* nothing that is lent is taken back: VMs go on */
+	uint64_t started_us;
+	bool ending;         /* nothing that is lent is taken back: VMs go on */
+	struct store *store; /* of the machine's images; the worker's alone */
 	struct worker *worker;
 	struct allowances allowances;
 	struct slots *slots;

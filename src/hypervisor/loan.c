@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include "image/seed.h"
-#include "image/store.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
@@ -51,19 +50,16 @@ static int open_parts(struct loan_image *i, struct store *store)
 
 static int open_image(struct loan_image *i)
 {
-	struct store *store AUTO(store_freep) = NULL;
 	struct image *image AUTO(image_freep) = NULL;
-	int r = store_open(i->directory, true, &store, &i->err);
+	int r = store_find(i->store, i->reference, &image, &i->err);
 
-	if (r == 0)
-		r = store_find(store, i->reference, &image, &i->err);
 	if (r < 0)
 		return r;
 	i->name = TAKE_PTR(image->name);
 	i->tag = TAKE_PTR(image->tag);
 	memcpy(i->digest, image->digest, sizeof(i->digest));
 	i->manifest = TAKE_PTR(image->manifest);
-	return open_parts(i, store);
+	return open_parts(i, i->store);
 }
 
 void loan_image_work(struct worker_job *job)

@@ -2,12 +2,13 @@
 #pragma once
 
 #include "hypervisor/worker.h"
-#include "image/manifest.h"
+#include "image/store.h"
 
 /* An image's parts, opened by the worker, as a part of the one who wants them. */
 struct loan_image {
 	struct worker_job job; /* `done` is the wanter's */
-	const char *directory; /* of the store, and of what else the daemon keeps */
+	const char *directory; /* of what the daemon keeps */
+	struct store *store;   /* the machine's, open for good; the worker's alone */
 	char *reference;
 	char *name, *tag;
 	char digest[DIGEST_HEX_SIZE];

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 
 #define MAKER_WISHES_MAX 64
 #define MAKER_USERS_MAX  1024
+#define MAKER_GROUPS_MAX 32
 #define HOUR_US          (3600 * UINT64_C(1000000))
 
 /* A boot and a quiescence, both at their deadlines, under idle priority. */
@@ -37,7 +39,8 @@ struct maker {
 	struct worker *worker;
 	char *state, *home, *program;
 	uid_t uid;
-	gid_t gid;
+	gid_t gid, groups[MAKER_GROUPS_MAX]; /* such as that of /dev/kvm */
+	int group_count;
 	bool able;
 	struct maker_wish wishes[MAKER_WISHES_MAX];
 	size_t count; /* the first is being made if there is a child */
@@ -70,6 +73,9 @@ static int find_user(struct maker *m)
 	if (account) {
 		m->uid = account->pw_uid;
 		m->gid = account->pw_gid;
+		m->group_count = MAKER_GROUPS_MAX;
+		if (getgrouplist(name, m->gid, m->groups, &m->group_count) < 0)
+			m->group_count = 0;
 	} else if (parse_number(name, 1, UINT32_MAX - 1, &number, NULL) == 0) {
 		m->uid = m->gid = (uid_t)number;
 	} else {
@@ -270,6 +276,8 @@ static int spawn(struct maker *m, struct strv *argv, struct error *err)
 	child.set_user = true;
 	child.uid = m->uid;
 	child.gid = m->gid;
+	child.groups = m->groups;
+	child.group_count = (size_t)m->group_count;
 	r = child_spawn(&child, NULL, &m->pidfd, err);
 	if (r == 0)
 		r = sd_event_add_io(m->event, &m->child, m->pidfd, EPOLLIN, on_end, m);

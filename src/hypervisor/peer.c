@@ -128,21 +128,24 @@ static bool has_ended(int pidfd)
 
 /* The process that connected. Its number may be another's by now, unless the kernel gives a handle;
  * before Linux 6.5 it does not, and the owner of the process is what can be checked. */
-static int open_process(int socket, pid_t pid)
+static int open_process(int socket, const struct peer *peer)
 {
-	int pidfd;
+	autofree char *status = NULL;
+	autoclose int pidfd = -1;
 	socklen_t length = sizeof(pidfd);
 
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0)
-		return pidfd;
-	return pidfd_open(pid, 0);
+		return TAKE_FD(pidfd);
+	pidfd = pidfd_open(peer->pid, 0);
+	status = read_proc(peer->pid, "status");
+	return status_number(status, "\nUid:\t") == (long)peer->uid ? TAKE_FD(pidfd) : -1;
 }
 
 int peer_get(int socket, struct peer *ret)
 {
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
-	autofree char *status = NULL, *cgroup = NULL;
+	autofree char *cgroup = NULL;
 	autoclose int pidfd = -1;
 
 	*ret = (struct peer){0};
@@ -151,12 +154,11 @@ int peer_get(int socket, struct peer *ret)
 	ret->uid = peer.uid;
 	ret->gid = peer.gid;
 	ret->pid = peer.pid;
-	pidfd = peer.pid > 0 ? open_process(socket, peer.pid) : -1;
+	pidfd = peer.pid > 0 ? open_process(socket, ret) : -1;
 	if (pidfd < 0)
 		return 0; /* it has ended, or lives where we cannot see it: in no job, then */
-	status = read_proc(peer.pid, "status");
 	cgroup = read_proc(peer.pid, "cgroup");
-	if (cgroup && status_number(status, "\nUid:\t") == (long)peer.uid)
+	if (cgroup)
 		peer_parse_cgroup(cgroup, peer.uid, ret->job);
 	if (has_ended(pidfd))
 		ret->job[0] = '\0'; /* what was read may be another's */

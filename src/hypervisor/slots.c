@@ -255,6 +255,15 @@ int slots_ask(struct slots *s, const struct slot *wanted, bool may_wait, struct 
 
 int slots_hold(struct slots *s, const struct slot *wanted, struct slot **ret)
 {
+	const struct slots_limits *l = &s->limits;
+	const struct slots_limits user = {
+		.user_vms = l->user_vms, .user_memory_mib = l->user_memory_mib};
+	struct sums sums = sum_up(s, wanted);
+	char reason[SLOT_REASON_MAX];
+
+	if (find_barrier(&user, &sums, wanted, reason) != BARRIER_NONE ||
+		exceeds(0, wanted->memory_mib, l->memory_mib))
+		return -EDQUOT;
 	*ret = slot_copy(wanted);
 	if (!*ret)
 		return -ENOMEM;

@@ -45,7 +45,8 @@ DEFINE_CLEANUP(struct slots *, slots_free)
 int slots_ask(struct slots *s, const struct slot *wanted, bool may_wait, struct slot **ret,
 	struct error *err);
 
-/* For a VM that runs already, whatever the limits are. */
+/* For a VM that runs already, whatever the node's limits are; that of its user was within the
+ * user's when it was granted, and no VM is larger than the node. Returns 0, -EDQUOT or -ENOMEM. */
 int slots_hold(struct slots *s, const struct slot *wanted, struct slot **ret);
 
 /* Takes a slot back, held or waited for; others are granted theirs before this returns. */

@@ -160,6 +160,21 @@ static void vm_that_runs_already_counts_beyond_the_limits(void **state)
 	assert_string_equal(granted, "b");
 }
 
+static void vm_that_is_said_to_run_is_within_its_users_limits(void **state)
+{
+	struct slot wanted = {.uid = 1, .memory_mib = 600};
+	struct slot *slot;
+
+	open_slots((struct slots_limits){.user_memory_mib = 1000, .memory_mib = 2000});
+	assert_int_equal(slots_hold(slots, &wanted, &slot), 0);
+	assert_int_equal(slots_hold(slots, &wanted, &slot), -EDQUOT);
+	wanted.uid = 2;
+	assert_int_equal(slots_hold(slots, &wanted, &slot), 0);
+	slots_free(slots);
+	open_slots((struct slots_limits){.memory_mib = 500});
+	assert_int_equal(slots_hold(slots, &wanted, &slot), -EDQUOT);
+}
+
 static struct slot *to_release;
 
 static void on_granted_release(struct slot *slot)
@@ -198,6 +213,7 @@ int main(void)
 		EACH(what_can_never_be_granted_is_refused_at_once),
 		EACH(queue_has_an_end_and_may_be_declined),
 		EACH(vm_that_runs_already_counts_beyond_the_limits),
+		EACH(vm_that_is_said_to_run_is_within_its_users_limits),
 		EACH(slot_may_be_given_back_as_it_is_granted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

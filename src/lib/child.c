@@ -92,7 +92,8 @@ static int descriptors_set(const struct child_spec *spec)
 /* The right to become any other user goes with the first. */
 static int user_set(const struct child_spec *spec)
 {
-	if (setgroups(0, NULL) < 0 || setresgid(spec->gid, spec->gid, spec->gid) < 0 ||
+	if (setgroups(spec->group_count, spec->groups) < 0 ||
+		setresgid(spec->gid, spec->gid, spec->gid) < 0 ||
 		setresuid(spec->uid, spec->uid, spec->uid) < 0)
 		return -errno;
 	return 0;

@@ -16,9 +16,11 @@ struct child_spec {
 	bool new_session;      /* setsid(2): the terminal's signals do not reach it */
 	bool dies_with_parent; /* SIGKILL when the calling thread ends (PR_SET_PDEATHSIG) */
 	bool no_new_privs;     /* PR_SET_NO_NEW_PRIVS, and no core file */
-	bool set_user;         /* for root: becomes this user, of this group alone */
+	bool set_user;         /* for root: becomes this user, of these groups alone */
 	uid_t uid;
 	gid_t gid;
+	const gid_t *groups; /* beside gid */
+	size_t group_count;
 };
 
 #define CHILD_SPEC_INIT                                                                    \

@@ -222,7 +222,7 @@ a_template() {
 }
 
 @test "hypervisor: users cannot change what is lent, claim what is not theirs, or exhaust it" {
-	own_config 'connections = 40' 'requests = 100'
+	own_config 'connections = 40' 'requests = 100' 'user_memory = 4G'
 	start_daemon
 	before=$(ls "/proc/$daemon/fd" | wc -l)
 	for what in claims nonsense "flood 40"; do
@@ -291,4 +291,26 @@ a_template() {
 	[[ "$output" == *"the node is drained"* ]]
 	"$WNODES" node resume
 	wait_for 5 grep -q "^state=resume" scontrol.args
+}
+
+@test "hypervisor: wnodes node tells what the node can do, and what it lends" {
+	run -0 "$WNODES" node check --json
+	jq -e 'map(select(.name == "qemu"))[0] | .usable and .needed and (.found | test("version"))' <<<"$output"
+	jq -e 'map(.name) | contains(["kvm", "huge_pages", "vhost", "vlan", "lvm", "virtiofsd", "cgroup", "memory", "disk"])' <<<"$output"
+	jq -e 'map(select(.name == "daemon"))[0].usable == false' <<<"$output"
+	run -125 "$WNODES" node show
+	[[ "$output" == *"does not answer at '$SOCKET'"* ]]
+	start_daemon
+	"$WNODES" node check --json | jq -e 'map(select(.name == "daemon"))[0].usable'
+	living a $ONE
+	wait_for 60 grep -q up a.out
+	run -0 "$WNODES" node show
+	[[ "$output" == *"State"*"up"*"debian"*"256 MiB"* ]]
+	# Of other users' VMs only how many there are.
+	run -0 as $TWO "$WNODES" node show --json
+	jq -e '.vms == 1 and .vm_list == []' <<<"$output"
+	end_living a
+	# Without QEMU no VM runs.
+	printf '%s\n' '[vm]' 'qemu = /no/such/qemu' >"$WORK/config/wnodes/wnodes.conf"
+	run -1 "$WNODES" node check
 }

@@ -111,6 +111,14 @@ def claims():
     report("error" in ask(other, op="hold", image="debian", digest="0" * 64, cpus=1, memory_mib=1,
                           pid=1), "a process of another is not held for ours")
     report("error" in ask(other, op="template", key="0" * 64), "no template without a VM")
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    hold = {"op": "hold", "image": "debian", "digest": "0" * 64, "cpus": 1, "pid": child}
+    report("error" in ask(other, memory_mib=1 << 20, **hold), "no VM is held beyond one's limits")
+    report("error" not in ask(other, memory_mib=512, **hold), "but within them")
+    os.kill(child, 9)
 
 
 def nonsense():
