@@ -41,28 +41,42 @@ static int guest_flush(int fd, struct buffer *out)
 	return 0;
 }
 
+static void guest_end(uint32_t id, struct buffer *out)
+{
+	const struct exit_status status = {.exited = 1, .code = FAKE_EXIT};
+
+	frame_append(out, FRAME_DATA, id, FRAME_STDOUT, NULL, 0);
+	frame_append(out, FRAME_DATA, id, FRAME_STDERR, NULL, 0);
+	message_append_frame(out, FRAME_EXIT, id, 0, exit_status_fields, &status);
+}
+
+static void guest_on_exec(
+	const struct frame *f, const struct exec_request *exec, struct buffer *out)
+{
+	const struct reply missing = {.error = ENOENT, .reason = "exec: cannot run 'missing'"};
+	const struct reply done = {.error = 0};
+	bool there = !streq(exec->argv[0], "missing");
+
+	message_append_frame(out, FRAME_REPLY, f->id, 0, reply_fields, there ? &done : &missing);
+	if (there && !(exec->flags & EXEC_STDIN))
+		guest_end(f->id, out);
+}
+
 /* The whole behaviour of the guest: cat, whose end is an exit with FAKE_EXIT; "missing" is not
  * there; a signal ends the VM with its number. */
 static void guest_on_frame(const struct frame *f, struct buffer *out)
 {
-	const struct exit_status status = {.exited = 1, .code = FAKE_EXIT};
-	struct reply reply = {.error = 0};
 	struct signal_request request;
 	struct exec_request exec;
 
 	if (f->type == FRAME_EXEC &&
 		message_decode(exec_request_fields, f->payload, f->length, &exec) == 0) {
-		if (streq(exec.argv[0], "missing"))
-			reply = (struct reply){
-				.error = ENOENT, .reason = "exec: cannot run 'missing'"};
-		message_append_frame(out, FRAME_REPLY, f->id, 0, reply_fields, &reply);
+		guest_on_exec(f, &exec, out);
 		message_release(exec_request_fields, &exec);
 	} else if (f->type == FRAME_DATA && f->length > 0) {
 		frame_append(out, FRAME_DATA, f->id, FRAME_STDOUT, f->payload, f->length);
 	} else if (f->type == FRAME_DATA) {
-		frame_append(out, FRAME_DATA, f->id, FRAME_STDOUT, NULL, 0);
-		frame_append(out, FRAME_DATA, f->id, FRAME_STDERR, NULL, 0);
-		message_append_frame(out, FRAME_EXIT, f->id, 0, exit_status_fields, &status);
+		guest_end(f->id, out);
 	} else if (f->type == FRAME_SIGNAL) {
 		message_decode(signal_request_fields, f->payload, f->length, &request);
 		_exit((int)request.signo);
