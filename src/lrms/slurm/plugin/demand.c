@@ -6,7 +6,6 @@ void demand_clear(struct demand *d, enum option_id id)
 {
 	strv_done(&d->options[id].values);
 	d->options[id].given = false;
-	d->options[id].closed = false;
 }
 
 int demand_add(
@@ -14,7 +13,9 @@ int demand_add(
 {
 	bool first = !handed_down && !d->options[id].given;
 
-	if (!option_rows[id].list || first || d->options[id].closed)
+	if (handed_down && d->options[id].given)
+		return 0;
+	if (!option_rows[id].list || first)
 		demand_clear(d, id);
 	if (d->options[id].values.count == DEMAND_LIST_MAX)
 		return fail(err, -E2BIG, "given more than %d times", DEMAND_LIST_MAX);
@@ -35,16 +36,19 @@ const char *demand_get(const struct demand *d, enum option_id id)
 	return d->options[id].values.count > 0 ? d->options[id].values.items[0] : NULL;
 }
 
+bool demand_has(const struct demand *d, enum option_id id, const char *value)
+{
+	const char *const *item = demand_list(d, id);
+
+	while (item && *item && !streq(*item, value))
+		item++;
+	return item && *item;
+}
+
 const struct option_row *demand_find_given(const struct demand *d)
 {
 	for (int id = OPTION_IMAGE + 1; id < OPTION_COUNT; id++)
 		if (d->options[id].given)
 			return &option_rows[id];
 	return NULL;
-}
-
-void demand_close(struct demand *d)
-{
-	for (int id = 0; id < OPTION_COUNT; id++)
-		d->options[id].closed = true;
 }

@@ -10,13 +10,13 @@
 struct demand {
 	struct {
 		struct strv values;
-		bool given;  /* on the command line or in the script, not handed down */
-		bool closed; /* what comes next is another component's: begin anew */
+		bool given; /* on the command line or in the script, not handed down */
 	} options[OPTION_COUNT];
 };
 
-/* Adds a value; that of an option which is no list replaces the one before, and one that was given
- * replaces what was `handed_down` by the job that we are in. Returns 0, -E2BIG or -ENOMEM. */
+/* Adds a value; that of an option which is no list replaces the one before. What was given replaces
+ * what is `handed_down` by the job that we are in, whichever comes first: sbatch looks into its
+ * script before it looks into the environment. Returns 0, -E2BIG or -ENOMEM. */
 int demand_add(struct demand *d, enum option_id id, const char *value, bool handed_down,
 	struct error *err);
 
@@ -28,8 +28,8 @@ const char *demand_get(const struct demand *d, enum option_id id);
 
 void demand_clear(struct demand *d, enum option_id id);
 
+/* Is this one of the option's values? */
+bool demand_has(const struct demand *d, enum option_id id, const char *value);
+
 /* The first option that was given beside the image, or NULL. */
 const struct option_row *demand_find_given(const struct demand *d);
-
-/* After this, a list that is given again begins anew: a heterogeneous job's next component. */
-void demand_close(struct demand *d);

@@ -26,6 +26,8 @@ static struct {
 	bool policy;           /* the job starter may choose a VM for tasks that asked for none */
 	struct error unusable; /* why the plugin can start no VM, if code is set */
 	struct error refusal;  /* on the node: what is wrong with this job's options */
+	bool submitted;        /* a heterogeneous job's first component is complete */
+	bool differs[OPTION_COUNT]; /* what a later one has of its own */
 } plugin = {.starter = WNODES_LIBEXECDIR "/wnodes-bait"};
 
 /* The first reason stays. */
@@ -107,6 +109,20 @@ static int on_option_remote(enum option_id id, const char *value)
 	return 0;
 }
 
+/* Of a later component of a heterogeneous job, what was given is compared. Of an option that is no
+ * list, the last value counts. */
+static int on_option_local(enum option_id id, const char *value, struct error *err)
+{
+	bool handed_down = relay_is_handed_down(id, value);
+	bool differs = !demand_has(&plugin.demand, id, value);
+
+	if (!plugin.submitted)
+		return demand_add(&plugin.demand, id, value, handed_down, err);
+	if (!handed_down)
+		plugin.differs[id] = differs || (option_rows[id].list && plugin.differs[id]);
+	return 0;
+}
+
 static int on_option(int val, const char *value, int remote)
 {
 	const struct option_row *row = &option_rows[val];
@@ -118,8 +134,7 @@ static int on_option(int val, const char *value, int remote)
 	if (plugin.unusable.code != 0)
 		return refuse(row, value, &plugin.unusable);
 	if (option_check((enum option_id)val, value, &err) < 0 ||
-		demand_add(&plugin.demand, (enum option_id)val, value,
-			relay_is_handed_down((enum option_id)val, value), &err) < 0)
+		on_option_local((enum option_id)val, value, &err) < 0)
 		return refuse(row, value, &err);
 	return 0;
 }
@@ -164,11 +179,26 @@ static bool is_vm_wanted(const struct demand *d)
 	return image && !streq(image, "none");
 }
 
+/* Slurm keeps one set of a plugin's options for all components of a heterogeneous job. */
+static int check_components(struct error *err)
+{
+	for (int id = 0; id < OPTION_COUNT; id++)
+		if (plugin.differs[id])
+			return fail(err, -EINVAL,
+				"--%s is not that of the first component: the components of a "
+				"heterogeneous job share their VM options; where they differ, start "
+				"one srun for each --het-group",
+				option_rows[id].name);
+	return 0;
+}
+
 /* What can only be told when all options are known. */
 static int check_demand(const struct demand *d, struct error *err)
 {
 	const struct option_row *row = demand_find_given(d);
 
+	if (plugin.submitted)
+		return check_components(err);
 	if (!row || demand_get(d, OPTION_IMAGE) || plugin.policy)
 		return 0;
 	return fail(err, -EINVAL, "--%s without --vm-image: there is no VM that it could be for",
@@ -186,7 +216,7 @@ static void submit(spank_t spank)
 		slurm_error("wnodes: %s", err.text);
 		exit(EXIT_REFUSED);
 	}
-	demand_close(&plugin.demand);
+	plugin.submitted = true;
 }
 
 int slurm_spank_init_post_opt(spank_t spank, int argument_count, char **arguments)

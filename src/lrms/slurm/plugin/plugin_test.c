@@ -16,6 +16,8 @@
 
 #define HANDED_DOWN "SLURM_SPANK__SLURM_SPANK_OPTION_wnodes_"
 
+extern char **environ;
+
 /* A stand-in of the job starter: prints what it gets. */
 static const char starter_text[] =
 	"#!/bin/sh\n"
@@ -41,11 +43,13 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	loader_close();
-	for (int i = 0; i < 4; i++) {
-		char name[64];
+	for (char **entry = environ; *entry;) {
+		autofree char *name = strndup(*entry, strcspn(*entry, "="));
 
-		snprintf(name, sizeof(name), "SLURM_SPANK_WNODES_VM_MOUNT_%d", i);
-		unsetenv(name);
+		if (str_after(*entry, "SLURM_"))
+			unsetenv(name);
+		else
+			entry++;
 	}
 	return unlink(starter);
 }
@@ -231,6 +235,7 @@ static void repeated_options_travel_in_the_environment(void **state)
 	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_MOUNT_1"), "/b:/c");
 	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_MOUNT_2"), "");
 	assert_string_equal(loader.job_control,
+		"WNODES_VM_IMAGE_0=el9\nWNODES_VM_IMAGE_1=\n"
 		"WNODES_VM_MOUNT_0=/a\nWNODES_VM_MOUNT_1=/b:/c\nWNODES_VM_MOUNT_2=\n");
 }
 
@@ -251,16 +256,60 @@ static void a_repeated_option_replaces_what_is_handed_down(void **state)
 	unsetenv(HANDED_DOWN "vm_mount");
 }
 
-static void the_next_component_begins_its_lists_anew(void **state)
+/* Slurm would take those of the first component, or of the last, for all of them. */
+/* sbatch looks into its script before the environment. */
+static void what_is_handed_down_never_replaces_what_is_given(void **state)
 {
+	setenv(HANDED_DOWN "vm_image", "outer", 1);
+	setenv(HANDED_DOWN "vm_mount", "/outer", 1);
 	load(S_CTX_ALLOCATOR, NULL);
-	assert_int_equal(loader_set_option("vm-image", "el9", 0), 0);
-	assert_int_equal(loader_set_option("vm-mount", "/a", 0), 0);
+	assert_int_equal(loader_set_option("vm-image", "script", 0), 0);
+	assert_int_equal(loader_set_option("vm-mount", "/script", 0), 0);
+	assert_int_equal(loader_set_option("vm-image", getenv(HANDED_DOWN "vm_image"), 0), 0);
+	assert_int_equal(loader_set_option("vm-mount", getenv(HANDED_DOWN "vm_mount"), 0), 0);
 	assert_int_equal(loader.init_post_opt(NULL, 0, NULL), 0);
-	assert_int_equal(loader_set_option("vm-mount", "/b", 0), 0);
-	assert_int_equal(loader.init_post_opt(NULL, 0, NULL), 0);
-	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_MOUNT_0"), "/b");
+	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_IMAGE_0"), "script");
+	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_MOUNT_0"), "/script");
 	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_MOUNT_1"), "");
+}
+
+static void components_with_other_options_are_refused(void **state)
+{
+	static const char *const others[][2] = {
+		{"vm-image", "el8"}, {"vm-mount", "/b"}, {"vm-cpus", "2"}};
+	char said[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		load(S_CTX_ALLOCATOR, NULL);
+		assert_int_equal(loader_set_option("vm-image", "el9", 0), 0);
+		assert_int_equal(loader_set_option("vm-mount", "/a", 0), 0);
+		assert_int_equal(loader.init_post_opt(NULL, 0, NULL), 0);
+		assert_int_equal(loader_set_option(others[i][0], others[i][1], 0), 0);
+		assert_int_equal(run_hook(loader.init_post_opt, said, sizeof(said)), 255);
+		assert_non_null(strstr(said, others[i][0]));
+		assert_non_null(strstr(said, "share their VM options"));
+	}
+}
+
+static void components_may_repeat_their_options(void **state)
+{
+	char said[1024];
+
+	setenv(HANDED_DOWN "vm_image", "outer", 1);
+	load(S_CTX_LOCAL, NULL);
+	for (int i = 0; i < 2; i++) {
+		const char *outer = getenv(HANDED_DOWN "vm_image");
+
+		assert_int_equal(loader_set_option("vm-image", outer, 0), 0);
+		assert_int_equal(loader_set_option("vm-image", "el9", 0), 0);
+		assert_int_equal(loader_set_option("vm-mount", "/a", 0), 0);
+		assert_int_equal(loader.init_post_opt(NULL, 0, NULL), 0);
+	}
+	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_MOUNT_1"), "");
+	assert_int_equal(loader_set_option("vm-image", getenv(HANDED_DOWN "vm_image"), 0), 0);
+	assert_int_equal(run_hook(loader.init_post_opt, said, sizeof(said)), 0);
+	assert_string_equal(getenv("SLURM_SPANK_WNODES_VM_IMAGE_0"), "el9");
+	unsetenv(HANDED_DOWN "vm_image");
 }
 
 static const char *task_argv[] = {"./job", "a b", "", "--vm-image=x", NULL};
@@ -334,10 +383,14 @@ static void options_are_found_in_the_environment(void **state)
 	loader.env = env;
 	assert_int_equal(run_hook(loader.task_init, said, sizeof(said)), 7);
 	assert_non_null(strstr(said, "<--image><el9><--cpus><2><--mount></a><--job-memory>"));
-	/* What arrived as an option counts more. */
+	/* What arrived as an option counts more than what is handed down, */
 	assert_int_equal(loader_set_option("vm-cpus", "1", 1), 0);
 	assert_int_equal(loader_set_option("vm-image", "none", 1), 0);
 	assert_int_equal(run_hook(loader.task_init, said, sizeof(said)), 0);
+	/* and less than what the plugin itself sent. */
+	env[1] = "SLURM_SPANK_WNODES_VM_IMAGE_0=el8";
+	assert_int_equal(run_hook(loader.task_init, said, sizeof(said)), 7);
+	assert_non_null(strstr(said, "<--image><el8><--cpus><1><--mount>"));
 }
 
 static void the_policy_sees_every_task(void **state)
@@ -515,7 +568,9 @@ int main(void)
 		TEST(an_option_that_is_handed_down_needs_no_image),
 		TEST(repeated_options_travel_in_the_environment),
 		TEST(a_repeated_option_replaces_what_is_handed_down),
-		TEST(the_next_component_begins_its_lists_anew),
+		TEST(what_is_handed_down_never_replaces_what_is_given),
+		TEST(components_with_other_options_are_refused),
+		TEST(components_may_repeat_their_options),
 		TEST(a_plain_task_is_left_alone),
 		TEST(a_task_becomes_the_job_starter),
 		TEST(the_job_s_memory_counts_where_a_step_has_none),

@@ -59,7 +59,7 @@ int relay_store(spank_t spank, const struct demand *d, struct error *err)
 		size_t n = d->options[id].values.count;
 		int r = 0;
 
-		if (!option_rows[id].list || !d->options[id].given)
+		if (!d->options[id].given)
 			continue;
 		for (size_t i = 0; i <= n && r == 0; i++)
 			r = relay_set(spank, relay_variable(id, i).name,
@@ -83,43 +83,38 @@ static const char *env_get(char *const *env, const char *prefix, const char *nam
 
 static int relay_add(struct demand *d, enum option_id id, const char *value, struct error *err)
 {
-	int r = option_check(id, value, err);
+	int r = demand_add(d, id, value, false, err);
 
 	if (r == 0)
-		r = demand_add(d, id, value, false, err);
+		r = option_check(id, value, err);
 	if (r < 0)
 		fail_within(err, "--%s", option_rows[id].name);
 	return r;
 }
 
-static int relay_load_list(struct demand *d, enum option_id id, char *const *env, struct error *err)
+static int relay_load_option(
+	struct demand *d, enum option_id id, char *const *env, struct error *err)
 {
-	for (size_t i = 0;; i++) {
-		const char *value = env_get(env, SLURM_PREFIX, relay_variable(id, i).name);
-		int r;
+	const char *value = env_get(env, SLURM_PREFIX, relay_variable(id, 0).name);
+	int r = 0;
 
-		if (!value || !*value)
-			return 0;
-		if (i == 0)
-			demand_clear(d, id);
-		r = relay_add(d, id, value, err);
-		if (r < 0)
-			return r;
+	if (!value || !*value) {
+		value = env_get(env, "", relay_slurm_variable(id).name);
+		return value && !demand_get(d, id) ? relay_add(d, id, value, err) : 0;
 	}
+	demand_clear(d, id);
+	for (size_t i = 1; value && *value && r == 0; i++) {
+		r = relay_add(d, id, value, err);
+		value = env_get(env, SLURM_PREFIX, relay_variable(id, i).name);
+	}
+	return r;
 }
 
 int relay_load(struct demand *d, char *const *env, struct error *err)
 {
-	for (int id = 0; id < OPTION_COUNT; id++) {
-		const char *value = env_get(env, "", relay_slurm_variable(id).name);
-		int r = 0;
+	int r = 0;
 
-		if (value && !demand_get(d, id))
-			r = relay_add(d, id, value, err);
-		if (r == 0 && option_rows[id].list)
-			r = relay_load_list(d, id, env, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (int id = 0; id < OPTION_COUNT && r == 0; id++)
+		r = relay_load_option(d, (enum option_id)id, env, err);
+	return r;
 }
