@@ -53,8 +53,10 @@ void loader_close(void)
 		free(loader.options[i].usage);
 	}
 	loader.option_count = 0;
-	if (loader.handle)
+	if (loader.handle) {
+		hook("slurm_spank_exit")(NULL, 0, NULL);
 		dlclose(loader.handle);
+	}
 	loader.handle = NULL;
 }
 

@@ -275,3 +275,10 @@ int slurm_spank_task_init(spank_t spank, int argument_count, char **arguments)
 	fail_task(&err);
 	return 0;
 }
+
+int slurm_spank_exit(spank_t spank, int argument_count, char **arguments)
+{
+	for (int id = 0; id < OPTION_COUNT; id++)
+		demand_clear(&plugin.demand, (enum option_id)id);
+	return 0;
+}
