@@ -174,10 +174,10 @@ teardown() {
 }
 
 @test "slurm: options arrive whatever --export says" {
-	local export
+	local what
 	printf 'A=1\0' >file
-	for export in --export=NONE --export=NIL --export=A=b --export-file="$PWD/file"; do
-		run -0 batch $export --vm-image=el9 --vm-mount=/a --vm-mount=/b --vm-env=C=d --wrap '/bin/echo ran'
+	for what in --export=NONE --export=NIL --export=A=b --export-file="$PWD/file"; do
+		run -0 batch $what --vm-image=el9 --vm-mount=/a --vm-mount=/b --vm-env=C=d --wrap '/bin/echo ran'
 		[[ "${lines[0]}" == "bait <--lrms> <slurm> <--image> <el9> <--mount> </a> <--mount> </b> <--env> <C=d> <--job-memory>"* ]]
 		[ "${lines[1]}" = ran ]
 	done
@@ -441,6 +441,38 @@ os.execvp(sys.argv[2], sys.argv[2:])' "$WORK/pid" \
 	[ -z "$(pgrep -f "$WORK/second")" ]
 	[ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "slurm_${names% *}")" ]
 	"$down" --state "$WORK/second"
+}
+
+@test "slurm: a cluster on a machine without cgroups of version 1 ends its jobs all the same" {
+	unshare --mount sh -ec '
+		mount -t tmpfs none /sys/fs/cgroup
+		lines=$("$0/up.sh" --state "$1/bare" --no-accounting --nodes 1 --cpus 3 --plugin none 2>"$1/log")
+		eval "$lines"
+		srun -n3 --mem=10 true
+		timeout 10 sbatch --parsable --mem=10 -o "$1/out" --wrap "echo begun; exec sleep 4321"
+		while ! grep -qs begun "$1/out"; do sleep 0.1; done
+		"$0/down.sh" --state "$1/bare"' "$BATS_TEST_DIRNAME/../slurm" "$WORK"
+	grep -q 'tracked by proctrack/linuxproc' "$WORK/log"
+	[ ! -e "$WORK/bare" ]
+	! pgrep -fx 'sleep 4321'
+}
+
+@test "slurm: up.sh says what a machine lacks with status 77, and what is wrong with its options" {
+	local up="$BATS_TEST_DIRNAME/../slurm/up.sh" status
+	run -77 --separate-stderr setpriv --reuid=$TEST_UID --regid=$TEST_UID --clear-groups bash "$up" --state "$WORK/x"
+	[[ "$stderr" == *"needs root"* ]]
+	mkdir bin
+	ln -s /usr/bin/{bash,id,dirname,realpath,sha256sum,cut} bin/
+	run -77 --separate-stderr env PATH="$WORK/bin" bash "$up" --state "$WORK/x"
+	[[ "$stderr" == *"there is no slurmctld; tools/install-dependencies slurm"* ]]
+	# The shell that evaluates its output hears of it.
+	status=0
+	eval "$("$up" --nodes many 2>"$WORK/log")" || status=$?
+	[ $status -eq 2 ]
+	grep -q "'many' is no number" "$WORK/log"
+	mkdir mine && touch mine/file
+	run -1 "$up" --state "$WORK/mine"
+	[ -e mine/file ]
 }
 
 @test "slurm: --signal and the time limit reach the command, and nothing is left after KillWait" {
