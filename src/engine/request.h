@@ -47,6 +47,9 @@ struct request {
 
 void request_done(struct request *r);
 
+/* Is this "NAME", "NAME=VALUE" or a pattern? Returns 0 or -EINVAL. */
+int request_check_env(const char *text, struct error *err);
+
 /* Adds to the environment what `--env K[=V]` says: "K=V" as it is, "K" with our own value if there
  * is one, and a pattern ("OMP_*", "*") all of ours that match. Returns 0 or -EINVAL. */
 int request_add_env(struct request *r, const char *text, struct error *err);
