@@ -159,7 +159,7 @@ teardown() {
 @test "slurm: a batch script and its flags" {
 	printf '#!/bin/sh\necho "script $*"\n' >job
 	run -0 batch --vm-image=el9 --vm-mount=/a --vm-mount=/b job 1 '2 3'
-	[[ "${lines[0]}" == "bait <--lrms> <slurm> <--image> <el9> <--mount> </a> <--mount> </b> "*"<--job-memory> <100> <--job-cpus> <1> <--local-tasks> <1> <--> </"*"/slurm_script> <1> <2 3>" ]]
+	[[ "${lines[0]}" == "bait <--lrms> <slurm> <--image> <el9> <--mount> </a> <--mount> </b> "*"<--job-memory> <100> <--job-cpus> <1> <--local-tasks> <1> <--script> <--> </"*"/slurm_script> <1> <2 3>" ]]
 	[ "${lines[1]}" = "script 1 2 3" ]
 }
 

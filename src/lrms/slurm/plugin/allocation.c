@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <slurm/slurm.h>
 
 static uint64_t load_memory(spank_t spank)
 {
@@ -25,9 +26,19 @@ static uint32_t load_cpus(spank_t spank)
 	return sched_getaffinity(0, sizeof(own), &own) == 0 ? (uint32_t)CPU_COUNT(&own) : 1;
 }
 
+static bool is_batch_script(spank_t spank)
+{
+	uint32_t step = 0;
+
+	return spank_get_item(spank, S_JOB_STEPID, &step) == ESPANK_SUCCESS &&
+	       step == SLURM_BATCH_SCRIPT;
+}
+
 int allocation_load(spank_t spank, struct allocation *ret, struct error *err)
 {
-	*ret = (struct allocation){.memory_mib = load_memory(spank), .cpus = load_cpus(spank)};
+	*ret = (struct allocation){.memory_mib = load_memory(spank),
+		.cpus = load_cpus(spank),
+		.script = is_batch_script(spank)};
 	if (spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &ret->local_tasks) != ESPANK_SUCCESS ||
 		ret->local_tasks == 0)
 		return fail(err, -EIO, "Slurm does not say how many tasks the step has here");

@@ -102,6 +102,9 @@ static spank_err_t get_remote_item(spank_item_t item, va_list args)
 	case S_JOB_NCPUS:
 		*va_arg(args, uint16_t *) = loader.cpus;
 		return ESPANK_SUCCESS;
+	case S_JOB_STEPID:
+		*va_arg(args, uint32_t *) = loader.step;
+		return ESPANK_SUCCESS;
 	case S_JOB_LOCAL_TASK_COUNT:
 		*va_arg(args, uint32_t *) = loader.local_tasks;
 		return ESPANK_SUCCESS;

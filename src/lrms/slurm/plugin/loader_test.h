@@ -12,6 +12,7 @@ struct loader {
 	uint64_t step_memory, job_memory;
 	uint16_t cpus;
 	uint32_t local_tasks;
+	uint32_t step;
 	const char **argv, **env;
 	/* What it said and did. */
 	struct spank_option options[32];

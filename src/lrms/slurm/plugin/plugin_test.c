@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <slurm/slurm.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -354,6 +355,19 @@ static void a_task_becomes_the_job_starter(void **state)
 	assert_string_equal(said, expected);
 }
 
+static void a_batch_script_is_brought_along(void **state)
+{
+	char said[2048];
+
+	load(S_CTX_REMOTE, bait);
+	loader.argv = task_argv;
+	loader.local_tasks = 1;
+	loader.step = SLURM_BATCH_SCRIPT;
+	assert_int_equal(loader_set_option("vm-image", "el9", 1), 0);
+	assert_int_equal(run_hook(loader.task_init, said, sizeof(said)), 7);
+	assert_non_null(strstr(said, "<--local-tasks><1><--script><-->"));
+}
+
 static void the_job_s_memory_counts_where_a_step_has_none(void **state)
 {
 	char said[2048];
@@ -573,6 +587,7 @@ int main(void)
 		TEST(components_may_repeat_their_options),
 		TEST(a_plain_task_is_left_alone),
 		TEST(a_task_becomes_the_job_starter),
+		TEST(a_batch_script_is_brought_along),
 		TEST(the_job_s_memory_counts_where_a_step_has_none),
 		TEST(options_are_found_in_the_environment),
 		TEST(the_policy_sees_every_task),

@@ -24,6 +24,8 @@ static void add_allocation(struct strv *v, const struct allocation *a)
 	strv_add_format(v, "%" PRIu32, a->cpus);
 	strv_add(v, "--local-tasks");
 	strv_add_format(v, "%" PRIu32, a->local_tasks);
+	if (a->script)
+		strv_add(v, "--script");
 }
 
 int starter_exec(const char *program, const struct demand *d, const struct allocation *a,
