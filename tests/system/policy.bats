@@ -146,6 +146,7 @@ says() {
 
 @test "policy: a shared object that decides needs nothing but libc and libinih" {
 	local module=$WNODES_BUILD/tests/system/libpolicy_module.so needed
+	[ -e "$module" ] || skip "built with sanitizers, which need more"
 	needed=$(readelf -d "$module" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | tr '\n' ' ')
 	echo "$needed"
 	[ "$needed" = "libc.so.6 libinih.so.1 " ]
