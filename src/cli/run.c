@@ -159,6 +159,7 @@ static int fill_request(struct request *r, const struct run_options *o, struct e
 	fill_shape(r, o, s);
 	r->tty = o->tty;
 	r->report = o->report;
+	r->usage = o->report;
 	r->progress = !o->verbose && isatty(STDERR_FILENO);
 	ret = fill_shares(r, o, s, &none, err);
 	if (ret == 0)

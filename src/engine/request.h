@@ -31,6 +31,7 @@ struct request {
 	bool tty;
 	bool verbose;
 	bool progress;      /* show a progress line on stderr */
+	bool usage;         /* ask at the end what the VM has used, which takes some ms */
 	const char *report; /* file for the JSON report, or NULL */
 };
 
