@@ -420,11 +420,26 @@ static void run_shut_down(struct run *run)
 		run_end_vm(run);
 }
 
+/* The guest's kernel kills who takes the last of the memory; to the command's caller that is any
+ * SIGKILL. */
+static void run_blame_memory(struct run *run)
+{
+	const struct report *report = &run->report;
+
+	if (run->failed || report->usage.oom_kills == 0 || report->exit_code != 128 + SIGKILL)
+		return;
+	snprintf(run->reason, sizeof(run->reason),
+		"the command was killed because the VM's memory, %llu MiB, was full; ask for more",
+		(unsigned long long)run->request->memory_mib);
+	log_warning("%s", run->reason);
+}
+
 static void on_usage(const struct vm_usage *usage, void *userdata)
 {
 	struct run *run = userdata;
 
 	run->report.usage = *usage;
+	run_blame_memory(run);
 	run_later(run, run_shut_down);
 }
 

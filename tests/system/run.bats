@@ -168,7 +168,7 @@ run_vm() {
 	echo over the network >page
 	python3 -u -m http.server --bind 127.0.0.1 0 >served 2>&1 3>&- &
 	# shellcheck disable=SC2034 # teardown ends it
-	server=$!
+	export server=$! # ended by teardown
 	wait_for 10 grep -q 'port [0-9]' served
 	port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' served)
 	run -0 "$WNODES" run --network user -- bash -c \
@@ -209,7 +209,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_port, flush=True)
 server.handle_request()' >port &
-	server=$!
+	export server=$! # ended by teardown
 	wait_for 10 test -s port
 	run -0 "$WNODES" run --network user --report report.json -- perl -MIO::Socket::INET -e \
 		'my $s = IO::Socket::INET->new("10.0.2.2:$ARGV[0]") or die; print $s "GET / HTTP/1.0\r\n\r\n"; 1 while <$s>' "$(cat port)"
