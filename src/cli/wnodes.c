@@ -1,6 +1,7 @@
 /* The program wnodes: its verbs, in the order of the help. */
 #include "cli/conf.h"
 #include "cli/image.h"
+#include "cli/policy.h"
 #include "cli/run.h"
 #include "cli/template.h"
 #include "cli/verb.h"
@@ -26,6 +27,8 @@ const struct verb *const verbs[] = {
 	&verb_vm_exec,
 	&verb_vm_console,
 	&verb_vm_stop,
+	&verb_policy_list,
+	&verb_policy_test,
 	&verb_config,
 	&verb_help,
 	&verb_completion,

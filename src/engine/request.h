@@ -41,6 +41,7 @@ struct request {
 	bool tty;
 	bool verbose;
 	bool progress; /* show a progress line on stderr */
+	bool usage;    /* ask at the end what the VM has used, which takes some ms */
 	bool patient;  /* SIGTERM is passed on and no more: the batch system has its own grace */
 	const char *report; /* file for the JSON report, or NULL */
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "config.h"
+#include "engine/policy.h"
 #include "lib/path.h"
 
 #define SECOND UINT64_C(1000000)
@@ -22,7 +23,7 @@ const struct conf_setting settings_table[] = {
 	ROW("run", "memory", CONF_SIZE, memory, "1G", 16 * MIB, 64 * TIB, NULL, "Memory of a VM."),
 	ROW("run", "scratch", CONF_SIZE, scratch, "0", 0, 0, NULL,
 		"Size of the scratch disk on /scratch and /tmp; 0 means none."),
-	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, "none|user",
+	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, SETTINGS_NETWORKS,
 		"Network of a VM: none, or user (the VM reaches out, nothing reaches in)."),
 	ROW("run", "env", CONF_STRINGS, env, NULL, 0, 0, NULL,
 		"Environment variable for the command, as --env; may be repeated."),
@@ -30,7 +31,7 @@ const struct conf_setting settings_table[] = {
 		"Host directory for the VM, as --mount; may be repeated."),
 	ROW("run", "timeout", CONF_DURATION, timeout, "0", 0, 0, NULL,
 		"Longest time that a command may run; 0 means no limit."),
-	ROW("run", "start", CONF_CHOICE, start, "auto", 0, 0, "auto|clone|boot",
+	ROW("run", "start", CONF_CHOICE, start, "auto", 0, 0, SETTINGS_STARTS,
 		"How a VM starts: clone (from a template of the image), boot, or auto: clone where "
 		"there is a template, else boot, and make one for the next time."),
 	ROW("vm", "accel", CONF_CHOICE, accel, "auto", 0, 0, "auto|kvm|tcg",
@@ -61,9 +62,22 @@ const struct conf_setting settings_table[] = {
 	{.key = NULL},
 };
 
-static int settings_load_file(struct settings *s, const char *path, struct error *err)
+const char *settings_site_file(void)
 {
-	int r = conf_load(settings_table, s, path, err);
+	return WNODES_SYSCONFDIR "/wnodes.conf";
+}
+
+static int settings_load_site(struct settings *s, struct error *err)
+{
+	struct policies unused AUTO(policies_done) = {policy_section};
+
+	return policies_load(&unused, s, settings_site_file(), err);
+}
+
+static int settings_load_own(struct settings *s, const char *path, struct error *err)
+{
+	struct conf_list none = policy_section_refused;
+	int r = conf_load_list(settings_table, s, &none, path, err);
 
 	return r == -ENOENT ? 0 : r;
 }
@@ -79,9 +93,9 @@ int settings_load(struct settings *ret, struct error *err)
 		return fail(err, -ENOMEM, "out of memory");
 	r = conf_init(settings_table, ret, err);
 	if (r == 0)
-		r = settings_load_file(ret, WNODES_SYSCONFDIR "/wnodes.conf", err);
+		r = settings_load_site(ret, err);
 	if (r == 0)
-		r = settings_load_file(ret, path, err);
+		r = settings_load_own(ret, path, err);
 	if (r < 0)
 		settings_done(ret);
 	return r;

@@ -28,7 +28,14 @@ struct settings {
 
 extern const struct conf_setting settings_table[];
 
-/* Defaults, then /etc/wnodes/wnodes.conf, then the user's own file, which wins. Returns 0 or
- * negative errno; files that do not exist are no error. */
+#define SETTINGS_NETWORKS "none|user"
+#define SETTINGS_STARTS   "auto|clone|boot"
+
+/* The system's file, /etc/wnodes/wnodes.conf. */
+const char *settings_site_file(void);
+
+/* Defaults, then the system's file, then the user's own, which wins. The system's may have policies
+ * (policy.h), which are checked; a user's may not. Returns 0 or negative errno; files that do not
+ * exist are no error. */
 int settings_load(struct settings *ret, struct error *err);
 void settings_done(struct settings *s);

@@ -34,7 +34,7 @@ static const struct {
 	ROW(network_request, 7),
 	ROW(file_write, 6),
 	ROW(file_read, 3),
-	ROW(statistics, 6),
+	ROW(statistics, 8),
 	ROW(probe, 4),
 	ROW(shutdown, 2),
 	ROW(exec_request, 11),
