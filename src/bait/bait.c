@@ -5,9 +5,37 @@
 #include "bait/arguments.h"
 #include "bait/environment.h"
 #include "bait/step.h"
+#include "engine/overhead.h"
 #include "engine/run.h"
 #include "lib/exit.h"
 #include "lib/log.h"
+
+/* The guest's memory and what the host needs beside it are to fit into what the job was given. */
+static int bait_fit_memory(const struct arguments *a, struct request *r, struct error *err)
+{
+	const struct overhead_shape shape = {
+		.accel = r->accel == ACCEL_AUTO ? ACCEL_TCG : r->accel,
+		.cpus = r->cpus,
+		.network = r->network,
+		.scratch = r->scratch_bytes > 0,
+		.shares = r->shares.items,
+		.share_count = r->shares.count,
+	};
+	uint64_t need;
+
+	if (a->job_memory_mib == 0)
+		return 0;
+	if (a->options.memory == 0)
+		return overhead_fit_guest(&shape, a->job_memory_mib << 20, 0, &r->memory_mib, err);
+	need = r->memory_mib + overhead_mib(&shape, r->memory_mib);
+	if (need <= a->job_memory_mib)
+		return 0;
+	return fail(err, -ENOMEM,
+		"a VM with %llu MiB takes up to %llu MiB of the host, and the job has %llu; ask for "
+		"--mem=%llu or less of the VM",
+		(unsigned long long)r->memory_mib, (unsigned long long)need,
+		(unsigned long long)a->job_memory_mib, (unsigned long long)need);
+}
 
 static int bait_run(const struct arguments *a, struct error *err)
 {
@@ -33,6 +61,8 @@ static int bait_run(const struct arguments *a, struct error *err)
 		r = environment_pass(&request.env, err);
 	if (r == 0)
 		r = options_fill_request(&options, &request, err);
+	if (r == 0)
+		r = bait_fit_memory(a, &request, err);
 	if (r < 0)
 		return r;
 	name = a->local_tasks > 1 ? step_name() : NULL;

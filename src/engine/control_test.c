@@ -353,7 +353,7 @@ static void garbage_ends_only_its_own_connection(void **state)
 static void clients_beyond_the_limit_wait_for_nobody(void **state)
 {
 	struct fixture *x = *state;
-	int clients[200];
+	int clients[600];
 	size_t n = 0, served = 0;
 
 	for (; n < ARRAY_SIZE(clients); n++) {

@@ -37,7 +37,7 @@ static const struct {
 	ROW(statistics, 8),
 	ROW(probe, 4),
 	ROW(shutdown, 2),
-	ROW(exec_request, 11),
+	ROW(exec_request, 12),
 	ROW(credit, 1),
 	ROW(signal_request, 2),
 	ROW(resize, 2),
