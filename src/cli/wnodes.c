@@ -1,4 +1,5 @@
 /* The program wnodes: its verbs, in the order of the help. */
+#include "cli/batch.h"
 #include "cli/conf.h"
 #include "cli/image.h"
 #include "cli/policy.h"
@@ -9,6 +10,11 @@
 
 const struct verb *const verbs[] = {
 	&verb_run,
+	&verb_submit,
+	&verb_queue,
+	&verb_cancel,
+	&verb_wait,
+	&verb_runner,
 	&verb_image_build,
 	&verb_image_import,
 	&verb_image_list,

@@ -59,6 +59,19 @@ const struct conf_setting settings_table[] = {
 		"How long a VM may take to write back its shares when the command has ended."),
 	ROW("deadline", "grace", CONF_DURATION, grace, "10s", 0, 3600 * SECOND, NULL,
 		"How long a command may go on after SIGTERM before its VM is ended."),
+	ROW("lrms", "type", CONF_CHOICE, lrms_type, "auto", 0, 0, "auto|local|slurm",
+		"Batch system of wnodes submit: slurm, local (a queue of your own on this machine), "
+		"or auto: slurm where SLURM_CONF is set or a controller answers, else local."),
+	ROW("lrms", "cpus", CONF_NUMBER, lrms_cpus, "0", 0, 0, NULL,
+		"CPUs that the jobs of the local queue may have together; 0 means all."),
+	ROW("lrms", "memory", CONF_SIZE, lrms_memory, "0", 0, 0, NULL,
+		"Memory that the jobs of the local queue may have together; 0 means nine tenths of "
+		"the machine's."),
+	ROW("lrms", "grace", CONF_DURATION, lrms_grace, "30s", 0, 3600 * SECOND, NULL,
+		"How long a job of the local queue may go on after SIGTERM; a VM has its own grace "
+		"within this."),
+	ROW("lrms", "keep", CONF_DURATION, lrms_keep, "720h", 0, 0, NULL,
+		"How long jobs that have ended are listed."),
 	{.key = NULL},
 };
 

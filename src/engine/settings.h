@@ -24,6 +24,10 @@ struct settings {
 	char *template_memory;    /* "shared" or "own" */
 	/* [deadline], all us */
 	uint64_t clone, boot, prepare, stop, grace;
+	/* [lrms] */
+	char *lrms_type;                 /* "auto", "local" or "slurm" */
+	uint64_t lrms_cpus, lrms_memory; /* bytes; 0: the machine's */
+	uint64_t lrms_grace, lrms_keep;  /* us */
 };
 
 extern const struct conf_setting settings_table[];

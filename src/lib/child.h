@@ -16,6 +16,11 @@ struct child_spec {
 	bool new_session;      /* setsid(2): the terminal's signals do not reach it */
 	bool dies_with_parent; /* SIGKILL when the calling thread ends (PR_SET_PDEATHSIG) */
 	bool no_new_privs;     /* PR_SET_NO_NEW_PRIVS, and no core file */
+	/* Called in the caller, with the pid of a child that waits for its return to become the
+	 * program; NULL: nothing is called. If it returns a negative errno, the program is never
+	 * executed, and child_spawn() returns that. So one can write down what is about to run. */
+	int (*before_exec)(pid_t pid, void *userdata, struct error *err);
+	void *userdata;
 };
 
 #define CHILD_SPEC_INIT                                                                    \

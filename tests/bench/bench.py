@@ -8,6 +8,7 @@ import boot
 import clone
 import distribution
 import grow
+import jobs
 import program
 from table import Results
 
@@ -18,6 +19,7 @@ SECTIONS = {
     "memory": boot.bench_memory,
     "clone": clone.bench_clone,
     "density": clone.bench_density,
+    "queue": jobs.bench_queue,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"

@@ -12,7 +12,7 @@ setup_work() {
 	export HOME=$WORK/home
 	mkdir -p "$HOME"
 	# Nothing is shared with other tests, which may run at the same time, but the image store.
-	export XDG_RUNTIME_DIR=$WORK/run XDG_CACHE_HOME=$WORK/cache
+	export XDG_RUNTIME_DIR=$WORK/run XDG_CACHE_HOME=$WORK/cache XDG_STATE_HOME=$WORK/state
 	mkdir -m 700 "$XDG_RUNTIME_DIR" "$XDG_CACHE_HOME"
 	# All of run.bats and others are run with VMs that boot, and with clones.
 	if [ -n "${TEST_CLONES:-}" ]; then
