@@ -45,6 +45,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.settings = &settings,
 		.argv = a->command,
 		.script = a->script ? a->command[0] : NULL,
+		.alone = true,
 		.patient = true};
 	struct options options = a->options;
 	autofree char *name = NULL;

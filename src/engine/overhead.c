@@ -86,7 +86,7 @@ int overhead_fit_guest(const struct overhead_shape *shape, uint64_t allocation_b
 {
 	uint64_t allocation = allocation_bytes / MIB;
 	uint64_t least = MAX_OF(least_mib, UINT64_C(1));
-	uint64_t low = 0, high = MIN_OF(allocation, GUEST_MAX_MIB);
+	uint64_t low = 0, high = MIN_OF(allocation, GUEST_MAX_MIB), need;
 
 	/* What fits is below what does not: the sum grows with the guest. */
 	while (low < high) {
@@ -97,13 +97,13 @@ int overhead_fit_guest(const struct overhead_shape *shape, uint64_t allocation_b
 		else
 			high = middle - 1;
 	}
+	need = least + overhead_mib(shape, least);
 	if (low < least)
 		return fail(err, -EINVAL,
 			"%llu MiB of memory are too little for a VM: its guest needs %llu MiB, and the "
 			"VM %llu MiB beside that; ask for %llu MiB",
 			(unsigned long long)allocation, (unsigned long long)least,
-			(unsigned long long)overhead_mib(shape, least),
-			(unsigned long long)(least + overhead_mib(shape, least)));
+			(unsigned long long)overhead_mib(shape, least), (unsigned long long)need);
 	*ret_guest_mib = low;
 	return 0;
 }

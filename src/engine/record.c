@@ -192,11 +192,9 @@ static int write_line(int fd, const char *text, size_t length)
 	do
 		n = write(fd, text, length);
 	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		r = -errno;
-	else if ((size_t)n < length)
+	if (n >= 0 && (size_t)n < length)
 		r = -ENOSPC;
-	else if (fdatasync(fd) < 0)
+	else if (n < 0 || fdatasync(fd) < 0)
 		r = -errno;
 	/* A part of a line, or one of which nobody knows whether it stays, is taken back. */
 	if (r < 0 && ftruncate(fd, st.st_size) < 0)

@@ -1,6 +1,6 @@
 static int lock_timeout_ms;
 #define LOCK_TIMEOUT_MS lock_timeout_ms
-#include "engine/record.c"
+#include "engine/record.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include <setjmp.h>
 #include <signal.h>

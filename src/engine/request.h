@@ -42,7 +42,10 @@ struct request {
 	bool verbose;
 	bool progress; /* show a progress line on stderr */
 	bool usage;    /* ask at the end what the VM has used, which takes some ms */
-	bool patient;  /* SIGTERM is passed on and no more: the batch system has its own grace */
+	/* No template is made beside the command: the job pays for all that runs, and the maker is
+	 * what this program is, when it is `wnodes`. */
+	bool alone;
+	bool patient; /* SIGTERM is passed on and no more: the batch system has its own grace */
 	const char *report; /* file for the JSON report, or NULL */
 };
 

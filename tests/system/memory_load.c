@@ -141,7 +141,8 @@ static void *run_code(void *size)
 	for (size_t at = 0; at < bytes; at += 16) {
 		code[at] = 0xb8;
 		memcpy(code + at + 1, &at, 4);
-		memcpy(code + at + 5, "\xeb\x09", 2);
+		code[at + 5] = 0xeb;
+		code[at + 6] = 0x09;
 		if (at % PAGE == PAGE - 16)
 			code[at + 5] = 0xc3;
 	}
