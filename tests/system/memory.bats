@@ -85,7 +85,7 @@ run_shape() {
 	[ "$(oom_kills)" -eq 0 ]
 	# All of it was done.
 	[[ "$output" =~ filled\ ([0-9]+)\ MiB.*files\ ([0-9]+)\ MiB,\ network\ ([0-9]+)\ MiB,\ code\ ([0-9]+) ]]
-	[ "${BASH_REMATCH[1]}" -ge $(($1 / 3)) ]
+	[ "${BASH_REMATCH[1]}" -ge $(($1 / 4)) ]
 	[ "${BASH_REMATCH[2]}" -gt 0 ] && [ "${BASH_REMATCH[3]}" -gt 0 ] && [ "${BASH_REMATCH[4]}" -gt 0 ]
 }
 
