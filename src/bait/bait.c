@@ -2,7 +2,7 @@
  * the task's cgroup, and it runs the command in a VM that is this process's child. */
 #include <errno.h>
 
-#include "bait/arguments.h"
+#include "bait/decide.h"
 #include "bait/environment.h"
 #include "bait/step.h"
 #include "engine/overhead.h"
@@ -70,6 +70,35 @@ static int bait_run(const struct arguments *a, struct error *err)
 	return name ? step_run(a, name, &request, err) : run_execute(&request);
 }
 
+/* Without a VM: becomes the command, as if we had not been there. */
+static int bait_become(const struct arguments *a)
+{
+	int r;
+
+	execvp(a->command[0], (char *const *)(uintptr_t)a->command);
+	r = errno == ENOENT ? 127 : 126;
+	log_error("%s: %s", a->command[0], strerror(errno));
+	return r;
+}
+
+static int bait_decide(struct arguments *a, struct error *err)
+{
+	struct decide d AUTO(decide_done);
+	int r = decide_load(&d, settings_site_file(), a, err);
+
+	if (r < 0)
+		return r;
+	switch (d.decision.outcome) {
+	case POLICY_BARE:
+		return bait_become(a);
+	case POLICY_REFUSED:
+		return fail(err, -EPERM, "%s", d.decision.reason);
+	case POLICY_IN_VM:
+		break;
+	}
+	return bait_run(a, err);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments AUTO(arguments_done) = {0};
@@ -79,7 +108,7 @@ int main(int argc, char **argv)
 	log_set("wnodes", LOG_LEVEL_WARNING);
 	r = arguments_parse(&arguments, argc, argv, &err);
 	if (r == 0)
-		r = bait_run(&arguments, &err);
+		r = bait_decide(&arguments, &err);
 	if (r >= 0)
 		return r;
 	log_error("%s", err.text);

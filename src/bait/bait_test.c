@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "bait/arguments.h"
+#include "bait/decide.h"
 #include "bait/environment.h"
 #include "bait/step.h"
 
@@ -152,6 +153,85 @@ static void step_is_named_by_job_step_node_and_requeue(void **state)
 	assert_string_equal(evil, "slurm-7.0-2-node");
 }
 
+/* A site's file with these lines; what it makes of the arguments parsed last. */
+static int decide(struct decide *d, const char *content)
+{
+	char path[] = "/tmp/bait-test.XXXXXX";
+	int fd = mkstemp(path), r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+	close(fd);
+	r = decide_load(d, path, &parsed, &err);
+	unlink(path);
+	return r;
+}
+
+static void job_without_an_image_stays_on_the_node(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("true"), 0);
+	assert_int_equal(decide(&d, ""), 0);
+	assert_int_equal(d.decision.outcome, POLICY_BARE);
+}
+
+static void job_may_decline_the_image_that_it_inherits(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("--image", "none", "--cpus", "2", "true"), 0);
+	assert_int_equal(decide(&d, ""), 0);
+	assert_int_equal(d.decision.outcome, POLICY_BARE);
+}
+
+static void options_count_where_no_rule_matches(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("--image", "el9", "--mount", "/a", "--scratch", "0", "true"), 0);
+	assert_int_equal(decide(&d, "[policy x]\npartition = long\nvm = forbid\n"), 0);
+	assert_int_equal(d.decision.outcome, POLICY_IN_VM);
+	assert_string_equal(parsed.options.image, "el9");
+	assert_string_equal(parsed.options.mounts[0], "/a");
+	assert_true(parsed.options.scratch_given);
+	assert_int_equal(parsed.options.cpus, 0);
+}
+
+static void rule_for_the_partition_forces_its_image(void **state)
+{
+	static const char site[] = "[policy x]\npartition = long\nvm = force\nimage = el9\n"
+				   "locked = image\ncpus = 3\n";
+	struct decide d AUTO(decide_done);
+
+	setenv("SLURM_JOB_PARTITION", "long", 1);
+	assert_int_equal(PARSE("--image", "mine", "true"), 0);
+	assert_int_equal(decide(&d, site), 0);
+	assert_int_equal(d.decision.outcome, POLICY_IN_VM);
+	assert_string_equal(parsed.options.image, "el9");
+	assert_int_equal(parsed.options.cpus, 3);
+}
+
+static void rule_that_forbids_refuses(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	setenv("SLURM_JOB_NAME", "big-7", 1);
+	assert_int_equal(PARSE("--image", "mine", "true"), 0);
+	assert_int_equal(decide(&d, "[policy x]\njob-name = ^big\nvm = forbid\n"), 0);
+	assert_int_equal(d.decision.outcome, POLICY_REFUSED);
+	assert_non_null(strstr(d.decision.reason, "x"));
+}
+
+static void wrong_file_is_told(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("--image", "mine", "true"), 0);
+	assert_int_equal(decide(&d, "[policy x]\nvm = perhaps\n"), -EINVAL);
+	assert_non_null(strstr(err.text, ":2: "));
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -164,6 +244,12 @@ int main(void)
 		EACH(what_is_no_command_line_is_refused),
 		EACH(host_s_software_is_left_out_of_the_environment),
 		EACH(step_is_named_by_job_step_node_and_requeue),
+		EACH(job_without_an_image_stays_on_the_node),
+		EACH(job_may_decline_the_image_that_it_inherits),
+		EACH(options_count_where_no_rule_matches),
+		EACH(rule_for_the_partition_forces_its_image),
+		EACH(rule_that_forbids_refuses),
+		EACH(wrong_file_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
