@@ -58,7 +58,7 @@ assert_nothing_left() {
 	local left
 	left=$(vms)
 	[ -z "$left" ] || { echo "QEMU left: $left"; return 1; }
-	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null) || true
+	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 ! -path '*/wnodes/steps' 2>/dev/null) || true
 	[ -z "$left" ] || { echo "run files left: $left"; return 1; }
 	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name making ! -name qemu-digest ! -name 'seed-*' 2>/dev/null) || true
 	[ -z "$left" ] || { echo "cache files left: $left"; return 1; }
