@@ -119,3 +119,9 @@ user_name() {
 skip_unless_root() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 }
+
+# For tests whose unprivileged user starts programs that start wnodes.
+skip_unless_user() {
+	skip_unless_root
+	as_user test -x "$WNODES" || skip "$WNODES_BUILD is closed to other users"
+}

@@ -110,7 +110,7 @@ says() {
 @test "policy: the system's file counts, for wnodes run too" {
 	skip_unless_root
 	grep -q '"/etc/wnodes"' "$WNODES_BUILD/config.h" || skip "built for another place than /etc"
-	command -v unshare >/dev/null || skip "needs unshare"
+	unshare --mount --propagation private true 2>/dev/null || skip "needs a mount namespace"
 	mkdir etc
 	with_site() {
 		unshare --mount --propagation private sh -c '

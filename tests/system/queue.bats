@@ -561,8 +561,7 @@ yes 1" ]
 }
 
 @test "queue: as an unprivileged user" {
-	skip_unless_root
-	as_user test -x "$WNODES" || skip "$WNODES_BUILD is closed to other users"
+	skip_unless_user
 	as_user sh -c 'mkdir -p config/wnodes; printf "[lrms]\ntype = local\n" >>config/wnodes/wnodes.conf'
 	export XDG_STATE_HOME=$WORK/user/state
 	run -0 as_user sh -c "'$WNODES' wait \$('$WNODES' submit --no-vm -- id -u); cat wnodes-1.out"

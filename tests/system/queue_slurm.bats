@@ -6,10 +6,12 @@ load helpers
 
 setup_file() {
 	local program
-	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	export WHY_NOT=
+	[ "$(id -u)" -eq 0 ] || WHY_NOT="needs root"
 	for program in slurmctld slurmd munged mungekey sbatch squeue scancel; do
-		command -v $program >/dev/null || skip "$program is not installed"
+		command -v $program >/dev/null || WHY_NOT="$program is not installed"
 	done
+	[ -z "$WHY_NOT" ] || return 0
 	export SLURM=$BATS_FILE_TMPDIR/slurm
 	export SLURM_CONF=$SLURM/slurm.conf
 	cluster_start
@@ -17,6 +19,7 @@ setup_file() {
 
 teardown_file() {
 	local file pid
+	[ -z "$WHY_NOT" ] || return 0
 	for file in "$SLURM"/run/*.pid; do
 		pid=$(cat "$file" 2>/dev/null) || continue
 		kill "$pid" 2>/dev/null || continue
@@ -72,6 +75,7 @@ cluster_start() {
 }
 
 setup() {
+	[ -z "$WHY_NOT" ] || skip "$WHY_NOT"
 	setup_work
 	settings auto
 }
