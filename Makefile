@@ -18,6 +18,11 @@ check:
 	@$(MAKE) --no-print-directory all
 	@tests/check.sh
 
+# Up to an hour: the overhead of VMs against the formula of docs/memory.md, for all shapes.
+check-memory: all
+	@tools/install-dependencies build test
+	@WNODES_TEST_SLOW=1 WNODES_BUILD=$(realpath $(BUILD)) bats --print-output-on-failure tests/system/memory.bats
+
 bench: all
 	@tools/install-dependencies build test
 	@tests/bench/bench.sh $(BENCH)
@@ -43,4 +48,4 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all demo check bench asan fuzz lint fmt install clean
+.PHONY: all demo check check-memory bench asan fuzz lint fmt install clean

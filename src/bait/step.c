@@ -23,6 +23,9 @@
 /* How often a task looks for the control socket, which is there within milliseconds. */
 #define STEP_POLL_US 5000
 
+/* The keeper has only files to remove when it lets go of its VM. */
+#define STEP_END_POLLS 2000
+
 /* For tasks that start later than the first, as srun starts them on a busy node. */
 #define STEP_WAIT_US (UINT64_C(120) * 1000000)
 
@@ -227,11 +230,24 @@ static size_t task_cpus(const struct step *s, uint32_t *ret)
 	return end - first;
 }
 
+/* With the last task the batch system ends all that is left of the step. */
+static void step_wait_for_keeper(const struct step *s)
+{
+	for (int i = 0; i < STEP_END_POLLS; i++) {
+		autoclose int lock = step_lock(s->directory_fd);
+
+		if (lock != -EWOULDBLOCK)
+			return;
+		usleep(STEP_POLL_US);
+	}
+}
+
 int step_run(
 	const struct arguments *a, const char *name, struct request *request, struct error *err)
 {
 	struct step s AUTO(step_done) = {.arguments = a, .request = request, .directory_fd = -1};
 	uint32_t cpus[256];
+	bool last = false;
 	struct attach_command command = {
 		.argv = (const char *const *)request->argv,
 		.env = strv_list(&request->env),
@@ -240,6 +256,7 @@ int step_run(
 		.wait = true,
 		.patient = true,
 		.cpus = cpus,
+		.ret_last = &last,
 	};
 	autoclose int socket = -1;
 	int r = step_open(&s, name, err);
@@ -248,5 +265,8 @@ int step_run(
 		return r;
 	command.cpu_count = task_cpus(&s, cpus);
 	socket = step_connect(&s, err);
-	return socket < 0 ? socket : attach_exec(socket, &command, err);
+	r = socket < 0 ? socket : attach_exec(socket, &command, err);
+	if (last)
+		step_wait_for_keeper(&s);
+	return r;
 }

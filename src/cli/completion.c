@@ -54,6 +54,7 @@ static const char script_words[] =
 	"\tcase $1 in\n"
 	"\timage) _wnodes_offer_list image list ;;\n"
 	"\tvm) _wnodes_offer_list vm list ;;\n"
+	"\tjob) _wnodes_offer_list queue ;;\n"
 	"\tfile) _wnodes_offer_files -f ;;\n"
 	"\tdir) _wnodes_offer_files -d ;;\n"
 	"\tcommand) mapfile -t COMPREPLY < <(compgen -c -- \"$value\") ;;\n"

@@ -2,7 +2,7 @@
 #include "cli/conf.h"
 
 #include "config.h"
-#include "engine/settings.h"
+#include "engine/policy.h"
 
 struct config_options {
 	bool man;
@@ -25,11 +25,19 @@ static void print_man(FILE *out)
 		"~/.config/wnodes/wnodes.conf, which wins; options of the command line win over\n"
 		"both. Sections stand in brackets, a setting is a line\n"
 		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A key that does not exist is\n"
-		"an error.\n"
+		"an error. Sections whose names begin with policy are only for the system's\n"
+		"file.\n"
 		".SH SETTINGS\n",
 		WNODES_VERSION, WNODES_SYSCONFDIR);
 	conf_print_man(settings_table, out);
-	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-run (1)\n");
+	conf_print_list_man(&policy_section, out);
+	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-run (1),\n.BR wnodes\\-policy\\-test (1)\n");
+}
+
+static void print_example(FILE *out)
+{
+	conf_print_example(settings_table, out);
+	conf_print_list_example(&policy_section, out);
 }
 
 static int run_config(const void *options_struct, int arg_count, const char *const *args)
@@ -39,7 +47,7 @@ static int run_config(const void *options_struct, int arg_count, const char *con
 	if (o->man)
 		print_man(stdout);
 	else
-		conf_print_example(settings_table, stdout);
+		print_example(stdout);
 	return EXIT_SUCCESS;
 }
 

@@ -1,6 +1,7 @@
 /* Options, by getopt_long(3) and a verb's table. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 
 #include "cli/verb.h"
 #include "lib/nearest.h"
@@ -239,6 +240,57 @@ int verb_parse(const struct verb *verb, int argc, const char **argv, void *optio
 	memcpy(argv, words + 1, (size_t)argc * sizeof(*words));
 	r = args_check(verb, argc + 1 - first, words + first, err);
 	return r < 0 ? r : first - 1;
+}
+
+/* 5400000001 us as "5400.000001s". */
+static void unparse_number(const struct verb_option *o, uint64_t value, struct strv *ret)
+{
+	if (o->type == OPTION_DURATION)
+		strv_add_format(ret, "--%s=%" PRIu64 ".%06" PRIu64 "s", o->name, value / 1000000,
+			value % 1000000);
+	else
+		strv_add_format(ret, "--%s=%" PRIu64, o->name, value);
+}
+
+static void unparse_list(
+	const struct verb_option *o, const struct verb_list *list, struct strv *ret)
+{
+	for (size_t i = 0; i < list->count; i++)
+		strv_add_format(ret, "--%s=%s", o->name, list->items[i]);
+}
+
+static void option_unparse(const struct verb_option *o, const void *options, struct strv *ret)
+{
+	const void *member = (const char *)options + o->offset;
+	bool given = o->given > 0 && *(const bool *)((const char *)options + o->given);
+
+	switch (o->type) {
+	case OPTION_FLAG:
+		if (*(const bool *)member)
+			strv_add_format(ret, "--%s", o->name);
+		break;
+	case OPTION_LIST:
+		unparse_list(o, member, ret);
+		break;
+	case OPTION_STRING:
+	case OPTION_CHOICE:
+		if (*(const char *const *)member)
+			strv_add_format(ret, "--%s=%s", o->name, *(const char *const *)member);
+		break;
+	case OPTION_NUMBER:
+	case OPTION_SIZE:
+	case OPTION_DURATION:
+		if (given || *(const uint64_t *)member > 0)
+			unparse_number(o, *(const uint64_t *)member, ret);
+		break;
+	}
+}
+
+int verb_unparse(const struct verb_option *rows, const void *options, struct strv *ret)
+{
+	for (const struct verb_option *o = rows; o && o->name; o++)
+		option_unparse(o, options, ret);
+	return ret->failed ? -ENOMEM : 0;
 }
 
 void verb_release(const struct verb *verb, void *options)

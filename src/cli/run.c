@@ -1,78 +1,35 @@
-/* wnodes run: the options, laid over the settings, become a request. */
+/* wnodes run. */
 #include "cli/run.h"
 
-#include "engine/options.h"
+#include "cli/vm_options.h"
 #include "engine/run.h"
 #include "lib/log.h"
 
-#define MIB UINT64_C(1048576)
-
 struct run_options {
-	struct options request;
-	struct verb_list mounts, env;
+	struct vm_options vm;
+	bool tty;
 };
 
-#define OPTION(name, letter, type, member, argument, choices, complete, help, ...)           \
-	{                                                                                    \
-		name, letter, type, offsetof(struct run_options, member), argument, choices, \
-			complete, help, __VA_ARGS__                                          \
-	}
-
 static const struct verb_option options[] = {
-	OPTION("image", 'i', OPTION_STRING, request.image, "NAME[:TAG]", NULL, "image",
-		"Image to start from; see wnodes image list"),
-	OPTION("cpus", 'c', OPTION_NUMBER, request.cpus, "N", NULL, NULL, "Virtual CPUs", 1, 256),
-	OPTION("memory", 'm', OPTION_SIZE, request.memory, "SIZE", NULL, NULL,
-		"Memory of the VM, for example 2G", MIB, 64 * MIB * MIB),
-	OPTION("scratch", 0, OPTION_SIZE, request.scratch, "SIZE", NULL, NULL,
-		"Adds an empty disk of this size, seen as /scratch and /tmp; 0: none, whatever the "
-		"settings say",
-		.given = offsetof(struct run_options, request.scratch_given)),
-	OPTION("mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro]", NULL, "dir",
-		"Shows the host directory HOST in the VM, at the same path or at GUEST. May be "
-		"repeated. The current directory and $HOME are mounted without asking, unless one "
-		"of the mounts is none"),
-	OPTION("workdir", 'w', OPTION_STRING, request.workdir, "DIR", NULL, NULL,
-		"Directory in the VM that the command starts in; the current one by default, from "
-		"which a relative DIR counts"),
-	OPTION("env", 'e', OPTION_LIST, env, "NAME[=VALUE]", NULL, NULL,
-		"Environment variable for the command; without a value, your own one. NAME may be a "
-		"pattern such as 'OMP_*'. May be repeated"),
-	OPTION("network", 0, OPTION_CHOICE, request.network, "KIND", "none|user", NULL,
-		"none, or user: the VM reaches the network as you do, nothing reaches it"),
-	OPTION("timeout", 0, OPTION_DURATION, request.timeout, "DURATION", NULL, NULL,
-		"Ends the command with SIGTERM after this time, for example 1h30m, and the VM after "
-		"a grace; the exit status is then 124. 0: no limit, whatever the settings say",
-		.given = offsetof(struct run_options, request.timeout_given)),
-	OPTION("tty", 't', OPTION_FLAG, request.tty, NULL, NULL, NULL,
-		"Gives the command a terminal: job control, full-screen programs, Ctrl-C"),
-	OPTION("accel", 0, OPTION_CHOICE, request.accel, "KIND", "auto|kvm|tcg", NULL,
-		"kvm, tcg (software emulation, slow), or auto: kvm if guests run with it"),
-	OPTION("start", 0, OPTION_CHOICE, request.start, "HOW", "auto|clone|boot", NULL,
-		"clone: from a template of the image, in a tenth of a second; boot; or auto: clone "
-		"if there is a template, else boot, and make one in the background"),
-	OPTION("report", 0, OPTION_STRING, request.report, "FILE", NULL, "file",
-		"Writes a JSON report: phases with their times, exit status, bytes, memory"),
-	OPTION("verbose", 0, OPTION_FLAG, request.verbose, NULL, NULL, NULL, "Says what is done"),
+	VM_OPTIONS(struct run_options, vm),
+	{"tty", 't', OPTION_FLAG, offsetof(struct run_options, tty),
+		.help = "Gives the command a terminal: job control, full-screen programs, Ctrl-C"},
 	{.name = NULL},
 };
 
 static int run_run(const void *options_struct, int arg_count, const char *const *args)
 {
-	const struct run_options *given = options_struct;
-	struct options o = given->request;
+	const struct run_options *o = options_struct;
 	struct settings settings AUTO(settings_done) = {0};
 	struct caller caller AUTO(caller_done) = {0};
 	struct request request AUTO(request_done) = {
 		.caller = &caller, .settings = &settings, .argv = (const char **)(uintptr_t)args};
 	struct error err = {0};
 
-	o.mounts = given->mounts.items;
-	o.env = given->env.items;
-	if (o.verbose)
+	if (o->vm.verbose)
 		log_set("wnodes", LOG_LEVEL_DEBUG);
 	if (settings_load(&settings, &err) < 0 || caller_load(&caller, &err) < 0 ||
-		options_fill_request(&o, &request, &err) < 0) {
+		vm_options_fill(&o->vm, o->tty, &request, &err) < 0) {
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}

@@ -41,6 +41,11 @@ int table_add(struct table *t, json_t *row)
 	return json_array_append_new(t->rows, row) < 0 ? -ENOMEM : 0;
 }
 
+json_t *table_rows(const struct table *t)
+{
+	return t->rows;
+}
+
 /* Decodes one character of valid UTF-8, which jansson's strings are. */
 static uint32_t character_next(const char **text)
 {

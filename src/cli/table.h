@@ -39,6 +39,9 @@ DEFINE_CLEANUP(struct table *, table_free)
  * is -ENOMEM. Returns 0 or -ENOMEM. */
 int table_add(struct table *t, json_t *row);
 
+/* All rows so far, borrowed. */
+json_t *table_rows(const struct table *t);
+
 /* Writes titles and rows, or nothing but the titles. A missing, null or empty value is "-"; control
  * characters, which a terminal would obey, are shown as "?". Returns 0 or -ENOMEM. */
 int table_print(const struct table *t, FILE *out);

@@ -6,6 +6,7 @@
 
 #include "lib/error.h"
 #include "lib/exit.h"
+#include "lib/strv.h"
 
 enum option_type {
 	OPTION_FLAG,     /* bool */
@@ -29,8 +30,8 @@ struct verb_option {
 	size_t offset;        /* in the verb's options struct */
 	const char *argument; /* its name in the help: "SIZE"; NULL for flags */
 	const char *choices;  /* for OPTION_CHOICE, also completes */
-	const char *complete; /* what completion offers: "image", "vm", "file", "dir", "command",
-			       * "verb" or NULL */
+	const char *complete; /* what completion offers: "image", "vm", "job", "file", "dir",
+			       * "command", "verb" or NULL */
 	const char *help;     /* one or two sentences, no full stop needed at the end of a phrase */
 	uint64_t min, max;    /* for numbers, sizes (bytes) and durations (us); 0,0: any */
 	size_t given;         /* where a bool is set if the option was given, so that 0 can be told
@@ -71,6 +72,10 @@ const struct verb *verb_find(int argc, const char *const *argv, int *ret_words);
  * dropped. Sets *ret_help for --help, and then checks nothing else. */
 int verb_parse(const struct verb *verb, int argc, const char **argv, void *options, bool *ret_help,
 	struct error *err);
+
+/* The options as words, without those that were not given: what verb_parse() makes the same options
+ * of. The rows may be those of another verb that has the same members. Returns 0 or -ENOMEM. */
+int verb_unparse(const struct verb_option *rows, const void *options, struct strv *ret);
 
 /* Frees the lists that verb_parse() made. */
 void verb_release(const struct verb *verb, void *options);

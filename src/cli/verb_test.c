@@ -612,9 +612,61 @@ static void completion_offers_files_directories_and_commands(void **state)
 	offers("vm exec vm-one -- cat so", "some dir,some file");
 }
 
+static void options_as_words_are_read_back_the_same(void **state)
+{
+	static const char *const lines[][12] = {
+		{NULL},
+		{"--image=it's", "--cpus=7", "--memory=1.5G", "--mount", "/a b:/c:ro", "-v", "",
+			NULL},
+		{"-t", "--timeout=1h0.000001s", "--network", "none", "--workdir=", NULL},
+		{"--timeout", "0", NULL},
+		{"--timeout=99999h", "--memory=16383P", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		struct sample_options first = {0}, second = {0};
+		struct strv words AUTO(strv_done) = {0};
+		struct error err = {0};
+		const char *copy[12];
+		int n = 0;
+		bool help;
+
+		for (; lines[i][n]; n++)
+			copy[n] = lines[i][n];
+		copy[n] = "x";
+		copy[n + 1] = NULL;
+		/* Some of these are not allowed at all. */
+		if (verb_parse(&run_verb, n + 1, copy, &first, &help, &err) >= 0) {
+			assert_int_equal(verb_unparse(options, &first, &words), 0);
+			strv_add(&words, "x");
+			if (verb_parse(&run_verb, (int)words.count,
+				    (const char **)(uintptr_t)words.items, &second, &help,
+				    &err) < 0)
+				fail_msg("%s", err.text);
+			assert_int_equal(first.mounts.count, second.mounts.count);
+			for (size_t m = 0; m < first.mounts.count; m++)
+				assert_string_equal(first.mounts.items[m], second.mounts.items[m]);
+			assert_int_equal(first.cpus, second.cpus);
+			assert_int_equal(first.memory, second.memory);
+			assert_int_equal(first.timeout, second.timeout);
+			assert_int_equal(first.timeout_given, second.timeout_given);
+			assert_int_equal(first.tty, second.tty);
+			assert_int_equal(!first.image, !second.image);
+			assert_int_equal(!first.workdir, !second.workdir);
+			if (first.image)
+				assert_string_equal(first.image, second.image);
+			verb_release(&run_verb, &second);
+		} else {
+			assert_int_equal(i, 4);
+		}
+		verb_release(&run_verb, &first);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_as_words_are_read_back_the_same),
 		cmocka_unit_test(options_reach_the_verb),
 		cmocka_unit_test(zero_is_told_from_an_option_that_is_not_given),
 		cmocka_unit_test(list_option_keeps_all_values_in_order),

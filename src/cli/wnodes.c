@@ -1,7 +1,9 @@
 /* The program wnodes: its verbs, in the order of the help. */
+#include "cli/batch.h"
 #include "cli/conf.h"
 #include "cli/image.h"
 #include "cli/node.h"
+#include "cli/policy.h"
 #include "cli/run.h"
 #include "cli/template.h"
 #include "cli/verb.h"
@@ -9,6 +11,11 @@
 
 const struct verb *const verbs[] = {
 	&verb_run,
+	&verb_submit,
+	&verb_queue,
+	&verb_cancel,
+	&verb_wait,
+	&verb_runner,
 	&verb_image_build,
 	&verb_image_import,
 	&verb_image_list,
@@ -31,6 +38,8 @@ const struct verb *const verbs[] = {
 	&verb_node_drain,
 	&verb_node_resume,
 	&verb_node_check,
+	&verb_policy_list,
+	&verb_policy_test,
 	&verb_config,
 	&verb_help,
 	&verb_completion,

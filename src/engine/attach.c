@@ -183,6 +183,8 @@ static int on_answer(sd_event_source *source, int fd, uint32_t events, void *use
 		a->exit_code = r;
 	/* What it wrote to shared directories is there when the VM has ended. */
 	a->ending = r == 0 && json_is_true(json_object_get(answer, "last"));
+	if (a->ending && a->command->ret_last)
+		*a->command->ret_last = true;
 	return a->ending ? 0 : sd_event_exit(a->event, 0);
 }
 

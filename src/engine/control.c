@@ -10,7 +10,7 @@
 #include "engine/session.h"
 #include "lib/log.h"
 
-#define CONTROL_CLIENTS_MAX 1024
+#define CONTROL_CLIENTS_MAX 512
 #define CONTROL_ARGS_MAX    4096
 
 struct client {
@@ -248,20 +248,24 @@ static void client_start(struct client *c, struct command *x, struct vm *vm)
 static void on_exec(struct call *call)
 {
 	struct client *c = call->client;
-	struct command *x AUTO(command_freep) = c->session || c->waiting ? NULL : command_new(call);
+	struct command *x AUTO(command_freep) = NULL;
 	struct vm *vm = c->control->host.vm(c->control->userdata);
+	bool waits = json_is_true(json_object_get(call->json, "wait"));
 
-	if (!x)
-		client_refuse(c, "the request to run a command is incomplete");
-	else if (!vm && !command_is(x, "wait"))
+	if (!vm && !waits) {
 		client_refuse(c, "the VM cannot run commands now");
-	else {
-		c->counted = command_is(x, "wait");
-		if (vm)
-			client_start(c, x, vm);
-		else
-			c->waiting = TAKE_PTR(x);
+		return;
 	}
+	x = c->session || c->waiting ? NULL : command_new(call);
+	if (!x) {
+		client_refuse(c, "the request to run a command is incomplete");
+		return;
+	}
+	c->counted = waits;
+	if (vm)
+		client_start(c, x, vm);
+	else
+		c->waiting = TAKE_PTR(x);
 }
 
 void control_start_waiting(struct control *c)

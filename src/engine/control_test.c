@@ -41,28 +41,42 @@ static int guest_flush(int fd, struct buffer *out)
 	return 0;
 }
 
+static void guest_end(uint32_t id, struct buffer *out)
+{
+	const struct exit_status status = {.exited = 1, .code = FAKE_EXIT};
+
+	frame_append(out, FRAME_DATA, id, FRAME_STDOUT, NULL, 0);
+	frame_append(out, FRAME_DATA, id, FRAME_STDERR, NULL, 0);
+	message_append_frame(out, FRAME_EXIT, id, 0, exit_status_fields, &status);
+}
+
+static void guest_on_exec(
+	const struct frame *f, const struct exec_request *exec, struct buffer *out)
+{
+	const struct reply missing = {.error = ENOENT, .reason = "exec: cannot run 'missing'"};
+	const struct reply done = {.error = 0};
+	bool there = !streq(exec->argv[0], "missing");
+
+	message_append_frame(out, FRAME_REPLY, f->id, 0, reply_fields, there ? &done : &missing);
+	if (there && !(exec->flags & EXEC_STDIN))
+		guest_end(f->id, out);
+}
+
 /* The whole behaviour of the guest: cat, whose end is an exit with FAKE_EXIT; "missing" is not
  * there; a signal ends the VM with its number. */
 static void guest_on_frame(const struct frame *f, struct buffer *out)
 {
-	const struct exit_status status = {.exited = 1, .code = FAKE_EXIT};
-	struct reply reply = {.error = 0};
 	struct signal_request request;
 	struct exec_request exec;
 
 	if (f->type == FRAME_EXEC &&
 		message_decode(exec_request_fields, f->payload, f->length, &exec) == 0) {
-		if (streq(exec.argv[0], "missing"))
-			reply = (struct reply){
-				.error = ENOENT, .reason = "exec: cannot run 'missing'"};
-		message_append_frame(out, FRAME_REPLY, f->id, 0, reply_fields, &reply);
+		guest_on_exec(f, &exec, out);
 		message_release(exec_request_fields, &exec);
 	} else if (f->type == FRAME_DATA && f->length > 0) {
 		frame_append(out, FRAME_DATA, f->id, FRAME_STDOUT, f->payload, f->length);
 	} else if (f->type == FRAME_DATA) {
-		frame_append(out, FRAME_DATA, f->id, FRAME_STDOUT, NULL, 0);
-		frame_append(out, FRAME_DATA, f->id, FRAME_STDERR, NULL, 0);
-		message_append_frame(out, FRAME_EXIT, f->id, 0, exit_status_fields, &status);
+		guest_end(f->id, out);
 	} else if (f->type == FRAME_SIGNAL) {
 		message_decode(signal_request_fields, f->payload, f->length, &request);
 		_exit((int)request.signo);
@@ -101,6 +115,7 @@ struct fixture {
 	struct vm *vm;
 	bool vm_is_ready;
 	int hellos, stops, ends, wait_status;
+	int commands_ended, commands_wanted;
 	int client;
 };
 
@@ -145,10 +160,18 @@ static struct vm *on_any_vm(void *userdata)
 	return x->vm;
 }
 
+static bool on_command_ended(void *userdata)
+{
+	struct fixture *x = userdata;
+
+	return ++x->commands_ended == x->commands_wanted;
+}
+
 static int setup(void **state)
 {
 	struct fixture *x = calloc(1, sizeof(*x));
-	const struct control_host host = {on_show, on_vm, &x->caller, on_stop, on_any_vm};
+	const struct control_host host = {
+		on_show, on_vm, &x->caller, on_stop, on_any_vm, on_command_ended};
 	struct error err = {0};
 
 	*state = x;
@@ -339,7 +362,7 @@ static void garbage_ends_only_its_own_connection(void **state)
 static void clients_beyond_the_limit_wait_for_nobody(void **state)
 {
 	struct fixture *x = *state;
-	int clients[200];
+	int clients[600];
 	size_t n = 0, served = 0;
 
 	for (; n < ARRAY_SIZE(clients); n++) {
@@ -586,6 +609,96 @@ static void other_users_are_not_served(void **state)
 	assert_int_equal(status, 0);
 }
 
+static void ask_waiting(struct fixture *x, int in, int out)
+{
+	int fds[] = {in, out, out};
+
+	connect_client(x);
+	ask(x,
+		"{\"op\": \"exec\", \"argv\": [\"cat\"], \"env\": [], \"workdir\": \"/\", "
+		"\"wait\": true, \"cpus\": [1]}",
+		fds, 3);
+}
+
+static void assert_answer_has(struct fixture *x, const char *key)
+{
+	json_t *json = answer(x, NULL);
+
+	assert_non_null(json_object_get(json, key));
+	json_decref(json);
+}
+
+static void waiting_command_starts_when_the_vm_is_ready(void **state)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct fixture *x = *state;
+	json_t *json;
+
+	start_vm(x);
+	x->vm_is_ready = false;
+	x->commands_wanted = 1;
+	ask_waiting(x, null, null);
+	turn(x);
+	assert_true(control_is_busy(x->control));
+	x->vm_is_ready = true;
+	control_start_waiting(x->control);
+	assert_answer_has(x, "started");
+	json = answer(x, NULL);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "exit"), "code")),
+		FAKE_EXIT);
+	assert_true(json_is_true(json_object_get(json, "last")));
+	json_decref(json);
+	assert_int_equal(x->commands_ended, 1);
+	assert_false(control_is_busy(x->control));
+	close(null);
+}
+
+static void waiting_commands_learn_why_there_is_no_vm(void **state)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct fixture *x = *state;
+	json_t *json;
+
+	ask_waiting(x, null, null);
+	turn(x);
+	control_refuse_waiting(x->control, "boot: no such luck");
+	json = answer(x, NULL);
+	assert_string_equal(
+		json_string_value(json_object_get(json, "error")), "boot: no such luck");
+	json_decref(json);
+	close(null);
+}
+
+static void client_that_leaves_counts_as_ended(void **state)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct fixture *x = *state;
+
+	ask_waiting(x, null, null);
+	turn(x);
+	assert_int_equal(x->commands_ended, 0);
+	close(x->client);
+	x->client = -1;
+	turn(x);
+	assert_int_equal(x->commands_ended, 1);
+	close(null);
+}
+
+static void wrong_cpus_are_refused(void **state)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), fds[] = {null, null, null};
+	struct fixture *x = *state;
+	json_t *json;
+
+	start_vm(x);
+	connect_client(x);
+	ask(x, "{\"op\": \"exec\", \"argv\": [\"cat\"], \"env\": [], \"cpus\": [\"x\"]}", fds, 3);
+	json = answer(x, NULL);
+	assert_non_null(strstr(json_string_value(json_object_get(json, "error")), "incomplete"));
+	json_decref(json);
+	close(null);
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(int argc, char **argv)
@@ -605,6 +718,10 @@ int main(int argc, char **argv)
 		EACH(long_path_says_what_to_change),
 		EACH(answer_is_waited_for_until_the_deadline),
 		EACH(other_users_are_not_served),
+		EACH(waiting_command_starts_when_the_vm_is_ready),
+		EACH(waiting_commands_learn_why_there_is_no_vm),
+		EACH(client_that_leaves_counts_as_ended),
+		EACH(wrong_cpus_are_refused),
 	};
 
 	if (argc > 1 && streq(argv[1], "-nodefaults"))

@@ -204,7 +204,7 @@ bool launch_wants_template(const struct launch *l, uint32_t agent_features)
 {
 	autofree char *directory = local_templates();
 
-	return l->request->start == REQUEST_START_AUTO &&
+	return l->request->start == REQUEST_START_AUTO && !l->request->alone &&
 	       l->request->settings->template_automatic && !l->request->probe && !l->cloning &&
 	       directory && (agent_features & AGENT_FEATURE_TEMPLATE) &&
 	       /* Not known after a trial of KVM: the maker looks itself. */

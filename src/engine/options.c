@@ -103,6 +103,7 @@ int options_fill_request(const struct options *o, struct request *r, struct erro
 	fill_shape(r, o, s);
 	r->tty = o->tty;
 	r->report = o->report;
+	r->usage = o->report;
 	r->progress = !o->verbose && isatty(STDERR_FILENO);
 	ret = fill_shares(r, o, s, &none, err);
 	if (ret == 0)

@@ -49,6 +49,25 @@ static json_t *usage_to_json(const struct report *r)
 		seconds(r->qemu_user_us), "system_s", seconds(r->qemu_system_us));
 }
 
+static json_t *count_to_json(bool known, uint64_t count)
+{
+	return known ? json_integer((json_int_t)count) : json_null();
+}
+
+/* What the VM's devices have moved, as far as it was asked for and is known. */
+static void add_devices(json_t *usage, const struct vm_usage *u)
+{
+	json_object_set_new(
+		usage, "disk_read_bytes", count_to_json(u->has_disk, u->disk_read_bytes));
+	json_object_set_new(
+		usage, "disk_written_bytes", count_to_json(u->has_disk, u->disk_written_bytes));
+	json_object_set_new(usage, "network_received_bytes",
+		count_to_json(u->has_guest, u->network_received_bytes));
+	json_object_set_new(
+		usage, "network_sent_bytes", count_to_json(u->has_guest, u->network_sent_bytes));
+	json_object_set_new(usage, "guest_oom_kills", count_to_json(u->has_guest, u->oom_kills));
+}
+
 static json_t *interval(uint64_t from, uint64_t to)
 {
 	return from > 0 && to >= from ? json_real(seconds(to - from)) : NULL;
@@ -116,6 +135,7 @@ json_t *report_to_json(const struct report *r)
 	json_object_set_new(json, "exit_status", json_integer(r->exit_code));
 	json_object_set_new(json, "reason", r->reason ? json_string(r->reason) : json_null());
 	json_object_set_new(json, "usage", usage_to_json(r));
+	add_devices(json_object_get(json, "usage"), &r->usage);
 	return json;
 }
 

@@ -25,6 +25,7 @@ struct report {
 	bool has_command;
 	uint64_t bytes_to_guest, bytes_from_guest;
 	uint64_t qemu_rss_kib, qemu_user_us, qemu_system_us;
+	struct vm_usage usage;  /* if the request asked for it */
 	uint64_t guest_boot_us; /* the guest's own clock at its hello */
 };
 

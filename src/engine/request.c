@@ -39,9 +39,10 @@ int request_add_env(struct request *r, const char *text, struct error *err)
 	autofree char *name = NULL;
 	const char *value = split_entry(text, &name);
 
-	if (text[0] == '\0' || text[0] == '=')
-		return fail(
-			err, -EINVAL, "--env: '%s' has no name; write NAME or NAME=VALUE", text);
+	if (request_check_env(text, err) < 0) {
+		fail_within(err, "--env");
+		return -EINVAL;
+	}
 	if (value)
 		strv_env_set(&r->env, name, value);
 	else

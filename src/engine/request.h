@@ -41,11 +41,18 @@ struct request {
 	bool tty;
 	bool verbose;
 	bool progress; /* show a progress line on stderr */
-	bool patient;  /* SIGTERM is passed on and no more: the batch system has its own grace */
+	bool usage;    /* ask at the end what the VM has used, which takes some ms */
+	/* No template is made beside the command: the job pays for all that runs, and the maker is
+	 * what this program is, when it is `wnodes`. */
+	bool alone;
+	bool patient; /* SIGTERM is passed on and no more: the batch system has its own grace */
 	const char *report; /* file for the JSON report, or NULL */
 };
 
 void request_done(struct request *r);
+
+/* Is this "NAME", "NAME=VALUE" or a pattern? Returns 0 or -EINVAL. */
+int request_check_env(const char *text, struct error *err);
 
 /* Adds to the environment what `--env K[=V]` says: "K=V" as it is, "K" with our own value if there
  * is one, and a pattern ("OMP_*", "*") all of ours that match. Returns 0 or -EINVAL. */

@@ -529,15 +529,44 @@ static bool run_may_end_at_once(const struct run *run)
 	       run->request->shares.count == 0;
 }
 
-static void run_stop(struct run *run)
+static void run_shut_down(struct run *run)
 {
 	const struct shutdown message = {SHUTDOWN_FLUSH, LEFTOVER_GRACE_MS};
 
-	run_enter(run, PHASE_STOP, run->request->settings->stop);
-	control_end_sessions(run->control);
 	if (run_may_end_at_once(run) || agent_call(vm_agent(run->vm), FRAME_SHUTDOWN,
 						shutdown_fields, &message, on_flushed, run) < 0)
 		run_end_vm(run);
+}
+
+/* The guest's kernel kills who takes the last of the memory; to the command's caller that is any
+ * SIGKILL. */
+static void run_blame_memory(struct run *run)
+{
+	const struct report *report = &run->report;
+
+	if (run->failed || report->usage.oom_kills == 0 || report->exit_code != 128 + SIGKILL)
+		return;
+	snprintf(run->reason, sizeof(run->reason),
+		"the command was killed because the VM's memory, %llu MiB, was full; ask for more",
+		(unsigned long long)run->request->memory_mib);
+	log_warning("%s", run->reason);
+}
+
+static void on_usage(const struct vm_usage *usage, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->report.usage = *usage;
+	run_blame_memory(run);
+	run_later(run, run_shut_down);
+}
+
+static void run_stop(struct run *run)
+{
+	run_enter(run, PHASE_STOP, run->request->settings->stop);
+	control_end_sessions(run->control);
+	if (!run->request->usage || vm_query_usage(run->vm, on_usage, run) < 0)
+		run_shut_down(run);
 }
 
 static void on_forward(int signo, bool group, void *userdata)

@@ -1,8 +1,11 @@
 #include "engine/settings.h"
 
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "config.h"
+#include "engine/policy.h"
 #include "lib/path.h"
 
 #define SECOND UINT64_C(1000000)
@@ -22,7 +25,7 @@ const struct conf_setting settings_table[] = {
 	ROW("run", "memory", CONF_SIZE, memory, "1G", 16 * MIB, 64 * TIB, NULL, "Memory of a VM."),
 	ROW("run", "scratch", CONF_SIZE, scratch, "0", 0, 0, NULL,
 		"Size of the scratch disk on /scratch and /tmp; 0 means none."),
-	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, "none|user",
+	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, SETTINGS_NETWORKS,
 		"Network of a VM: none, or user (the VM reaches out, nothing reaches in)."),
 	ROW("run", "env", CONF_STRINGS, env, NULL, 0, 0, NULL,
 		"Environment variable for the command, as --env; may be repeated."),
@@ -30,7 +33,7 @@ const struct conf_setting settings_table[] = {
 		"Host directory for the VM, as --mount; may be repeated."),
 	ROW("run", "timeout", CONF_DURATION, timeout, "0", 0, 0, NULL,
 		"Longest time that a command may run; 0 means no limit."),
-	ROW("run", "start", CONF_CHOICE, start, "auto", 0, 0, "auto|clone|boot",
+	ROW("run", "start", CONF_CHOICE, start, "auto", 0, 0, SETTINGS_STARTS,
 		"How a VM starts: clone (from a template of the image), boot, or auto: clone where "
 		"there is a template, else boot, and make one for the next time."),
 	ROW("vm", "accel", CONF_CHOICE, accel, "auto", 0, 0, "auto|kvm|tcg",
@@ -96,12 +99,38 @@ const struct conf_setting settings_table[] = {
 		"Batch system that is told when a node drains itself; auto: Slurm if it has scontrol."),
 	ROW("node", "name", CONF_STRING, node_name, NULL, 0, 0, NULL,
 		"Name of the node in the batch system; the short host name when not set."),
+	ROW("lrms", "type", CONF_CHOICE, lrms_type, "auto", 0, 0, "auto|local|slurm",
+		"Batch system of wnodes submit: slurm, local (a queue of your own on this machine), "
+		"or auto: slurm where SLURM_CONF is set or a controller answers, else local."),
+	ROW("lrms", "cpus", CONF_NUMBER, lrms_cpus, "0", 0, 0, NULL,
+		"CPUs that the jobs of the local queue may have together; 0 means all."),
+	ROW("lrms", "memory", CONF_SIZE, lrms_memory, "0", 0, 0, NULL,
+		"Memory that the jobs of the local queue may have together; 0 means nine tenths of "
+		"the machine's."),
+	ROW("lrms", "grace", CONF_DURATION, lrms_grace, "30s", 0, 3600 * SECOND, NULL,
+		"How long a job of the local queue may go on after SIGTERM; a VM has its own grace "
+		"within this."),
+	ROW("lrms", "keep", CONF_DURATION, lrms_keep, "720h", 0, 0, NULL,
+		"How long jobs that have ended are listed."),
 	{.key = NULL},
 };
 
-static int settings_load_file(struct settings *s, const char *path, struct error *err)
+const char *settings_site_file(void)
 {
-	int r = conf_load(settings_table, s, path, err);
+	return WNODES_SYSCONFDIR "/wnodes.conf";
+}
+
+static int settings_load_site(struct settings *s, const char *path, struct error *err)
+{
+	struct policies unused AUTO(policies_done) = {policy_section};
+
+	return policies_load(&unused, s, path, err);
+}
+
+static int settings_load_own(struct settings *s, const char *path, struct error *err)
+{
+	struct conf_list none = policy_section_refused;
+	int r = conf_load_list(settings_table, s, &none, path, err);
 
 	return r == -ENOENT ? 0 : r;
 }
@@ -117,9 +146,9 @@ int settings_load(struct settings *ret, struct error *err)
 		return fail(err, -ENOMEM, "out of memory");
 	r = conf_init(settings_table, ret, err);
 	if (r == 0)
-		r = settings_load_file(ret, WNODES_SYSCONFDIR "/wnodes.conf", err);
+		r = settings_load_site(ret, settings_site_file(), err);
 	if (r == 0)
-		r = settings_load_file(ret, path, err);
+		r = settings_load_own(ret, path, err);
 	if (r < 0)
 		settings_done(ret);
 	return r;
@@ -130,10 +159,11 @@ int settings_load_from(struct settings *ret, const char *path, struct error *err
 	int r;
 
 	*ret = (struct settings){0};
+	if (path && access(path, F_OK) < 0)
+		return fail(err, -errno, "cannot read %s: %s", path, strerror(errno));
 	r = conf_init(settings_table, ret, err);
 	if (r == 0)
-		r = path ? conf_load(settings_table, ret, path, err)
-			 : settings_load_file(ret, WNODES_SYSCONFDIR "/wnodes.conf", err);
+		r = settings_load_site(ret, path ? path : settings_site_file(), err);
 	if (r < 0)
 		settings_done(ret);
 	return r;

@@ -38,12 +38,23 @@ struct settings {
 	char **node_administrators;
 	uint64_t node_failures, node_failure_users;
 	char *node_lrms, *node_name;
+	/* [lrms] */
+	char *lrms_type;                 /* "auto", "local" or "slurm" */
+	uint64_t lrms_cpus, lrms_memory; /* bytes; 0: the machine's */
+	uint64_t lrms_grace, lrms_keep;  /* us */
 };
 
 extern const struct conf_setting settings_table[];
 
-/* Defaults, then /etc/wnodes/wnodes.conf, then the user's own file, which wins. Returns 0 or
- * negative errno; files that do not exist are no error. */
+#define SETTINGS_NETWORKS "none|user"
+#define SETTINGS_STARTS   "auto|clone|boot"
+
+/* The system's file, /etc/wnodes/wnodes.conf. */
+const char *settings_site_file(void);
+
+/* Defaults, then the system's file, then the user's own, which wins. The system's may have policies
+ * (policy.h), which are checked; a user's may not. Returns 0 or negative errno; files that do not
+ * exist are no error. */
 int settings_load(struct settings *ret, struct error *err);
 /* The same from this file alone, which must be there; NULL: the machine's, if it is there. */
 int settings_load_from(struct settings *ret, const char *path, struct error *err);

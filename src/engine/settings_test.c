@@ -112,6 +112,8 @@ static void mistakes_are_told_with_file_and_line(void **state)
 		{"[run]\nnetwork = bridge\n", "wnodes.conf:2: "},
 		{"[deadline]\nboot = 0\n", "wnodes.conf:2: "},
 		{"garbage\n", "wnodes.conf:1: "},
+		{"[run]\n[policy mine]\nvm = allow\n",
+			"wnodes.conf:2: [policy mine]: policies are the site's"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

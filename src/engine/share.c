@@ -63,31 +63,6 @@ static int share_put(
 	return 0;
 }
 
-/* Cuts "HOST[:GUEST][:ro]" at its colons. */
-static int share_split(
-	char *text, char **ret_source, char **ret_target, bool *ret_read_only, struct error *err)
-{
-	char *rest = text, *part;
-
-	*ret_source = strsep(&rest, ":");
-	*ret_target = NULL;
-	*ret_read_only = false;
-	while ((part = strsep(&rest, ":"))) {
-		if (streq(part, "ro") || streq(part, "rw"))
-			*ret_read_only = streq(part, "ro");
-		else if (!*ret_target && part[0] == '/')
-			*ret_target = part;
-		else
-			return fail(err, -EINVAL,
-				"--mount: '%s' is no absolute path in the VM, 'ro' or 'rw'; write "
-				"HOST[:GUEST][:ro]",
-				part);
-	}
-	if ((*ret_source)[0] == '\0')
-		return fail(err, -EINVAL, "--mount: no directory given; write HOST[:GUEST][:ro]");
-	return 0;
-}
-
 int share_add(struct share_list *list, const char *text, struct error *err)
 {
 	autofree char *copy = strdup(text), *source = NULL;
@@ -98,8 +73,10 @@ int share_add(struct share_list *list, const char *text, struct error *err)
 	if (!copy)
 		return fail(err, -ENOMEM, "out of memory");
 	r = share_split(copy, &from, &to, &read_only, err);
-	if (r < 0)
+	if (r < 0) {
+		fail_within(err, "--mount");
 		return r;
+	}
 	source = path_absolute(from);
 	if (!source)
 		return fail(err, -ENOMEM, "cannot make '%s' an absolute path", from);

@@ -11,6 +11,11 @@ struct share_list {
 
 void share_list_done(struct share_list *list);
 
+/* Cuts "HOST[:GUEST][:ro|:rw]" in place at its colons: the parts point into `text`, *ret_target is
+ * NULL where there is none. Looks at the text alone. Returns 0 or -EINVAL. */
+int share_split(
+	char *text, char **ret_source, char **ret_target, bool *ret_read_only, struct error *err);
+
 /* Adds "HOST[:GUEST][:ro|:rw]" (--mount). A relative HOST is taken from the current directory.
  * The directory must be there and readable. Returns 0 or negative errno with what to do. */
 int share_add(struct share_list *list, const char *text, struct error *err);

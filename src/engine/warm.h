@@ -22,8 +22,9 @@ struct warm_request {
  * this one is not to wait, or another negative errno. */
 int warm_make(const struct warm_request *request, struct template_info *ret, struct error *err);
 
-/* Lets a process of its own do that, for the image in `r`, without a tie to the caller, who does
- * not learn how it ends. Returns its pidfd (to be waited for, some time), or negative errno. */
+/* Lets a process of its own do that, which is this program and so must be `wnodes`, for the image
+ * in `r`, without a tie to the caller, who does not learn how it ends. Returns its pidfd (to be
+ * waited for, some time), or negative errno. */
 int warm_in_background(const struct shape *shape, const struct resources *r);
 
 /* Makes the calling process, and what it starts, give way to all others: to be the first to lose

@@ -9,7 +9,7 @@
 #include "lib/base.h"
 
 /* The link, the signals, and what each stream has: status, stdin, stdout, stderr. */
-#define STREAMS_MAX 512
+#define STREAMS_MAX 256
 #define POLLSET_MAX (2 + 4 * STREAMS_MAX)
 
 struct pollset {

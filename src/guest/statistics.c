@@ -34,6 +34,28 @@ static uint32_t oom_kills(void)
 	return line ? (uint32_t)strtoul(line + sizeof(key) - 1, NULL, 10) : 0;
 }
 
+/* Lines of /proc/net/dev: "  eth0: received_bytes" and seven more of receiving, "sent_bytes" ... */
+static void fill_network(struct statistics *s)
+{
+	enum { SENT = 8 };
+	char text[16384], *line, *rest = text;
+
+	if (disk_read("/proc/net/dev", text, sizeof(text)) < 0)
+		return;
+	while ((line = strsep(&rest, "\n"))) {
+		char *colon = strchr(line, ':'), *p;
+
+		line += strspn(line, " ");
+		if (!colon || strncmp(line, "lo:", 3) == 0)
+			continue;
+		p = colon + 1;
+		s->network_received_bytes += strtoull(p, &p, 10);
+		for (int i = 1; i < SENT; i++)
+			strtoull(p, &p, 10);
+		s->network_sent_bytes += strtoull(p, &p, 10);
+	}
+}
+
 int statistics_on_call(const struct call *c)
 {
 	struct sysinfo info = {0};
@@ -45,6 +67,7 @@ int statistics_on_call(const struct call *c)
 		.oom_kills = oom_kills(),
 	};
 
+	fill_network(&s);
 	sysinfo(&info);
 	s.processes = info.procs;
 	return message_encode(statistics_fields, &s, c->body);

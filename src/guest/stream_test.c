@@ -7,6 +7,7 @@
 
 #include "guest/host_test.h"
 #include "guest/now.h"
+#include "guest/pollset.h"
 
 /* After our own headers: it defines a macro of the name fail. */
 #include <cmocka.h>
@@ -378,14 +379,14 @@ static void test_streams_have_a_limit(void **state)
 	struct reply reply = {0};
 	struct frame f;
 
-	for (uint32_t id = 1; id <= 65; id++)
+	for (uint32_t id = 1; id <= STREAMS_MAX + 1; id++)
 		stream_start(*state, id, "exec sleep 1000", 0, &request);
 	do {
 		assert_true(host_recv(*state, &f, SOON_MS));
 		assert_int_equal(f.type, FRAME_REPLY);
 		assert_int_equal(message_decode(reply_fields, f.payload, f.length, &reply), 0);
 	} while (reply.error == 0);
-	assert_int_equal(f.id, 65);
+	assert_int_equal(f.id, STREAMS_MAX + 1);
 	assert_int_equal(reply.error, EAGAIN);
 }
 

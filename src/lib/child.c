@@ -16,6 +16,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -29,6 +30,58 @@
 
 /* Where programs are if PATH is not set. */
 #define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin"
+
+/* The two ends of what holds a child back until before_exec() has returned; -1, -1: nothing does.
+ * A socket pair, as its writing does not raise SIGPIPE. */
+struct child_gate {
+	int ours, childs;
+};
+
+static void child_gate_done(struct child_gate *gate)
+{
+	gate->ours = base_close(gate->ours);
+	gate->childs = base_close(gate->childs);
+}
+
+/* Moves descriptors above 2, where a child's streams will be. */
+static int ends_raise(const int low[2], int *ret_first, int *ret_second)
+{
+	int *const ret[2] = {ret_first, ret_second};
+
+	for (int i = 0; i < 2; i++) {
+		*ret[i] = low[i] > 2 ? low[i] : fcntl(low[i], F_DUPFD_CLOEXEC, 3);
+		if (*ret[i] != low[i])
+			base_close(low[i]);
+	}
+	return *ret_first < 0 || *ret_second < 0 ? -EMFILE : 0;
+}
+
+static int child_gate_open(const struct child_spec *spec, struct child_gate *gate)
+{
+	int ends[2];
+
+	if (!spec->before_exec)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	return ends_raise(ends, &gate->ours, &gate->childs);
+}
+
+/* In the child: waits for the parent's word. Its end, or a refusal, is the end of the child. */
+static void child_gate_pass(const struct child_gate *gate)
+{
+	char word;
+	ssize_t n;
+
+	if (gate->childs < 0)
+		return;
+	close(gate->ours);
+	do
+		n = read(gate->childs, &word, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(127);
+}
 
 enum child_step { STEP_STREAMS, STEP_SETTINGS, STEP_WORKDIR, STEP_EXEC };
 
@@ -149,8 +202,8 @@ static int program_find(const char *name, char path[PATH_MAX])
 }
 
 /* Becomes the program, or returns which step failed. */
-static struct child_failure child_become(
-	const struct child_spec *spec, const char *program, pid_t parent)
+static struct child_failure child_become(const struct child_spec *spec, const char *program,
+	pid_t parent, const struct child_gate *gate)
 {
 	/* execve() takes no const, but changes nothing. */
 	char *const *argv = (char *const *)(uintptr_t)spec->argv;
@@ -167,15 +220,16 @@ static struct child_failure child_become(
 		return (struct child_failure){STEP_STREAMS, r};
 	if (spec->workdir && chdir(spec->workdir) < 0)
 		return (struct child_failure){STEP_WORKDIR, -errno};
+	child_gate_pass(gate);
 	signals_to_default();
 	execve(program, argv, env);
 	return (struct child_failure){STEP_EXEC, -errno};
 }
 
-static void __attribute__((noreturn))
-child_main(const struct child_spec *spec, const char *program, pid_t parent, int status_fd)
+static void __attribute__((noreturn)) child_main(const struct child_spec *spec, const char *program,
+	pid_t parent, int status_fd, const struct child_gate *gate)
 {
-	struct child_failure failure = child_become(spec, program, parent);
+	struct child_failure failure = child_become(spec, program, parent, gate);
 
 	/* If the parent cannot be told, it is gone. */
 	if (write(status_fd, &failure, sizeof(failure)) < 0)
@@ -184,7 +238,8 @@ child_main(const struct child_spec *spec, const char *program, pid_t parent, int
 }
 
 /* Forks with all signals blocked, so that no handler of the parent runs in the child. */
-static pid_t child_fork(const struct child_spec *spec, const char *program, int status_fd)
+static pid_t child_fork(const struct child_spec *spec, const char *program, int status_fd,
+	const struct child_gate *gate)
 {
 	pid_t parent = getpid(), pid;
 	sigset_t all, before;
@@ -193,7 +248,7 @@ static pid_t child_fork(const struct child_spec *spec, const char *program, int 
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0)
-		child_main(spec, program, parent, status_fd);
+		child_main(spec, program, parent, status_fd, gate);
 	if (pid < 0)
 		pid = -errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -249,12 +304,7 @@ int child_pipe(int ret[2])
 
 	if (pipe2(low, O_CLOEXEC) < 0)
 		return -errno;
-	for (int i = 0; i < 2; i++) {
-		ret[i] = low[i] > 2 ? low[i] : fcntl(low[i], F_DUPFD_CLOEXEC, 3);
-		if (ret[i] != low[i])
-			base_close(low[i]);
-	}
-	return ret[0] < 0 || ret[1] < 0 ? -EMFILE : 0;
+	return ends_raise(low, &ret[0], &ret[1]);
 }
 
 int child_kill(int pidfd)
@@ -263,9 +313,23 @@ int child_kill(int pidfd)
 	return child_wait(pidfd, KILL_TIMEOUT_MS);
 }
 
+/* Asks before_exec(), and lets the child go on. */
+static int child_allow(
+	const struct child_spec *spec, struct child_gate *gate, pid_t pid, struct error *err)
+{
+	int r = spec->before_exec(pid, spec->userdata, err);
+
+	gate->childs = base_close(gate->childs);
+	/* A child that is gone already has said why, and that is read next. */
+	if (r == 0 && send(gate->ours, "", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+		r = fail_errno(err, -errno, "cannot start '%s': send", spec->argv[0]);
+	return r;
+}
+
 int child_spawn(const struct child_spec *spec, pid_t *ret_pid, int *ret_pidfd, struct error *err)
 {
 	autoclose int read_end = -1, write_end = -1, pidfd = -1;
+	struct child_gate gate AUTO(child_gate_done) = {-1, -1};
 	struct child_failure missing = {.step = STEP_EXEC};
 	int ends[2] = {-1, -1};
 	char program[PATH_MAX];
@@ -278,9 +342,11 @@ int child_spawn(const struct child_spec *spec, pid_t *ret_pid, int *ret_pidfd, s
 	r = child_pipe(ends);
 	read_end = ends[0];
 	write_end = ends[1];
+	if (r == 0)
+		r = child_gate_open(spec, &gate);
 	if (r < 0)
 		return fail_errno(err, r, "cannot start '%s': pipe", spec->argv[0]);
-	pid = child_fork(spec, program, write_end);
+	pid = child_fork(spec, program, write_end, &gate);
 	if (pid < 0)
 		return fail_errno(err, pid, "cannot start '%s': fork", spec->argv[0]);
 	write_end = base_close(write_end);
@@ -292,7 +358,9 @@ int child_spawn(const struct child_spec *spec, pid_t *ret_pid, int *ret_pidfd, s
 		waitpid(pid, NULL, 0);
 		return fail_errno(err, r, "cannot start '%s': pidfd", spec->argv[0]);
 	}
-	r = exec_await(spec, read_end, err);
+	r = spec->before_exec ? child_allow(spec, &gate, pid, err) : 0;
+	if (r == 0)
+		r = exec_await(spec, read_end, err);
 	if (r < 0) {
 		child_kill(pidfd);
 		return r;

@@ -21,6 +21,11 @@ struct child_spec {
 	gid_t gid;
 	const gid_t *groups; /* beside gid */
 	size_t group_count;
+	/* Called in the caller, with the pid of a child that waits for its return to become the
+	 * program; NULL: nothing is called. If it returns a negative errno, the program is never
+	 * executed, and child_spawn() returns that. So one can write down what is about to run. */
+	int (*before_exec)(pid_t pid, void *userdata, struct error *err);
+	void *userdata;
 };
 
 #define CHILD_SPEC_INIT                                                                    \

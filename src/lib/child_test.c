@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -344,6 +345,64 @@ static void child_dies_with_its_parent(void **state)
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+/* What before_exec() is to return, and what it saw. */
+struct permission {
+	int answer;
+	pid_t pid;
+	bool had_run;
+};
+
+static int look_for_the_file(pid_t pid, void *userdata, struct error *err)
+{
+	struct permission *p = userdata;
+
+	p->pid = pid;
+	usleep(20000);
+	p->had_run = access("/proc/self/cwd/child-test-ran", F_OK) == 0;
+	return p->answer < 0 ? (fail)(err, p->answer, "not this one") : 0;
+}
+
+static void nothing_is_executed_before_the_caller_allows_it(void **state)
+{
+	struct child_spec spec = SHELL("touch child-test-ran; echo $$ >child-test-ran");
+	struct permission p = {.answer = -ECANCELED};
+	char directory[] = "/tmp/child-test.XXXXXX", text[32] = "";
+	struct error err = {0};
+	pid_t pid = -1;
+	FILE *file;
+	int pidfd;
+
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(chdir(directory), 0);
+	spec.before_exec = look_for_the_file;
+	spec.userdata = &p;
+	assert_int_equal(child_spawn(&spec, &pid, &pidfd, &err), -ECANCELED);
+	assert_string_equal(err.text, "not this one");
+	assert_true(access("child-test-ran", F_OK) < 0);
+	/* Reaped: nobody is left. */
+	assert_true(waitpid(-1, NULL, WNOHANG) < 0);
+
+	p.answer = 0;
+	assert_int_equal(child_spawn(&spec, &pid, &pidfd, &err), 0);
+	assert_false(p.had_run);
+	assert_int_equal(p.pid, pid);
+	assert_int_equal(child_wait(pidfd, PATIENCE_MS), 0);
+	close(pidfd);
+	file = fopen("child-test-ran", "r");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	assert_int_equal(atoi(text), pid);
+
+	/* A step that fails before is still what is told. */
+	spec.workdir = "/no/such/directory";
+	assert_int_equal(child_spawn(&spec, &pid, &pidfd, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "/no/such/directory"));
+	unlink("child-test-ran");
+	assert_int_equal(chdir("/"), 0);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 static size_t open_descriptors(void)
 {
 	size_t n = 0;
@@ -395,6 +454,7 @@ int main(void)
 		cmocka_unit_test(signals_arrive_clean),
 		cmocka_unit_test(environment_directory_and_session_are_as_asked),
 		cmocka_unit_test(child_dies_with_its_parent),
+		cmocka_unit_test(nothing_is_executed_before_the_caller_allows_it),
 		cmocka_unit_test(no_descriptor_is_left_behind),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

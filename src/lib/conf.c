@@ -1,16 +1,10 @@
-/* Settings from INI files.
- *
- * libinih does the syntax. It is given its lines by conf_read_line(), for three reasons: it does
- * not tell its handler the line number; a line longer than its buffer would be cut in two without
- * a word; and an indented "key = value" would be taken as a continuation of the line before.
- */
+/* Settings: defaults, and values from text. conf_load.c reads files. */
 #include "lib/conf.h"
 
 #include <errno.h>
-#include <ini.h>
 
-#include "lib/nearest.h"
 #include "lib/parse.h"
+#include "lib/pattern.h"
 
 /* Values of one CONF_STRINGS key. */
 #define STRINGS_MAX 1024
@@ -30,6 +24,11 @@ static void strings_free(char ***list)
 		free((*list)[i]);
 	free(*list);
 	*list = NULL;
+}
+
+void conf_clear(const struct conf_setting *row, void *settings)
+{
+	strings_free((char ***)(void *)((char *)settings + row->offset));
 }
 
 static int strings_append(char ***list, const char *text, struct error *err)
@@ -59,16 +58,59 @@ static int string_set(char **member, const char *text, struct error *err)
 	return 0;
 }
 
+/* Adds each word of the line. */
+static int words_append(
+	char ***list, const struct conf_setting *row, const char *text, struct error *err)
+{
+	static const char between[] = ", \t";
+	int r = 0;
+
+	text += strspn(text, between);
+	if (!*text)
+		return fail(err, -EINVAL, "has no value");
+	while (*text && r == 0) {
+		size_t n = strcspn(text, between);
+		autofree char *word = strndup(text, n);
+
+		if (!word)
+			return fail(err, -ENOMEM, "out of memory");
+		if (row->choices)
+			r = parse_choice(word, row->choices, err);
+		if (r == 0)
+			r = strings_append(list, word, err);
+		text += n + strspn(text + n, between);
+	}
+	return r;
+}
+
+static int pattern_set(struct pattern **member, const char *text, struct error *err)
+{
+	struct pattern *fresh = NULL;
+	int r = pattern_new(text, &fresh, err);
+
+	if (r < 0)
+		return r;
+	pattern_free(*member);
+	*member = fresh;
+	return 0;
+}
+
 int conf_set(const struct conf_setting *row, void *settings, const char *text, struct error *err)
 {
 	void *member = (char *)settings + row->offset;
-	int r;
+	int r = row->check ? row->check(text, err) : 0;
 
+	if (r < 0)
+		return r;
 	switch (row->type) {
 	case CONF_STRING:
 		return string_set(member, text, err);
 	case CONF_STRINGS:
 		return strings_append(member, text, err);
+	case CONF_WORDS:
+		return words_append(member, row, text, err);
+	case CONF_PATTERN:
+		return pattern_set(member, text, err);
 	case CONF_BOOL:
 		return parse_bool(text, member, err);
 	case CONF_CHOICE:
@@ -88,11 +130,12 @@ int conf_init(const struct conf_setting *table, void *settings, struct error *er
 {
 	for (const struct conf_setting *row = table; row->key; row++) {
 		const char *value = row->default_value;
+		void *member = (char *)settings + row->offset;
 		int r = 0;
 
 		/* Lists are never NULL, so that readers need not ask. */
-		if (!value && row->type == CONF_STRINGS)
-			value = "";
+		if (!value && (row->type == CONF_STRINGS || row->type == CONF_WORDS))
+			r = strings_append(member, "", err);
 		if (value)
 			r = conf_set(row, settings, value, err);
 		if (r < 0) {
@@ -108,172 +151,13 @@ void conf_done(const struct conf_setting *table, void *settings)
 	for (const struct conf_setting *row = table; row->key; row++) {
 		void *member = (char *)settings + row->offset;
 
-		if (row->type == CONF_STRINGS)
+		if (row->type == CONF_STRINGS || row->type == CONF_WORDS)
 			strings_free(member);
+		if (row->type == CONF_PATTERN)
+			*(struct pattern **)member = pattern_free(*(struct pattern **)member);
 		if (row->type == CONF_STRING || row->type == CONF_CHOICE) {
 			free(*(char **)member);
 			*(char **)member = NULL;
 		}
 	}
-}
-
-/* A file being read. */
-struct conf_parser {
-	const struct conf_setting *table;
-	void *settings;
-	FILE *file;
-	bool *seen;     /* rows that this file has set */
-	int line;       /* that the parser is at */
-	int error_line; /* 0: no error of ours so far */
-	struct error error;
-};
-
-static int parser_fail(struct conf_parser *p)
-{
-	p->error_line = p->line;
-	return 0;
-}
-
-/* Says what is there instead of an unknown key. */
-static int key_unknown(struct conf_parser *p, const char *section, const char *key)
-{
-	struct nearest nearest = {.word = key};
-	char known[ERROR_TEXT_MAX / 2] = "";
-	size_t used = 0;
-
-	for (const struct conf_setting *row = p->table; row->key; row++)
-		if (streq(row->section, section)) {
-			nearest_offer(&nearest, row->key);
-			if (used < sizeof(known))
-				used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
-					used ? ", " : "", row->key);
-		}
-	if (nearest_get(&nearest))
-		fail(&p->error, -EINVAL, "unknown key '%s' in [%s]; did you mean '%s'?", key,
-			section, nearest_get(&nearest));
-	else
-		fail(&p->error, -EINVAL, "unknown key '%s' in [%s]; it has %s", key, section,
-			known);
-	return parser_fail(p);
-}
-
-static bool section_is_known(const struct conf_parser *p, const char *section)
-{
-	for (const struct conf_setting *row = p->table; row->key; row++)
-		if (streq(row->section, section))
-			return true;
-	return false;
-}
-
-static int section_unknown(struct conf_parser *p, const char *section, const char *key)
-{
-	struct nearest nearest = {.word = section};
-	char known[ERROR_TEXT_MAX / 2] = "";
-	const char *last = "";
-	size_t used = 0;
-
-	for (const struct conf_setting *row = p->table; row->key; row++) {
-		nearest_offer(&nearest, row->section);
-		if (!streq(last, row->section) && used < sizeof(known))
-			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s[%s]",
-				used ? ", " : "", row->section);
-		last = row->section;
-	}
-	if (!*section)
-		fail(&p->error, -EINVAL, "'%s' stands before any section; there are %s", key,
-			known);
-	else if (nearest_get(&nearest))
-		fail(&p->error, -EINVAL, "unknown section [%s]; did you mean [%s]?", section,
-			nearest_get(&nearest));
-	else
-		fail(&p->error, -EINVAL, "unknown section [%s]; there are %s", section, known);
-	return parser_fail(p);
-}
-
-/* Called by libinih for each "key = value"; 0 means refused. */
-static int on_setting(void *userdata, const char *section, const char *key, const char *value)
-{
-	struct conf_parser *p = userdata;
-	const struct conf_setting *row = p->table;
-
-	if (p->error_line)
-		return 0;
-	if (!section_is_known(p, section))
-		return section_unknown(p, section, key);
-	while (row->key && !(streq(row->section, section) && streq(row->key, key)))
-		row++;
-	if (!row->key)
-		return key_unknown(p, section, key);
-	if (row->type == CONF_STRINGS && !p->seen[row - p->table])
-		strings_free((char ***)(void *)((char *)p->settings + row->offset));
-	if (row->type != CONF_STRINGS && p->seen[row - p->table]) {
-		fail(&p->error, -EINVAL, "%s is set a second time in this file", key);
-		return parser_fail(p);
-	}
-	p->seen[row - p->table] = true;
-	if (conf_set(row, p->settings, value, &p->error) >= 0)
-		return 1;
-	fail_within(&p->error, "%s", key);
-	return parser_fail(p);
-}
-
-/* fgets(3) for libinih: one line without its indentation and end. */
-static char *conf_read_line(char *line, int size, void *userdata)
-{
-	struct conf_parser *p = userdata;
-	int c, used = 0;
-
-	c = p->error_line ? EOF : getc(p->file);
-	if (c == EOF)
-		return NULL;
-	p->line++;
-	for (; c != EOF && c != '\n'; c = getc(p->file)) {
-		if (used == 0 && (c == ' ' || c == '\t'))
-			continue;
-		if (c == '\0' || used >= size - 3) {
-			fail(&p->error, -EINVAL,
-				c ? "line above %d bytes" : "not text: a zero byte", size - 3);
-			parser_fail(p);
-			return NULL;
-		}
-		line[used++] = (char)c;
-	}
-	line[used] = '\0';
-	return line;
-}
-
-static int parser_run(struct conf_parser *p, const char *path, struct error *err)
-{
-	int line = ini_parse_stream(conf_read_line, p, on_setting, p);
-
-	if (ferror(p->file))
-		return fail_errno(err, -EIO, "cannot read '%s'", path);
-	if (line < 0)
-		return fail(err, -ENOMEM, "%s: out of memory", path);
-	if (p->error_line && (line == 0 || line >= p->error_line))
-		return fail(err, p->error.code, "%s:%d: %s", path, p->error_line, p->error.text);
-	if (line > 0)
-		return fail(err, -EINVAL, "%s:%d: neither [section] nor key = value", path, line);
-	return 0;
-}
-
-int conf_load(const struct conf_setting *table, void *settings, const char *path, struct error *err)
-{
-	struct conf_parser parser = {.table = table, .settings = settings};
-	autofree bool *seen = NULL;
-	size_t rows = 0;
-	int r;
-
-	while (table[rows].key)
-		rows++;
-	seen = calloc(rows + 1, sizeof(*seen));
-	if (!seen)
-		return fail(err, -ENOMEM, "out of memory");
-	parser.seen = seen;
-	parser.file = fopen(path, "re");
-	if (!parser.file)
-		return fail_errno(err, -errno, "cannot open '%s'", path);
-	r = parser_run(&parser, path, err);
-	fclose(parser.file);
-	return r;
 }

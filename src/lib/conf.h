@@ -14,6 +14,9 @@ enum conf_type {
 	CONF_DURATION, /* uint64_t, microseconds */
 	CONF_BOOL,     /* bool */
 	CONF_CHOICE,   /* char *, one of the words in `choices` ("a|b|c"), owned */
+	CONF_WORDS, /* as CONF_STRINGS; a line may have several, with commas or blanks between, and
+		     * has at least one; each is one of `choices` if there are any */
+	CONF_PATTERN, /* struct pattern *, a regular expression, owned */
 };
 
 struct conf_setting {
@@ -24,6 +27,8 @@ struct conf_setting {
 	uint64_t min, max;         /* for numbers, sizes (bytes) and durations (us); 0,0: any */
 	const char *choices;
 	const char *help; /* one sentence */
+	/* What else a text (of CONF_STRINGS: each) must be; NULL: nothing. Returns 0 or -EINVAL. */
+	int (*check)(const char *text, struct error *err);
 };
 
 /* A table ends with a row whose key is NULL. */
@@ -41,9 +46,44 @@ int conf_load(
 /* Sets one key from text, as a line of a file would; a list grows by it. Returns 0 or -EINVAL. */
 int conf_set(const struct conf_setting *row, void *settings, const char *text, struct error *err);
 
+/* Empties a list, to NULL. */
+void conf_clear(const struct conf_setting *row, void *settings);
+
 /* Frees strings and lists; the struct can be initialised again. */
 void conf_done(const struct conf_setting *table, void *settings);
+
+/* Sections that have a name, "[KIND NAME]": each fills a struct of its own, in the order of the
+ * file. */
+struct conf_item {
+	char *name;
+	int line; /* of its header */
+	void *settings;
+	bool *given; /* which rows of the table the section has */
+};
+
+struct conf_list {
+	const char *kind;                 /* "policy" */
+	const struct conf_setting *table; /* of one section; the rows' own `section` is the kind */
+	size_t size;                      /* of the struct that the rows fill */
+	const char *refused; /* such a section is an error, for this reason; NULL: is taken */
+	const char *help;    /* a paragraph: what the sections are for */
+	struct conf_item *items;
+	size_t count;
+};
+
+/* As conf_load() where the file may also have sections of `list`, which are added to it. A name is
+ * letters, digits, '.', '_' and '-', and stands once in a list. After a failure the list has what
+ * was read until then. */
+int conf_load_list(const struct conf_setting *table, void *settings, struct conf_list *list,
+	const char *path, struct error *err);
+
+/* Frees the items; the list can be filled again. */
+void conf_list_done(struct conf_list *list);
 
 /* Writes the table as a commented example file, and as the body of a manual page (roff). */
 void conf_print_example(const struct conf_setting *table, FILE *out);
 void conf_print_man(const struct conf_setting *table, FILE *out);
+
+/* The same for sections with a name; the example is one section, all of it a comment. */
+void conf_print_list_example(const struct conf_list *list, FILE *out);
+void conf_print_list_man(const struct conf_list *list, FILE *out);

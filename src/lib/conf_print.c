@@ -18,6 +18,8 @@ static const char *value_name(const struct conf_setting *row)
 		[CONF_SIZE] = "SIZE",
 		[CONF_DURATION] = "DURATION",
 		[CONF_BOOL] = "yes|no",
+		[CONF_WORDS] = "WORD[,WORD...]",
+		[CONF_PATTERN] = "EXPRESSION",
 	};
 
 	return row->type == CONF_CHOICE ? row->choices : names[row->type];
@@ -46,6 +48,8 @@ static char *row_describe(const struct conf_setting *row)
 		snprintf(note, sizeof(note), " From %s to %s.", low, high);
 	else if (row->type == CONF_STRINGS)
 		snprintf(note, sizeof(note), " May be given several times.");
+	else if (row->type == CONF_WORDS && row->choices)
+		snprintf(note, sizeof(note), " Any of %s.", row->choices);
 	else if (row->type == CONF_CHOICE)
 		snprintf(note, sizeof(note), " One of %s.", row->choices);
 	if (asprintf(&text, "%s%s", row->help, note) < 0)
@@ -72,21 +76,53 @@ static void comment_print(FILE *out, const char *text)
 	putc('\n', out);
 }
 
+static void row_print_example(const struct conf_setting *row, FILE *out)
+{
+	autofree char *text = row_describe(row);
+
+	putc('\n', out);
+	comment_print(out, text ? text : row->help);
+	fprintf(out, "#%s =%s%s\n", row->key, row->default_value ? " " : "",
+		row->default_value ? row->default_value : "");
+}
+
 void conf_print_example(const struct conf_setting *table, FILE *out)
 {
 	const char *section = "";
 
 	for (const struct conf_setting *row = table; row->key; row++) {
-		autofree char *text = row_describe(row);
-
 		if (!streq(section, row->section))
 			fprintf(out, "%s[%s]\n", row == table ? "" : "\n", row->section);
 		section = row->section;
-		putc('\n', out);
-		comment_print(out, text ? text : row->help);
-		fprintf(out, "#%s =%s%s\n", row->key, row->default_value ? " " : "",
-			row->default_value ? row->default_value : "");
+		row_print_example(row, out);
 	}
+}
+
+void conf_print_list_example(const struct conf_list *list, FILE *out)
+{
+	putc('\n', out);
+	comment_print(out, list->help);
+	fprintf(out, "#[%s NAME]\n", list->kind);
+	for (const struct conf_setting *row = list->table; row->key; row++)
+		row_print_example(row, out);
+}
+
+static void row_print_man(const struct conf_setting *row, FILE *out)
+{
+	autofree char *text = row_describe(row);
+
+	fputs(".TP\n\\fB", out);
+	roff_print_literal(out, row->key);
+	fputs("\\fR = \\fI", out);
+	roff_print_literal(out, value_name(row));
+	fputs("\\fR", out);
+	if (row->default_value && *row->default_value) {
+		fputs(" (default: ", out);
+		roff_print_literal(out, row->default_value);
+		putc(')', out);
+	}
+	putc('\n', out);
+	roff_print_text(out, text ? text : row->help);
 }
 
 void conf_print_man(const struct conf_setting *table, FILE *out)
@@ -94,22 +130,17 @@ void conf_print_man(const struct conf_setting *table, FILE *out)
 	const char *section = "";
 
 	for (const struct conf_setting *row = table; row->key; row++) {
-		autofree char *text = row_describe(row);
-
 		if (!streq(section, row->section))
 			fprintf(out, ".SS [%s]\n", row->section);
 		section = row->section;
-		fputs(".TP\n\\fB", out);
-		roff_print_literal(out, row->key);
-		fputs("\\fR = \\fI", out);
-		roff_print_literal(out, value_name(row));
-		fputs("\\fR", out);
-		if (row->default_value && *row->default_value) {
-			fputs(" (default: ", out);
-			roff_print_literal(out, row->default_value);
-			putc(')', out);
-		}
-		putc('\n', out);
-		roff_print_text(out, text ? text : row->help);
+		row_print_man(row, out);
 	}
+}
+
+void conf_print_list_man(const struct conf_list *list, FILE *out)
+{
+	fprintf(out, ".SS [%s \\fINAME\\fR]\n", list->kind);
+	roff_print_text(out, list->help);
+	for (const struct conf_setting *row = list->table; row->key; row++)
+		row_print_man(row, out);
 }

@@ -116,6 +116,8 @@ const struct message_field statistics_fields[] = {
 	FIELD(U64, statistics, uptime_us),
 	FIELD(U32, statistics, processes),
 	FIELD(U32, statistics, oom_kills),
+	FIELD(U64, statistics, network_received_bytes),
+	FIELD(U64, statistics, network_sent_bytes),
 	FIELDS_END,
 };
 

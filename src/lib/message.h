@@ -141,6 +141,7 @@ struct statistics {
 	uint64_t uptime_us;
 	uint32_t processes;
 	uint32_t oom_kills;
+	uint64_t network_received_bytes, network_sent_bytes; /* all interfaces but the loopback */
 };
 
 /* REPLY to FRAME_PROBE (a call without payload): what an image can do. */

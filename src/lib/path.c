@@ -69,6 +69,11 @@ char *path_config(void)
 	return path_xdg("XDG_CONFIG_HOME", ".config", NULL);
 }
 
+char *path_state(void)
+{
+	return path_xdg("XDG_STATE_HOME", ".local/state", NULL);
+}
+
 char *path_runtime(void)
 {
 	if (!path_from_env("XDG_RUNTIME_DIR") && geteuid() != 0)

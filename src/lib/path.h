@@ -8,11 +8,13 @@
  * path_data        $XDG_DATA_HOME/wnodes, ~/.local/share/...   /var/lib/wnodes
  * path_cache       $XDG_CACHE_HOME/wnodes, ~/.cache/...        /var/cache/wnodes
  * path_runtime     $XDG_RUNTIME_DIR/wnodes, /tmp/wnodes-UID    /run/wnodes
+ * path_state       $XDG_STATE_HOME/wnodes, ~/.local/state/...  /root/.local/state/... likewise
  * path_config      $XDG_CONFIG_HOME/wnodes, ~/.config/...      /root/.config/... likewise
  * Root uses the XDG variables too where they are set. */
 char *path_data(void);
 char *path_cache(void);
 char *path_runtime(void);
+char *path_state(void);
 char *path_config(void);
 
 /* printf into fresh memory; NULL when out of memory. */

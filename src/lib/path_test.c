@@ -27,10 +27,12 @@ static void xdg_variables_are_obeyed(void **state)
 	setenv("XDG_CACHE_HOME", "/x/cache", 1);
 	setenv("XDG_RUNTIME_DIR", "/x/run", 1);
 	setenv("XDG_CONFIG_HOME", "/x/config", 1);
+	setenv("XDG_STATE_HOME", "/x/state", 1);
 	expect_path(path_data(), "/x/data/wnodes");
 	expect_path(path_cache(), "/x/cache/wnodes");
 	expect_path(path_runtime(), "/x/run/wnodes");
 	expect_path(path_config(), "/x/config/wnodes");
+	expect_path(path_state(), "/x/state/wnodes");
 }
 
 /* Relative paths in the variables are to be ignored, as if they were not set. */
@@ -56,6 +58,8 @@ static void defaults_hold_without_xdg_variables(void **state)
 	}
 	unsetenv("XDG_CONFIG_HOME");
 	expect_path(path_config(), "/h/.config/wnodes");
+	unsetenv("XDG_STATE_HOME");
+	expect_path(path_state(), "/h/.local/state/wnodes");
 }
 
 static void root_directory_as_home_gives_no_double_slash(void **state)

@@ -12,12 +12,25 @@
 #ifndef KVM_DEVICE /* a test has one of its own */
 #define KVM_DEVICE "/dev/kvm"
 #endif
+/* Translated code: a Linux that boots makes some 20 MiB of it. */
+#define CACHE_MIN_MIB 32
+#define CACHE_MAX_MIB 256
+#define CACHE_CPU_MIB 8
+#define CACHE_PART    16 /* of the guest's memory */
+
 #define ACCEL_FILE   "accel"
 #define VERDICT_MAX  512
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
 static const char *const names[] = {
 	[ACCEL_TCG] = "tcg", [ACCEL_KVM] = "kvm", [ACCEL_AUTO] = "auto"};
+
+uint64_t accel_cache_mib(uint64_t cpus, uint64_t memory_mib)
+{
+	uint64_t part = MIN_OF(memory_mib / CACHE_PART, (uint64_t)CACHE_MAX_MIB);
+
+	return MAX_OF(MAX_OF(part, (uint64_t)CACHE_MIN_MIB), cpus * CACHE_CPU_MIB);
+}
 
 const char *accel_name(enum accel accel)
 {

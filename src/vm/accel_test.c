@@ -116,10 +116,20 @@ static void cache_that_cannot_be_written_is_no_failure(void **state)
 
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void translated_code_gets_a_part_of_the_memory_with_bounds(void **state)
+{
+	assert_int_equal(accel_cache_mib(1, 128), 32);
+	assert_int_equal(accel_cache_mib(1, 1024), 64);
+	assert_int_equal(accel_cache_mib(4, 2048), 128);
+	assert_int_equal(accel_cache_mib(4, 65536), 256);
+	assert_int_equal(accel_cache_mib(64, 1024), 512);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_those_of_the_option),
+		cmocka_unit_test(translated_code_gets_a_part_of_the_memory_with_bounds),
 		EACH(kvm_that_opens_is_only_a_trial),
 		EACH(guest_that_ran_makes_kvm_the_choice),
 		EACH(guest_that_did_not_run_makes_tcg_the_choice),

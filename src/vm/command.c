@@ -23,6 +23,16 @@ static void add_fdset(struct strv *argv, int set, int fd)
 	strv_add_format(argv, "set=%d,fd=%d", set, fd);
 }
 
+static void add_accel(struct strv *argv, const struct vm_spec *spec)
+{
+	strv_add(argv, "-accel");
+	if (spec->accel == ACCEL_KVM)
+		strv_add(argv, "kvm");
+	else
+		strv_add_format(argv, "tcg,thread=multi,tb-size=%llu",
+			(unsigned long long)accel_cache_mib(spec->cpus, spec->memory_mib));
+}
+
 static void add_machine(struct strv *argv, const struct vm_spec *spec)
 {
 	strv_add_all(
@@ -34,7 +44,7 @@ static void add_machine(struct strv *argv, const struct vm_spec *spec)
 	strv_add_format(argv, "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off,mem-merge=%s%s",
 		spec->memory_merge ? "on" : "off",
 		spec->memory_fd >= 0 ? ",memory-backend=memory" : "");
-	strv_add_all(argv, "-accel", spec->accel == ACCEL_KVM ? "kvm" : "tcg,thread=multi", NULL);
+	add_accel(argv, spec);
 	strv_add_all(argv, "-cpu", spec->accel == ACCEL_KVM ? "host" : CPU_TCG, NULL);
 	strv_add(argv, "-smp");
 	strv_add_format(argv, "%llu", (unsigned long long)spec->cpus);

@@ -352,7 +352,7 @@ static void shape_and_accelerator_are_as_asked(void **state)
 
 	assert_string_equal(value_of(&tcg, "-smp"), "3");
 	assert_string_equal(value_of(&tcg, "-m"), "1536M");
-	assert_string_equal(value_of(&tcg, "-accel"), "tcg,thread=multi");
+	assert_string_equal(value_of(&tcg, "-accel"), "tcg,thread=multi,tb-size=96");
 	assert_non_null(str_after(value_of(&tcg, "-cpu"), "max"));
 	assert_string_equal(value_of(&kvm, "-accel"), "kvm");
 	assert_string_equal(value_of(&kvm, "-cpu"), "host");

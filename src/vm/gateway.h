@@ -18,6 +18,7 @@ struct vm_share {
 struct gateway {
 	const char *name;       /* "9p" */
 	const char *filesystem; /* what the guest's kernel must be able to mount */
+	uint64_t overhead_mib;  /* host memory that one share takes at most */
 	/* Adds QEMU's arguments for share number `index`; NULL: for a slot that is not used. */
 	void (*add_device)(const struct vm_share *share, size_t index, struct strv *argv);
 	/* Fills the mount that the agent is to make; `source` is a buffer for the tag. */

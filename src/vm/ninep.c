@@ -56,6 +56,7 @@ static void ninep_fill_mount(
 const struct gateway gateway_9p = {
 	.name = "9p",
 	.filesystem = "9p",
+	.overhead_mib = 4, /* messages and their coroutines; docs/memory.md */
 	.add_device = ninep_add_device,
 	.fill_mount = ninep_fill_mount,
 };

@@ -22,11 +22,12 @@ static void making_name(const char *key, char name[TEMPLATE_NAME_MAX])
 static int check_absent(const struct template_making *m, struct error *err)
 {
 	struct template *t AUTO(template_closep) = NULL;
-	int r = template_open_at(m->parent_fd, m->key, geteuid(), &t, err);
+	struct error why = {0};
+	int r = template_open_at(m->parent_fd, m->key, geteuid(), &t, &why);
 
 	if (r == 0)
 		return fail(err, -EEXIST, "there is a template %.12s already", m->key);
-	return r == -ENOENT || r == -EBADMSG ? 0 : r;
+	return r == -ENOENT || r == -EBADMSG ? 0 : fail(err, r, "%s", why.text);
 }
 
 static int remove_entry(int dir_fd, const char *name, void *userdata)

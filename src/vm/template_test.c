@@ -128,12 +128,14 @@ static void nobody_else_can_read_a_template(void **state)
 static void memory_that_is_zero_takes_no_room(void **state)
 {
 	struct template_making *m AUTO(template_make_freep) = NULL;
+	struct error err = {0};
 	struct template *t AUTO(template_closep) = NULL;
 	struct template_info info = sample_info();
 	static const char zeros[1 << 20];
 
 	assert_int_equal(
-		template_make_start(SAMPLE_DIRECTORY, sample_key('a'), false, &m, NULL), 0);
+		template_make_start(SAMPLE_DIRECTORY, sample_key('a'), false, &m, &err), 0);
+	assert_int_equal(err.code, 0); /* else the reason of a later failure would be lost */
 	assert_int_equal(sample_fill(m, 8), 0);
 	assert_int_equal(pwrite(m->memory_fd, zeros, sizeof(zeros), 1 << 20), sizeof(zeros));
 	assert_int_equal(template_make_commit(m, &info, NULL), 0);

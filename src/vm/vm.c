@@ -28,6 +28,9 @@
 
 #define VM_REASON_MAX 512
 
+/* How long the question for the usage waits for its answers: a guest may be busy, or hostile. */
+#define VM_USAGE_US (2 * 1000 * 1000)
+
 struct vm {
 	sd_event *event;
 	sd_event_source *exit_source, *quit_timer;
@@ -46,6 +49,12 @@ struct vm {
 	char reason[VM_REASON_MAX]; /* the first cause of the end */
 	struct vm_callbacks callbacks;
 	void *userdata;
+	/* The question for the usage: */
+	struct vm_usage usage;
+	void (*usage_done)(const struct vm_usage *usage, void *userdata); /* NULL: none is asked */
+	void *usage_userdata;
+	sd_event_source *usage_timer;
+	int usage_open; /* answers that are still to come */
 };
 
 /* Our ends and QEMU's ends of its channels. */
@@ -384,6 +393,8 @@ struct vm *vm_free(struct vm *vm)
 		waitpid(vm->pid, NULL, 0);
 	}
 	sd_event_source_disable_unref(vm->quit_timer);
+	sd_event_source_disable_unref(vm->usage_timer);
+	vm->usage_done = NULL; /* who asked need not be there any more */
 	agent_free(vm->agent);
 	qmp_free(vm->qmp);
 	migration_free(vm->migration);
@@ -437,6 +448,70 @@ int vm_save(struct vm *vm, int state_fd, void (*done)(const char *error, void *u
 size_t vm_messages(const struct vm *vm, char *ret, size_t max)
 {
 	return console_tail(vm->messages, ret, max);
+}
+
+static void usage_finish(struct vm *vm)
+{
+	void (*done)(const struct vm_usage *, void *) = TAKE_PTR(vm->usage_done);
+
+	vm->usage_timer = sd_event_source_disable_unref(vm->usage_timer);
+	if (done)
+		done(&vm->usage, vm->usage_userdata);
+}
+
+static void usage_answered(struct vm *vm)
+{
+	if (vm->usage_open > 0 && --vm->usage_open == 0)
+		usage_finish(vm);
+}
+
+static void on_blockstats(json_t *result, const char *error, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	if (result)
+		usage_take_blockstats(&vm->usage, result);
+	usage_answered(vm);
+}
+
+static void on_statistics(const struct reply *reply, void *userdata)
+{
+	struct vm *vm = userdata;
+
+	if (reply)
+		usage_take_statistics(&vm->usage, reply);
+	usage_answered(vm);
+}
+
+static int on_usage_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	usage_finish(userdata);
+	return 0;
+}
+
+int vm_query_usage(
+	struct vm *vm, void (*done)(const struct vm_usage *usage, void *userdata), void *userdata)
+{
+	int r;
+
+	/* Answers to an earlier question that came too late for it still have to come. */
+	if (vm->usage_done || vm->usage_open > 0)
+		return -EBUSY;
+	vm->usage = (struct vm_usage){0};
+	vm->usage_done = done;
+	vm->usage_userdata = userdata;
+	r = sd_event_add_time_relative(
+		vm->event, &vm->usage_timer, CLOCK_MONOTONIC, VM_USAGE_US, 0, on_usage_late, vm);
+	if (r >= 0)
+		r = qmp_execute(vm->qmp, "query-blockstats", NULL, on_blockstats, vm);
+	vm->usage_open += r >= 0;
+	if (r >= 0 && agent_call(vm->agent, FRAME_STATISTICS, NULL, NULL, on_statistics, vm) >= 0)
+		vm->usage_open++;
+	if (r < 0) {
+		vm->usage_done = NULL;
+		usage_finish(vm);
+	}
+	return MIN_OF(r, 0);
 }
 
 void vm_kill(struct vm *vm)

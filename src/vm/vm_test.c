@@ -136,6 +136,29 @@ static void fake_disobeying(void)
 	sleep(60);
 }
 
+/* Says what its disks have moved when it is asked. */
+static void fake_counters(void)
+{
+	char text[256];
+
+	fake_greet(7, 2);
+	if (read(fake_channel("qmp"), text, sizeof(text)) <= 0)
+		_exit(98);
+	fake_say("qmp",
+		"{\"return\": [{\"stats\": {\"rd_bytes\": 5, \"wr_bytes\": 7}}], \"id\": 2}\n");
+	sleep(60);
+}
+
+/* Ends when it is asked. */
+static void fake_vanishing(void)
+{
+	char text[256];
+
+	fake_greet(7, 2);
+	if (read(fake_channel("qmp"), text, sizeof(text)) > 0)
+		_exit(0);
+}
+
 static void fake_talking(void)
 {
 	fake_greet(7, 2);
@@ -184,6 +207,8 @@ static const struct {
 	{"leaving", fake_leaving},
 	{"staying", fake_staying},
 	{"disobeying", fake_disobeying},
+	{"counters", fake_counters},
+	{"vanishing", fake_vanishing},
 	{"talking", fake_talking},
 	{"counting", fake_counting},
 };
@@ -421,6 +446,81 @@ static void qemu_that_stays_without_its_channel_is_killed(void **state)
 	assert_reason(x, "hung");
 }
 
+static struct vm_usage seen_usage;
+static int usages;
+
+static void on_usage(const struct vm_usage *usage, void *userdata)
+{
+	seen_usage = *usage;
+	usages++;
+}
+
+static void run_until_usage(struct fixture *x)
+{
+	uint64_t deadline = deadline_in_ms(PATIENCE_US / 1000);
+
+	while (usages == 0 && deadline_left_ms(deadline) > 0)
+		assert_true(sd_event_run(x->event, 10000) >= 0);
+	assert_int_equal(usages, 1);
+}
+
+/* The agent of none of these VMs answers. */
+static void usage_is_what_was_said_in_time(void **state)
+{
+	struct fixture *x = *state;
+
+	usages = 0;
+	start_fake(x, "counters");
+	run_for(x, 300);
+	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	assert_int_equal(vm_query_usage(x->vm, on_usage, x), -EBUSY);
+	run_until_usage(x);
+	assert_true(seen_usage.has_disk && !seen_usage.has_guest);
+	assert_int_equal(seen_usage.disk_read_bytes, 5);
+	assert_int_equal(seen_usage.disk_written_bytes, 7);
+}
+
+static void usage_that_nobody_tells_is_not_waited_for(void **state)
+{
+	struct fixture *x = *state;
+
+	usages = 0;
+	start_fake(x, "disobeying");
+	run_for(x, 300);
+	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	run_until_usage(x);
+	assert_false(seen_usage.has_disk || seen_usage.has_guest);
+	vm_kill(x->vm);
+	run_until_end(x);
+	assert_int_equal(usages, 1);
+}
+
+static void usage_of_a_vm_that_ends_is_told_once_and_first(void **state)
+{
+	struct fixture *x = *state;
+
+	usages = 0;
+	start_fake(x, "vanishing");
+	run_for(x, 300);
+	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	run_until_end(x);
+	assert_int_equal(usages, 1);
+	assert_false(seen_usage.has_disk || seen_usage.has_guest);
+}
+
+static void freed_vm_tells_no_usage(void **state)
+{
+	struct fixture *x = *state;
+
+	usages = 0;
+	start_fake(x, "disobeying");
+	run_for(x, 300);
+	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	x->vm = vm_free(x->vm);
+	run_for(x, 50);
+	assert_int_equal(usages, 0);
+}
+
 static void freed_vm_leaves_no_process(void **state)
 {
 	struct fixture *x = *state;
@@ -553,6 +653,10 @@ int main(int argc, char **argv)
 		EACH(qemu_that_does_not_quit_is_killed),
 		EACH(end_that_begins_with_the_channels_is_explained_by_qemu),
 		EACH(qemu_that_stays_without_its_channel_is_killed),
+		EACH(usage_is_what_was_said_in_time),
+		EACH(usage_that_nobody_tells_is_not_waited_for),
+		EACH(usage_of_a_vm_that_ends_is_told_once_and_first),
+		EACH(freed_vm_tells_no_usage),
 		EACH(freed_vm_leaves_no_process),
 		EACH(last_words_on_the_console_are_kept),
 		EACH(qemu_inherits_what_it_needs_and_nothing_else),

@@ -9,6 +9,7 @@ import clone
 import distribution
 import grow
 import hypervisor
+import jobs
 import program
 from table import Results
 
@@ -20,6 +21,7 @@ SECTIONS = {
     "clone": clone.bench_clone,
     "density": clone.bench_density,
     "hypervisor": hypervisor.bench_hypervisor,
+    "queue": jobs.bench_queue,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"

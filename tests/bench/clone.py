@@ -62,7 +62,7 @@ def prove_network(options):
 
 
 def bench_clone(results, rounds):
-    bare, full, used, boot, cold, loaded = [], [], [], [], [], []
+    took, bare, full, used, boot, cold, loaded = [], [], [], [], [], [], []
     program.warm()
     program.warm(devices=program.FULL_DEVICES)
     with tempfile.TemporaryDirectory() as directory, equipment() as (options, command, check):
@@ -70,27 +70,27 @@ def bench_clone(results, rounds):
         by_hand.save()
         prove_network(options)
         for _ in range(rounds):
-            boot.append(program.run("true", how="boot"))
-            bare.append(program.run("true"))
+            boot.append(program.seconds("true", how="boot"))
+            took.append(program.seconds("true"))
             cold.append(by_hand.boot())
             loaded.append(by_hand.load())
-            full.append(program.run("true", options=options))
-            used.append(program.run(*command, options=options))
+            full.append(program.seconds("true", options=options))
+            used.append(program.seconds(*command, options=options))
             check()
-    took = [r.took for r in bare]
+            bare.append(program.run("true"))
     results.add("clone: wnodes run -- true (s)", median(took), "<= 0.20")
     results.add("clone, ratio to the boot of the same image",
-                median(a.took / b.took for a, b in zip(bare, boot)), "<= 0.08")
+                median(a / b for a, b in zip(took, boot)), "<= 0.08")
     results.add("clone with network, scratch, two shares: true (s)",
-                median(r.took for r in full), "<= 0.35")
-    results.add("the same, a shell that uses each of them (s)", median(r.took for r in used))
+                median(full), "<= 0.35")
+    results.add("the same, a shell that uses each of them (s)", median(used))
     results.add("own share: processor time of wnodes (s)",
                 median(r.own_cpu() for r in bare), "<= 0.025")
     results.add("own share: exec to QEMU's start, QEMU's end to exit (s)",
                 median(r.own_wall() for r in bare), "<= 0.025")
     results.add("own share: the same and the stop, flush and QEMU's end (s)",
                 median(r.own_wall_with_stop() for r in bare))
-    results.add("boot: wnodes run -- true (s)", median(r.took for r in boot))
+    results.add("boot: wnodes run -- true (s)", median(boot))
     results.add("by hand: QEMU boots, hello, true (s)", median(cold))
     results.add("by hand: copy of a disk with snapshot, -loadvm, hello, true (s)", median(loaded))
     results.add("clone, ratio to the boot by hand", median(a / b for a, b in zip(took, cold)))

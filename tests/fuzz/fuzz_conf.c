@@ -1,10 +1,10 @@
-/* A configuration file. */
+/* A configuration file: settings and policies, and what they decide about a job. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "engine/settings.h"
+#include "engine/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,8 +30,49 @@ static void check_texts(const struct settings *s)
 	assert(strcmp(s->network, "user") == 0 || strcmp(s->network, "none") == 0);
 }
 
+/* A decision has values exactly where it has an origin, and none without a VM. */
+static void check_decision(const struct policies *policies, const struct policy_values *asked)
+{
+	static const char *const groups[] = {"users", "wheel", NULL};
+	const struct policy_subject subject = {"alice", "long", "physics", "vm-17", groups};
+	struct policy_decision d;
+	char text[POLICY_TEXT_MAX];
+
+	assert(policy_decide(policies, &subject, false, asked, &d, NULL) == 0);
+	assert(d.reason[0] && (d.outcome == POLICY_IN_VM || d.values.given == 0));
+	assert((d.values.given & d.overruled) == d.overruled);
+	for (size_t i = 0; i < policies_count(policies); i++) {
+		const struct policy *rule = policies_get(policies, i);
+		enum policy_condition failed = policy_match(rule, &subject);
+
+		assert((rule->values.given & rule->locked) == rule->locked);
+		if (rule == d.rule) {
+			assert(failed == POLICY_CONDITION_COUNT);
+			break;
+		}
+		assert(failed < POLICY_CONDITION_COUNT);
+		assert(*policy_explain(rule, &subject, failed, text));
+	}
+	policy_decision_done(&d);
+}
+
+static void check_policies(const struct policies *policies)
+{
+	const char *list[] = {"/x", NULL};
+	const struct policy_values nothing = {0}, all = {.given = (1u << POLICY_KEY_COUNT) - 1,
+							  .image = "i",
+							  .mount = list,
+							  .network = "user",
+							  .start = "auto",
+							  .env = list};
+
+	check_decision(policies, &nothing);
+	check_decision(policies, &all);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct policies policies;
 	struct settings s = {0};
 	struct error err = {0};
 	char path[40];
@@ -41,10 +82,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(fd >= 0 && write(fd, data, size) == (ssize_t)size);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	assert(conf_init(settings_table, &s, &err) == 0);
-	r = conf_load(settings_table, &s, path, &err);
+	r = policies_load(&policies, &s, path, &err);
 	assert(r == 0 || (r == -EINVAL && err.text[0]));
 	check_numbers(&s);
 	check_texts(&s);
+	check_policies(&policies);
+	policies_done(&policies);
 	settings_done(&s);
 	close(fd);
 	return 0;

@@ -58,6 +58,16 @@ tab() {
 	[ "$(tab 'wnodes image show deb')" = 'wnodes image show debian:latest ' ]
 }
 
+@test "completion: jobs of the queue" {
+	export XDG_CONFIG_HOME=$WORK/config
+	mkdir -p "$XDG_CONFIG_HOME/wnodes"
+	printf '[lrms]\ntype = local\n' >"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
+	"$WNODES" submit --no-vm --memory 1M -- sleep 30
+	[ "$(tab 'wnodes cancel ')" = 'wnodes cancel 1 ' ]
+	"$WNODES" cancel --signal KILL 1
+	"$WNODES" wait 1 || true
+}
+
 @test "completion: directories, and the command behind the options" {
 	mkdir "a directory"
 	touch "a file"

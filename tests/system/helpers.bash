@@ -12,7 +12,7 @@ setup_work() {
 	export HOME=$WORK/home
 	mkdir -p "$HOME"
 	# Nothing is shared with other tests, which may run at the same time, but the image store.
-	export XDG_RUNTIME_DIR=$WORK/run XDG_CACHE_HOME=$WORK/cache
+	export XDG_RUNTIME_DIR=$WORK/run XDG_CACHE_HOME=$WORK/cache XDG_STATE_HOME=$WORK/state
 	mkdir -m 700 "$XDG_RUNTIME_DIR" "$XDG_CACHE_HOME"
 	# All of run.bats and others are run with VMs that boot, and with clones.
 	if [ -n "${TEST_CLONES:-}" ]; then
@@ -58,7 +58,7 @@ assert_nothing_left() {
 	local left
 	left=$(vms)
 	[ -z "$left" ] || { echo "QEMU left: $left"; return 1; }
-	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 2>/dev/null) || true
+	left=$(find "$XDG_RUNTIME_DIR/wnodes" -mindepth 1 ! -path '*/wnodes/steps' 2>/dev/null) || true
 	[ -z "$left" ] || { echo "run files left: $left"; return 1; }
 	left=$(find "$XDG_CACHE_HOME/wnodes" -type f ! -name accel ! -name making ! -name qemu-digest ! -name 'seed-*' 2>/dev/null) || true
 	[ -z "$left" ] || { echo "cache files left: $left"; return 1; }
@@ -118,4 +118,10 @@ user_name() {
 
 skip_unless_root() {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
+}
+
+# For tests whose unprivileged user starts programs that start wnodes.
+skip_unless_user() {
+	skip_unless_root
+	as_user test -x "$WNODES" || skip "$WNODES_BUILD is closed to other users"
 }

@@ -115,7 +115,7 @@ no_builders() {
 }
 
 @test "image: a user's build that is cancelled or killed leaves no process" {
-	skip_unless_root
+	skip_unless_user
 	for signal in INT KILL; do
 		as_user env --default-signal=INT "$WNODES" image build debian --name cancelled >out 2>&1 3>&- &
 		pid=$!

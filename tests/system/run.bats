@@ -168,7 +168,7 @@ run_vm() {
 	echo over the network >page
 	python3 -u -m http.server --bind 127.0.0.1 0 >served 2>&1 3>&- &
 	# shellcheck disable=SC2034 # teardown ends it
-	server=$!
+	export server=$! # ended by teardown
 	wait_for 10 grep -q 'port [0-9]' served
 	port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' served)
 	run -0 "$WNODES" run --network user -- bash -c \
@@ -194,6 +194,26 @@ run_vm() {
 	jq -e '.exit_status == 3 and .usage.bytes_from_guest == 6 and .usage.peak_memory_bytes > 50e6
 		and (.phases | all(.duration_s >= 0)) and .image.name == "debian" and .reason == null
 		and .command.argv[0] == "sh" and .command.max_rss_bytes > 0' report.json
+}
+
+@test "run: --report tells what the disks and the network moved" {
+	run -0 "$WNODES" run --network user --scratch 64M --report report.json -- \
+		sh -c 'head -c 8M /dev/zero >/scratch/x; sync; cat /usr/bin/perl >/dev/null'
+	jq -e '.usage | .disk_written_bytes > 8000000 and .disk_read_bytes > 3000000' report.json
+	jq -e '.usage | .network_received_bytes >= 0 and .guest_oom_kills == 0' report.json
+	python3 -c 'import http.server, socketserver
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"x" * 3000000)
+    def log_message(self, *arguments): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.handle_request()' >port &
+	export server=$! # ended by teardown
+	wait_for 10 test -s port
+	run -0 "$WNODES" run --network user --report report.json -- perl -MIO::Socket::INET -e \
+		'my $s = IO::Socket::INET->new("10.0.2.2:$ARGV[0]") or die; print $s "GET / HTTP/1.0\r\n\r\n"; 1 while <$s>' "$(cat port)"
+	jq -e '.usage | .network_received_bytes > 3000000 and .network_sent_bytes > 1000' report.json
 }
 
 @test "run: large arguments and environments arrive whole" {

@@ -1,0 +1,256 @@
+/* What the job starter makes of its arguments and of a job's environment. */
+#include <errno.h>
+#include <getopt.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "bait/arguments.h"
+#include "bait/decide.h"
+#include "bait/environment.h"
+#include "bait/step.h"
+
+/* After our own headers: it defines a macro of the name fail. */
+#include <cmocka.h>
+
+extern char **environ;
+
+static struct arguments parsed;
+static struct error err;
+
+static int parse(const char *const *words)
+{
+	int argc = 0;
+
+	while (words[argc])
+		argc++;
+	parsed = (struct arguments){0};
+	err = (struct error){0};
+	optind = 0; /* begins anew */
+	return arguments_parse(&parsed, argc, (char **)(uintptr_t)words, &err);
+}
+
+#define PARSE(...) parse((const char *const[]){"wnodes-bait", __VA_ARGS__, NULL})
+
+static int setup(void **state)
+{
+	clearenv();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	arguments_done(&parsed);
+	return 0;
+}
+
+static void options_come_before_the_command(void **state)
+{
+	assert_int_equal(PARSE("--lrms", "slurm", "--image", "el9:x", "--cpus", "3", "--memory",
+				 "1G", "--mount", "/a", "--mount", "/b:/c", "--network", "none",
+				 "--scratch", "0", "--start", "boot", "--env", "A=1", "--workdir",
+				 "/w", "--job-memory", "500", "--job-cpus", "4", "--local-tasks",
+				 "2", "--script", "--", "./job", "--cpus", "9"),
+		0);
+	assert_string_equal(parsed.lrms, "slurm");
+	assert_string_equal(parsed.options.image, "el9:x");
+	assert_int_equal(parsed.options.cpus, 3);
+	assert_int_equal(parsed.options.memory, 1 << 30);
+	assert_string_equal(parsed.options.mounts[1], "/b:/c");
+	assert_null(parsed.options.mounts[2]);
+	assert_string_equal(parsed.options.network, "none");
+	assert_true(parsed.options.scratch_given);
+	assert_string_equal(parsed.options.start, "boot");
+	assert_string_equal(parsed.options.env[0], "A=1");
+	assert_string_equal(parsed.options.workdir, "/w");
+	assert_int_equal(parsed.job_memory_mib, 500);
+	assert_int_equal(parsed.job_cpus, 4);
+	assert_int_equal(parsed.local_tasks, 2);
+	assert_true(parsed.script);
+	assert_string_equal(parsed.command[0], "./job");
+	assert_string_equal(parsed.command[1], "--cpus");
+}
+
+static void command_s_own_options_are_its_own(void **state)
+{
+	assert_int_equal(PARSE("sh", "--image", "x"), 0);
+	assert_null(parsed.options.image);
+	assert_string_equal(parsed.command[1], "--image");
+	assert_int_equal(parsed.local_tasks, 1);
+}
+
+static void variables_stand_for_options_and_options_win(void **state)
+{
+	setenv("WNODES_IMAGE", "from-variable", 1);
+	setenv("WNODES_CPUS", "2", 1);
+	setenv("WNODES_MOUNT", "/a,/b:ro,,", 1);
+	setenv("WNODES_ENV", "", 1);
+	assert_int_equal(PARSE("--image", "from-option", "true"), 0);
+	assert_string_equal(parsed.options.image, "from-option");
+	assert_int_equal(parsed.options.cpus, 2);
+	assert_string_equal(parsed.options.mounts[0], "/a");
+	assert_string_equal(parsed.options.mounts[1], "/b:ro");
+	assert_null(parsed.options.mounts[2]);
+	assert_null(parsed.options.env);
+}
+
+static void wrong_values_are_told_with_their_option(void **state)
+{
+	static const char *const bad[][2] = {{"--cpus", "x"}, {"--cpus", "0"}, {"--memory", "1X"},
+		{"--network", "lan"}, {"--start", "now"}, {"--local-tasks", "0"},
+		{"--job-memory", "-1"}, {"--scratch", ""}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(PARSE(bad[i][0], bad[i][1], "true"), -EINVAL);
+		assert_non_null(strstr(err.text, bad[i][0]));
+		arguments_done(&parsed);
+	}
+}
+
+static void what_is_no_command_line_is_refused(void **state)
+{
+	assert_int_equal(PARSE("--cpus", "1"), -EINVAL);
+	assert_non_null(strstr(err.text, "no command"));
+	assert_int_equal(PARSE("--surely-not", "true"), -EINVAL);
+	assert_int_equal(PARSE("--cpus"), -EINVAL);
+}
+
+static void host_s_software_is_left_out_of_the_environment(void **state)
+{
+	struct strv env AUTO(strv_done) = {0};
+
+	setenv("SLURM_JOB_ID", "7", 1);
+	setenv("MINE", "a=b", 1);
+	setenv("EMPTY", "", 1);
+	setenv("PATH", "/host", 1);
+	setenv("LD_PRELOAD", "/host.so", 1);
+	setenv("BASH_FUNC_module%%", "() { :; }", 1);
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	setenv("TMPDIR", "/host", 1);
+	setenv("WNODES_IMAGE", "x", 1);
+	assert_int_equal(environment_pass(&env, &err), 0);
+	assert_int_equal(env.count, 3);
+	assert_string_equal(strv_env_get(&env, "SLURM_JOB_ID"), "7");
+	assert_string_equal(strv_env_get(&env, "MINE"), "a=b");
+	assert_string_equal(strv_env_get(&env, "EMPTY"), "");
+}
+
+static void step_is_named_by_job_step_node_and_requeue(void **state)
+{
+	autofree char *none = step_name(), *name = NULL, *again = NULL, *evil = NULL;
+
+	assert_null(none);
+	setenv("SLURM_JOB_ID", "7", 1);
+	setenv("SLURM_STEP_ID", "0", 1);
+	setenv("SLURMD_NODENAME", "w1", 1);
+	name = step_name();
+	assert_string_equal(name, "slurm-7.0-0-w1");
+	setenv("SLURM_RESTART_COUNT", "2", 1);
+	again = step_name();
+	assert_string_equal(again, "slurm-7.0-2-w1");
+	/* What the user has set leads nowhere else. */
+	setenv("SLURMD_NODENAME", "../../x", 1);
+	evil = step_name();
+	assert_string_equal(evil, "slurm-7.0-2-node");
+}
+
+/* A site's file with these lines; what it makes of the arguments parsed last. */
+static int decide(struct decide *d, const char *content)
+{
+	char path[] = "/tmp/bait-test.XXXXXX";
+	int fd = mkstemp(path), r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+	close(fd);
+	r = decide_load(d, path, &parsed, &err);
+	unlink(path);
+	return r;
+}
+
+static void job_without_an_image_stays_on_the_node(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("true"), 0);
+	assert_int_equal(decide(&d, ""), 0);
+	assert_int_equal(d.decision.outcome, POLICY_BARE);
+}
+
+static void job_may_decline_the_image_that_it_inherits(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("--image", "none", "--cpus", "2", "true"), 0);
+	assert_int_equal(decide(&d, ""), 0);
+	assert_int_equal(d.decision.outcome, POLICY_BARE);
+}
+
+static void options_count_where_no_rule_matches(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("--image", "el9", "--mount", "/a", "--scratch", "0", "true"), 0);
+	assert_int_equal(decide(&d, "[policy x]\npartition = long\nvm = forbid\n"), 0);
+	assert_int_equal(d.decision.outcome, POLICY_IN_VM);
+	assert_string_equal(parsed.options.image, "el9");
+	assert_string_equal(parsed.options.mounts[0], "/a");
+	assert_true(parsed.options.scratch_given);
+	assert_int_equal(parsed.options.cpus, 0);
+}
+
+static void rule_for_the_partition_forces_its_image(void **state)
+{
+	static const char site[] = "[policy x]\npartition = long\nvm = force\nimage = el9\n"
+				   "locked = image\ncpus = 3\n";
+	struct decide d AUTO(decide_done);
+
+	setenv("SLURM_JOB_PARTITION", "long", 1);
+	assert_int_equal(PARSE("--image", "mine", "true"), 0);
+	assert_int_equal(decide(&d, site), 0);
+	assert_int_equal(d.decision.outcome, POLICY_IN_VM);
+	assert_string_equal(parsed.options.image, "el9");
+	assert_int_equal(parsed.options.cpus, 3);
+}
+
+static void rule_that_forbids_refuses(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	setenv("SLURM_JOB_NAME", "big-7", 1);
+	assert_int_equal(PARSE("--image", "mine", "true"), 0);
+	assert_int_equal(decide(&d, "[policy x]\njob-name = ^big\nvm = forbid\n"), 0);
+	assert_int_equal(d.decision.outcome, POLICY_REFUSED);
+	assert_non_null(strstr(d.decision.reason, "x"));
+}
+
+static void wrong_file_is_told(void **state)
+{
+	struct decide d AUTO(decide_done);
+
+	assert_int_equal(PARSE("--image", "mine", "true"), 0);
+	assert_int_equal(decide(&d, "[policy x]\nvm = perhaps\n"), -EINVAL);
+	assert_non_null(strstr(err.text, ":2: "));
+}
+
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		EACH(options_come_before_the_command),
+		EACH(command_s_own_options_are_its_own),
+		EACH(variables_stand_for_options_and_options_win),
+		EACH(wrong_values_are_told_with_their_option),
+		EACH(what_is_no_command_line_is_refused),
+		EACH(host_s_software_is_left_out_of_the_environment),
+		EACH(step_is_named_by_job_step_node_and_requeue),
+		EACH(job_without_an_image_stays_on_the_node),
+		EACH(job_may_decline_the_image_that_it_inherits),
+		EACH(options_count_where_no_rule_matches),
+		EACH(rule_for_the_partition_forces_its_image),
+		EACH(rule_that_forbids_refuses),
+		EACH(wrong_file_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

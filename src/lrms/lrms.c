@@ -1,0 +1,129 @@
+#include "lrms/lrms.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "lib/child.h"
+#include "lib/exit.h"
+#include "lib/path.h"
+
+/* A controller on the same network answers in a few milliseconds. */
+#define PING_TIMEOUT_MS 2000
+
+static const char *const state_names[] = {
+	[LRMS_QUEUED] = "queued",
+	[LRMS_RUNNING] = "running",
+	[LRMS_DONE] = "done",
+	[LRMS_FAILED] = "failed",
+	[LRMS_CANCELLED] = "cancelled",
+	[LRMS_TIMEOUT] = "timeout",
+};
+
+void lrms_job_done(struct lrms_job *job)
+{
+	free(job->name);
+	free(job->user);
+	free(job->image);
+	free(job->node);
+	free(job->reason);
+	free(job->directory);
+	strv_done(&job->argv);
+	*job = (struct lrms_job){0};
+}
+
+const char *lrms_state_name(enum lrms_state state)
+{
+	return state_names[state];
+}
+
+int lrms_state_parse(const char *name, enum lrms_state *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(state_names); i++)
+		if (streq(name, state_names[i])) {
+			*ret = (enum lrms_state)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+bool lrms_state_is_end(enum lrms_state state)
+{
+	return state > LRMS_RUNNING;
+}
+
+int lrms_job_status(const struct lrms_job *job)
+{
+	if (job->state == LRMS_DONE)
+		return 0;
+	if (job->state == LRMS_TIMEOUT)
+		return EXIT_TIMEOUT;
+	if (job->exit_status > 0)
+		return job->exit_status;
+	return job->state == LRMS_CANCELLED ? 128 + SIGTERM : EXIT_WNODES;
+}
+
+char *lrms_expand(const char *text, const char *id)
+{
+	size_t size = 1, length = strlen(id);
+	char *expanded, *to;
+
+	for (const char *p = text; *p; p++)
+		size += *p == '%' ? length + 1 : 1;
+	to = expanded = malloc(size);
+	for (; expanded && *text; text++)
+		if (text[0] == '%' && text[1] == 'j') {
+			memcpy(to, id, length);
+			to += length;
+			text++;
+		} else {
+			*to++ = *text;
+			text += text[0] == '%' && text[1] == '%';
+		}
+	if (expanded)
+		*to = '\0';
+	return expanded;
+}
+
+int64_t lrms_now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Does a controller answer? `scontrol ping` ends well also where none does. */
+static bool slurm_answers(void)
+{
+	struct child_spec child = CHILD_SPEC_INIT;
+	autofree char *search = path_search();
+	autofree char *program = search ? path_find_program(search, "scontrol") : NULL;
+	autofree char *answer = NULL;
+	struct error err = {0};
+
+	if (!program)
+		return false;
+	child.argv = (const char *const[]){program, "ping", NULL};
+	return child_output(&child, PING_TIMEOUT_MS, 65536, &answer, &err) == 0 &&
+	       strstr(answer, " is UP");
+}
+
+static bool slurm_is_used(const char *type)
+{
+	if (streq(type, "auto"))
+		return getenv("SLURM_CONF") || slurm_answers();
+	return streq(type, "slurm");
+}
+
+int lrms_open(const struct lrms_options *options, struct lrms **ret, struct error *err)
+{
+	if (slurm_is_used(options->type))
+		return lrms_slurm_open(options, ret, err);
+	return lrms_local_open(options, ret, err);
+}
+
+struct lrms *lrms_free(struct lrms *lrms)
+{
+	return lrms ? lrms->operations->free(lrms) : NULL;
+}

@@ -1,0 +1,98 @@
+#include "lrms/slurm/plugin/option.h"
+
+#include <errno.h>
+
+#include "engine/request.h"
+#include "engine/share.h"
+#include "image/store.h"
+#include "lib/parse.h"
+
+#define MIB UINT64_C(1048576)
+
+static int check_image(const char *text, struct error *err)
+{
+	autofree char *name = NULL, *tag = NULL;
+
+	return store_parse_reference(text, &name, &tag, err);
+}
+
+static int check_cpus(const char *text, struct error *err)
+{
+	uint64_t cpus;
+
+	return parse_quantity(PARSE_NUMBER, text, 1, 256, &cpus, err);
+}
+
+static int check_memory(const char *text, struct error *err)
+{
+	uint64_t bytes;
+
+	return parse_quantity(PARSE_SIZE, text, 16 * MIB, 64 * MIB * MIB, &bytes, err);
+}
+
+static int check_mount(const char *text, struct error *err)
+{
+	autofree char *copy = strdup(text);
+	char *source, *target;
+	bool read_only;
+
+	if (!copy)
+		return fail(err, -ENOMEM, "out of memory");
+	return share_split(copy, &source, &target, &read_only, err);
+}
+
+static int check_network(const char *text, struct error *err)
+{
+	return parse_choice(text, "none|user", err);
+}
+
+static int check_scratch(const char *text, struct error *err)
+{
+	uint64_t bytes;
+
+	return parse_size(text, &bytes, err);
+}
+
+static int check_start(const char *text, struct error *err)
+{
+	return parse_choice(text, "auto|clone|boot", err);
+}
+
+static int check_workdir(const char *text, struct error *err)
+{
+	return text[0] ? 0 : fail(err, -EINVAL, "no directory given");
+}
+
+#define ROW(option, argument, list, check, usage)                                   \
+	{                                                                           \
+		"vm-" option, "--" option, argument, "[wnodes] " usage, list, check \
+	}
+
+const struct option_row option_rows[OPTION_COUNT] = {
+	[OPTION_IMAGE] = ROW("image", "NAME[:TAG]", false, check_image,
+		"run in a VM that starts from this image; none: on the bare node"),
+	[OPTION_CPUS] = ROW("cpus", "N", false, check_cpus,
+		"CPUs of the VM (those that the step has on the node)"),
+	[OPTION_MEMORY] = ROW("memory", "SIZE", false, check_memory,
+		"memory of the VM, for example 2G (what the step has on the node, but for "
+		"overhead)"),
+	[OPTION_MOUNT] = ROW("mount", "HOST[:GUEST][:ro]", true, check_mount,
+		"shows the node's directory HOST in the VM; may be repeated"),
+	[OPTION_NETWORK] = ROW("network", "none|user", false, check_network,
+		"none, or user: the VM reaches the network as you do"),
+	[OPTION_SCRATCH] = ROW("scratch", "SIZE", false, check_scratch,
+		"an empty disk of this size on /scratch and /tmp"),
+	[OPTION_START] = ROW("start", "auto|clone|boot", false, check_start,
+		"clone: from a template of the image; boot; or auto"),
+	[OPTION_ENV] = ROW("env", "NAME[=VALUE]", true, request_check_env,
+		"environment variable for the command; may be repeated"),
+	[OPTION_WORKDIR] = ROW("workdir", "DIR", false, check_workdir,
+		"directory in the VM that the command starts in"),
+};
+
+int option_check(enum option_id id, const char *text, struct error *err)
+{
+	if (strlen(text) > OPTION_VALUE_MAX)
+		return fail(err, -EINVAL, "longer than %d bytes", OPTION_VALUE_MAX);
+	return option_rows[id].check(text, err);
+}

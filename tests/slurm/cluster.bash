@@ -1,0 +1,142 @@
+# A Slurm cluster on this machine: what up.sh and down.sh share.
+#
+# Everything of a cluster lies in one directory, $state. What must have a name outside of it (bridge,
+# network namespaces, veth pairs) has $tag in it, a digest of the directory's path, so that two clusters
+# do not meet; addresses, ports and node names go by $index, which a cluster claims by a symbolic link
+# in $claims.
+
+claims=/run/wnodes-slurm
+
+say() {
+	echo "slurm: $*" >&2
+}
+
+# Names that follow from the state directory.
+cluster_names() {
+	state=$1
+	tag=wn$(printf '%s' "$state" | sha256sum | cut -c 1-8)
+	bridge=$tag
+}
+
+# Takes the lowest index that is free, and whose network no route but the default one leads to.
+cluster_claim() {
+	local network
+	mkdir -p "$claims"
+	for index in $(seq 1 60); do
+		network=10.77.$index
+		cluster_drop_stale_claim "$index"
+		[ -z "$(ip -4 route show root 10.0.0.0/8 match $network.1/32 | grep -v '^default')" ] || continue
+		ln -s "$state" "$claims/$index" 2>/dev/null || continue
+		echo "$index" >"$state/index"
+		return 0
+	done
+	say "all networks 10.77.1.0/24 to 10.77.60.0/24 are taken: end clusters with down.sh (see $claims)"
+	return 1
+}
+
+# A claim counts as long as its directory says so too.
+cluster_drop_stale_claim() {
+	local owner
+	owner=$(readlink "$claims/$1") || return 0
+	[ "$(cat "$owner/index" 2>/dev/null)" = "$1" ] || rm -f "$claims/$1"
+}
+
+cluster_release_claim() {
+	local index
+	index=$(cat "$state/index" 2>/dev/null) || return 0
+	[ "$(readlink "$claims/$index")" != "$state" ] || rm -f "$claims/$index"
+	rmdir "$claims" 2>/dev/null || true
+}
+
+# Node number K's name: w1, w2, and in a second cluster beside it wb1, wb2, as cgroups are called after
+# nodes.
+node_name() {
+	local letters=abcdefghijklmnopqrstuvwxyz
+	case $index in
+	1) echo "w$1" ;;
+	*) echo "w${letters:index / 26:1}${letters:index % 26:1}$1" | sed 's/^wa/w/' ;;
+	esac
+}
+
+# The process of a pid file, if it lives and is of this cluster: pid_of FILE
+pid_of() {
+	local pid
+	pid=$(cat "$1" 2>/dev/null) || return 1
+	[[ $pid =~ ^[0-9]+$ ]] || return 1
+	# All daemons are started with a path in $state, in their arguments or their environment.
+	{ tr '\0' '\n' <"/proc/$pid/cmdline" && tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null |
+		grep -qF "$state/" || return 1
+	echo "$pid"
+}
+
+# Waits until a command succeeds: wait_until SECONDS COMMAND...
+wait_until() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+
+gone() {
+	! pid_of "$1" >/dev/null
+}
+
+# Ends a daemon by its pid file: TERM, then KILL.
+end_daemon() {
+	local pid
+	pid=$(pid_of "$1") || { rm -f "$1"; return 0; }
+	kill -TERM "$pid" 2>/dev/null || true
+	wait_until "${2:-5}" gone "$1" || kill -KILL "$pid" 2>/dev/null || true
+	wait_until 5 gone "$1" || say "process $pid does not end"
+	rm -f "$1"
+}
+
+# What runs in a node's network namespace, which is nothing but the node's jobs once slurmd is gone.
+end_node() {
+	local pids='' end=$((SECONDS + 3))
+	while [ $SECONDS -lt $end ]; do
+		pids=$(ip netns pids "$1" 2>/dev/null) || return 0
+		[ -n "$pids" ] || return 0
+		# shellcheck disable=SC2086 # a list of pids
+		kill -KILL $pids 2>/dev/null || true
+		sleep 0.05
+	done
+	say "processes in $1 do not end: $pids"
+}
+
+# The cgroups that slurmd made for a node, deepest first.
+remove_cgroups() {
+	local root
+	for root in /sys/fs/cgroup/*/"slurm_$1"; do
+		[ ! -d "$root" ] || find "$root" -depth -type d -exec rmdir {} + 2>/dev/null || true
+	done
+}
+
+# Ends all that there is of the cluster in $state, whole or half, and removes it. Nothing to do is no
+# failure.
+cluster_remove() {
+	local file name
+	[ -d "$state" ] || return 0
+	if [ ! -e "$state/cluster" ]; then
+		rmdir "$state" 2>/dev/null && return 0
+		say "$state is not a cluster's directory"
+		return 1
+	fi
+	for file in "$state"/run/slurmd-*.pid; do
+		end_daemon "$file"
+	done
+	for name in $(ip netns list 2>/dev/null | awk -v tag="$tag-" 'index($1, tag) == 1 { print $1 }'); do
+		end_node "$name"
+		ip netns del "$name"
+		remove_cgroups "${name#"$tag-"}"
+	done
+	end_daemon "$state/run/slurmctld.pid"
+	end_daemon "$state/run/slurmdbd.pid" 10
+	end_daemon "$state/run/mariadbd.pid" 20
+	end_daemon "$state/run/munged.pid"
+	ip link del "$bridge" 2>/dev/null || true
+	cluster_release_claim
+	rm -rf "$state"
+}
