@@ -202,11 +202,17 @@ bool launch_try_next(struct launch *l, const char *reason, struct error *err)
 
 bool launch_wants_template(const struct launch *l, uint32_t agent_features)
 {
+	const struct request *request = l->request;
 	autofree char *directory = local_templates();
 
-	return l->request->start == REQUEST_START_AUTO && !l->request->alone &&
-	       l->request->settings->template_automatic && !l->request->probe && !l->cloning &&
-	       directory && (agent_features & AGENT_FEATURE_TEMPLATE) &&
-	       /* Not known after a trial of KVM: the maker looks itself. */
+	if (request->start != REQUEST_START_AUTO || request->probe || l->cloning ||
+		!request->settings->template_automatic ||
+		!(agent_features & AGENT_FEATURE_TEMPLATE))
+		return false;
+	/* The node's daemon makes them apart from the job, and knows which it cannot make. */
+	if (broker_has_templates(l->resources->broker))
+		return true;
+	/* The key is not known after a trial of KVM: the maker looks itself. */
+	return !request->alone && directory &&
 	       !(l->key[0] && template_failed_recently(directory, l->key, NULL));
 }

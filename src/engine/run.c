@@ -393,9 +393,11 @@ static int on_warmed(sd_event_source *source, int fd, uint32_t events, void *use
 	return 0;
 }
 
-/* Makes a template for the next run while this one's command does its work. */
+/* Has a template made for the next run while this one's command does its work. */
 static void run_warm(struct run *run)
 {
+	if (!launch_wants_template(&run->launch, run->agent_features))
+		return;
 	if (broker_has_templates(run->resources.broker)) {
 		broker_tell_wish(run->resources.broker, &run->launch.shape, run->launch.key);
 		return;
@@ -437,8 +439,7 @@ static void run_command(struct run *run)
 	int r;
 
 	run->progress = progress_stop(run->progress);
-	if (launch_wants_template(&run->launch, run->agent_features))
-		run_warm(run);
+	run_warm(run);
 	run_enter(run, PHASE_RUN, 0);
 	caller_fill_exec(request->caller, &exec);
 	terminal_get_size(&exec.rows, &exec.columns);
@@ -481,6 +482,7 @@ static void run_watch_tasks(struct run *run)
 static void run_tasks(struct run *run)
 {
 	run->progress = progress_stop(run->progress);
+	run_warm(run);
 	run_enter(run, PHASE_RUN, 0);
 	control_start_waiting(run->control);
 	run_watch_tasks(run);

@@ -93,6 +93,27 @@ end_daemon() {
 	rm -f "$1"
 }
 
+# Runs a program on a host of the cluster, "ctl" or a node, with its name, its network, the cluster's hosts
+# and accounts, and a node's own directories: on_host NAME COMMAND...
+# (`ip netns exec` would hide the cgroups: it mounts a new /sys.)
+on_host() {
+	local name=$1 netns=
+	shift
+	[ "$name" = ctl ] || netns=/run/netns/$tag-$name
+	[ ! -d "$state/nodes" ] || mkdir -p /etc/wnodes /run/wnodes /var/lib/wnodes
+	# shellcheck disable=SC2016 # for the shell inside
+	${netns:+nsenter --net=$netns} unshare --uts --mount --propagation slave sh -ec '
+		hostname "$0"
+		for file in hosts passwd group; do mount --bind "$1/etc/$file" "/etc/$file"; done
+		if [ -d "$1/nodes/$0" ]; then
+			mount --bind "$1/etc/wnodes" /etc/wnodes
+			mount --bind "$1/nodes/$0/run" /run/wnodes
+			mount --bind "$1/nodes/$0/lib" /var/lib/wnodes
+		fi
+		shift
+		exec "$@"' "$name" "$state" "$@" </dev/null
+}
+
 # What runs in a node's network namespace, which is nothing but the node's jobs once slurmd is gone.
 end_node() {
 	local pids='' end=$((SECONDS + 3))
@@ -124,7 +145,7 @@ cluster_remove() {
 		say "$state is not a cluster's directory"
 		return 1
 	fi
-	for file in "$state"/run/slurmd-*.pid; do
+	for file in "$state"/run/slurmd-*.pid "$state"/run/hypervisor-*.pid; do
 		end_daemon "$file"
 	done
 	for name in $(ip netns list 2>/dev/null | awk -v tag="$tag-" 'index($1, tag) == 1 { print $1 }'); do

@@ -11,6 +11,10 @@
 #   --no-accounting    without slurmdbd and MariaDB, and so without sacct
 #   --plugin 'LINE'    the plugin's path, and its arguments, as in plugstack.conf; that of the build, if
 #                      it is there, or "none"
+#   --hypervisor STORE  a daemon wnodes-hypervisor on each node, with the images of this store (a directory
+#                      with blobs and names); each node has its own /run/wnodes and /var/lib/wnodes, and
+#                      $state/etc/wnodes as /etc/wnodes; the account "wnodes" is there
+#   --settings FILE    the nodes' wnodes.conf
 #   --user NAME:UID[:HOME]  an account that only this cluster's daemons and jobs know; may be repeated
 #   --build DIR        the build directory ($WNODES_BUILD, or build/ of the tree)
 #
@@ -22,7 +26,7 @@ set -eu
 here=$(dirname "$(realpath "$0")")
 . "$here/cluster.bash"
 
-nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=()
+nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=() store='' settings=''
 state=${XDG_RUNTIME_DIR:-/tmp}/wnodes-slurm
 build=${WNODES_BUILD:-$here/../../build}
 
@@ -50,12 +54,17 @@ while [ $# -gt 0 ]; do
 	--cpus) check_number "$@" && cpus=$2 ;;
 	--memory) check_number "$@" && memory=$2 ;;
 	--plugin) plugin=$2 ;;
+	--hypervisor) store=$2 ;;
+	--settings) settings=$2 ;;
 	--user) users+=("$2") ;;
 	--build) build=$2 ;;
 	*) leave 2 "unknown option '$1'; see up.sh --help" ;;
 	esac
 	shift 2
 done
+[ -z "$store" ] || [ -d "$store/blobs" ] || leave 2 "--hypervisor: $store is no image store"
+[ -z "$store" ] || [ -x "$build/wnodes-hypervisor" ] || leave 2 "--hypervisor: $build has no wnodes-hypervisor"
+[ -z "$settings" ] || [ -e "$settings" ] || leave 2 "--settings: there is no $settings"
 [ "$nodes" -le 200 ] || leave 2 "--nodes: at most 200"
 cluster_names "$(realpath -m "$state")"
 
@@ -178,12 +187,27 @@ write_accounts() {
 	local user name uid home
 	cp /etc/passwd "$state/etc/passwd"
 	cp /etc/group "$state/etc/group"
+	[ -z "$store" ] || users+=(wnodes:64190)
 	for user in "${users[@]}"; do
 		IFS=: read -r name uid home <<<"$user"
 		[[ $name =~ ^[a-z_][a-z0-9_-]*$ && $uid =~ ^[1-9][0-9]*$ ]] ||
 			leave 2 "--user: '$user' is not NAME:UID[:HOME]"
 		echo "$name:x:$uid:$uid::${home:-/nonexistent}:/bin/sh" >>"$state/etc/passwd"
 		echo "$name:x:$uid:" >>"$state/etc/group"
+	done
+}
+
+# What nodes have of their own: settings, and the directories of their daemons.
+write_wnodes() {
+	local k name
+	mkdir "$state/etc/wnodes"
+	[ -z "$settings" ] || cp "$settings" "$state/etc/wnodes/wnodes.conf"
+	[ -n "$store" ] || return 0
+	for k in $(seq "$nodes"); do
+		name=$(node_name "$k")
+		mkdir -p "$state/nodes/$name"/{run,lib}
+		cp -al "$store"/{blobs,names} "$state/nodes/$name/lib" 2>/dev/null ||
+			cp -a --reflink=auto "$store"/{blobs,names} "$state/nodes/$name/lib"
 	done
 }
 
@@ -208,6 +232,7 @@ write_files() {
 	write_plugstack >"$state/etc/plugstack.conf"
 	(umask 077 && write_slurmdbd_conf >"$state/etc/slurmdbd.conf")
 	write_accounts
+	write_wnodes
 	{
 		echo "127.0.0.1 localhost"
 		echo "$network.1 ctl"
@@ -234,19 +259,6 @@ start_network() {
 		ip -n "$name" link set eth0 up
 		ip -n "$name" route add default via "$network.1"
 	done
-}
-
-# Runs a program on a host of the cluster, with its name, hosts and accounts: on_host NAME NETNS COMMAND
-# (`ip netns exec` would hide the cgroups: it mounts a new /sys.)
-on_host() {
-	local name=$1 netns=$2
-	shift 2
-	# shellcheck disable=SC2016 # for the shell inside
-	${netns:+nsenter --net=/run/netns/$netns} unshare --uts --mount --propagation slave sh -ec '
-		hostname "$0"
-		for file in hosts passwd group; do mount --bind "$1/$file" "/etc/$file"; done
-		shift
-		exec "$@"' "$name" "$state/etc" "$@" </dev/null >>"$state/log/start.log" 2>&1
 }
 
 start_munge() {
@@ -284,12 +296,21 @@ add_cluster() {
 	timeout 5 sacctmgr -i add cluster wnodes >>"$state/log/start.log" 2>&1
 }
 
+# As a service manager would: it is started anew when it ends.
+start_hypervisor() {
+	# shellcheck disable=SC2016 # for the shell inside
+	on_host "$1" setsid sh -c 'echo $$ >"$1"; while :; do "$0"; sleep 0.2; done' "$(realpath "$build")/wnodes-hypervisor" \
+		"$state/run/hypervisor-$1.pid" >>"$state/log/hypervisor-$1.log" 2>&1 &
+	wait_until 10 test -S "$state/nodes/$1/run/hypervisor"
+}
+
 start_nodes() {
 	local k name
 	for k in $(seq "$nodes"); do
 		name=$(node_name "$k")
 		mkdir -p "$state/tmp/$name" && chmod 1777 "$state/tmp/$name"
-		on_host "$name" "$tag-$name" slurmd -f "$SLURM_CONF" || return 1
+		[ -z "$store" ] || start_hypervisor "$name" || return 1
+		on_host "$name" slurmd -f "$SLURM_CONF" >>"$state/log/start.log" 2>&1 || return 1
 	done
 }
 
@@ -308,7 +329,7 @@ start_all() {
 	if [ $accounting = yes ]; then
 		start_database || return 1
 	fi
-	on_host ctl "" slurmctld -f "$SLURM_CONF" || return 1
+	on_host ctl slurmctld -f "$SLURM_CONF" >>"$state/log/start.log" 2>&1 || return 1
 	start_nodes || return 1
 	wait_until 20 all_idle || return 1
 	[ $accounting = no ] || wait_until 10 registered || return 1
