@@ -4,6 +4,7 @@
 
 #include "bait/decide.h"
 #include "bait/environment.h"
+#include "bait/requeue.h"
 #include "bait/step.h"
 #include "engine/overhead.h"
 #include "engine/run.h"
@@ -49,6 +50,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.patient = true};
 	struct options options = a->options;
 	autofree char *name = NULL;
+	bool node_failed = false;
 	int r = settings_load(&settings, err);
 
 	/* srun --pty and its like give the task a terminal. */
@@ -67,7 +69,11 @@ static int bait_run(const struct arguments *a, struct error *err)
 	if (r < 0)
 		return r;
 	name = a->local_tasks > 1 ? step_name() : NULL;
-	return name ? step_run(a, name, &request, err) : run_execute(&request);
+	request.node_failed = &node_failed;
+	r = name ? step_run(a, name, &request, err) : run_execute(&request);
+	if (node_failed)
+		requeue_job(a, &settings);
+	return r;
 }
 
 /* Without a VM: becomes the command, as if we had not been there. */

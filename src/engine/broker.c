@@ -129,10 +129,10 @@ static void broker_give_up(struct broker *b, int error)
 
 	broker_disconnect(b);
 	if (b->required) {
-		r = fail_errno(b->err, error,
-			"the node's daemon, wnodes-hypervisor, does not answer at '%s'; ask the "
-			"administrator to start it, or set [vm] broker in wnodes.conf",
-			b->path);
+		r = fail(b->err, -EHOSTDOWN,
+			"the node's daemon, wnodes-hypervisor, does not answer at '%s': %s; ask "
+			"the administrator to start it, or set [vm] broker in wnodes.conf",
+			b->path, strerror(-error));
 	} else {
 		log_warning("the node's daemon does not answer at '%s': %s; going on without it",
 			b->path, strerror(-error));
@@ -253,6 +253,11 @@ static void tell_place(struct broker *b, json_t *waiting)
 	b->told_place = true;
 }
 
+static int refusal_code(json_t *answer)
+{
+	return json_is_true(json_object_get(answer, "drained")) ? -ESHUTDOWN : -EREMOTEIO;
+}
+
 static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t count)
 {
 	const char *refusal = json_string_value(json_object_get(answer, "error"));
@@ -265,7 +270,8 @@ static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t 
 		tell_place(b, waiting);
 		return;
 	}
-	r = refusal ? fail(b->err, -EREMOTEIO, "%s", refusal) : broker_take(b, answer, fds, count);
+	r = refusal ? fail(b->err, refusal_code(answer), "%s", refusal)
+		    : broker_take(b, answer, fds, count);
 	b->lent = r == 0;
 	b->done(r < 0 ? b->err->text : NULL, b->userdata);
 }

@@ -108,6 +108,7 @@ int local_open_own_image(const struct request *request, struct resources *ret, s
 
 	if (r < 0)
 		return r;
+	ret->own_image = true;
 	take_image(ret, image);
 	r = local_check(request, ret->manifest, err);
 	return r < 0 ? r : open_parts(store, ret, err);

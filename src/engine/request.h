@@ -46,6 +46,7 @@ struct request {
 	 * what this program is, when it is `wnodes`. */
 	bool alone;
 	bool patient; /* SIGTERM is passed on and no more: the batch system has its own grace */
+	bool *node_failed; /* becomes true if the VM did not start, and it may on another node */
 	const char *report; /* file for the JSON report, or NULL */
 };
 

@@ -118,6 +118,13 @@ static void run_refuse_tasks(struct run *run)
 	control_refuse_waiting(run->control, why);
 }
 
+/* What a user's own image does says nothing about the node. */
+static void run_blame_node(struct run *run)
+{
+	if (run->request->node_failed && !run->resources.own_image)
+		*run->request->node_failed = true;
+}
+
 static void run_fail(struct run *run, const char *format, ...) PRINTF(2, 3);
 
 static void run_fail(struct run *run, const char *format, ...)
@@ -134,6 +141,7 @@ static void run_fail(struct run *run, const char *format, ...)
 		if (run->control)
 			run_refuse_tasks(run);
 		if (run->phases.now == launch_phase(&run->launch)) {
+			run_blame_node(run);
 			run_keep_console(run);
 			broker_tell_failed(run->resources.broker, run->reason);
 		}
@@ -179,13 +187,22 @@ static void run_find_template(struct run *run)
 		run_start(run);
 }
 
+static void run_fail_to_fetch(struct run *run, const char *why)
+{
+	int code = run->fetch_error.code;
+
+	if (code == -ESHUTDOWN || code == -EHOSTDOWN)
+		run_blame_node(run);
+	run_fail(run, "%s", why);
+}
+
 /* The node may have let us wait. */
 static void on_resources(const char *why, void *userdata)
 {
 	struct run *run = userdata;
 
 	if (why)
-		run_fail(run, "%s", why);
+		run_fail_to_fetch(run, why);
 	else
 		run_later(run, run_find_template);
 }
@@ -202,7 +219,7 @@ static void run_fetch(struct run *run)
 		r = resources_open(
 			run->event, run->request, &run->resources, on_resources, run, err);
 	if (r < 0)
-		run_fail(run, "%s", err->text);
+		run_fail_to_fetch(run, err->text);
 	else if (r == 0)
 		run_later(run, run_find_template);
 }

@@ -110,6 +110,9 @@ const struct conf_setting settings_table[] = {
 	ROW("lrms", "grace", CONF_DURATION, lrms_grace, "30s", 0, 3600 * SECOND, NULL,
 		"How long a job of the local queue may go on after SIGTERM; a VM has its own grace "
 		"within this."),
+	ROW("lrms", "requeues", CONF_NUMBER, lrms_requeues, "3", 0, 1000, NULL,
+		"How often a batch job goes back into the queue because its VM did not start on a "
+		"node."),
 	ROW("lrms", "keep", CONF_DURATION, lrms_keep, "720h", 0, 0, NULL,
 		"How long jobs that have ended are listed."),
 	{.key = NULL},

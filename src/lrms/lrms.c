@@ -4,12 +4,8 @@
 #include <signal.h>
 #include <time.h>
 
-#include "lib/child.h"
 #include "lib/exit.h"
 #include "lib/path.h"
-
-/* A controller on the same network answers in a few milliseconds. */
-#define PING_TIMEOUT_MS 2000
 
 static const char *const state_names[] = {
 	[LRMS_QUEUED] = "queued",
@@ -94,35 +90,6 @@ int64_t lrms_now_us(void)
 }
 
 /* Does a controller answer? `scontrol ping` ends well also where none does. */
-static bool slurm_answers(void)
-{
-	struct child_spec child = CHILD_SPEC_INIT;
-	autofree char *search = path_search();
-	autofree char *program = search ? path_find_program(search, "scontrol") : NULL;
-	autofree char *answer = NULL;
-	struct error err = {0};
-
-	if (!program)
-		return false;
-	child.argv = (const char *const[]){program, "ping", NULL};
-	return child_output(&child, PING_TIMEOUT_MS, 65536, &answer, &err) == 0 &&
-	       strstr(answer, " is UP");
-}
-
-static bool slurm_is_used(const char *type)
-{
-	if (streq(type, "auto"))
-		return getenv("SLURM_CONF") || slurm_answers();
-	return streq(type, "slurm");
-}
-
-int lrms_open(const struct lrms_options *options, struct lrms **ret, struct error *err)
-{
-	if (slurm_is_used(options->type))
-		return lrms_slurm_open(options, ret, err);
-	return lrms_local_open(options, ret, err);
-}
-
 struct lrms *lrms_free(struct lrms *lrms)
 {
 	return lrms ? lrms->operations->free(lrms) : NULL;

@@ -89,6 +89,9 @@ struct lrms_operations {
 	 * lrms_job_done(). -ENOENT: no such job; -ETIMEDOUT. */
 	int (*wait)(struct lrms *lrms, const char *id, uint64_t deadline, struct lrms_job *ret,
 		struct error *err);
+	/* Puts a running job of one's own back into the queue, from which it starts anew. The batch
+	 * system ends what runs of it. NULL: it knows no such thing. */
+	int (*requeue)(struct lrms *lrms, const char *id, struct error *err);
 	struct lrms *(*free)(struct lrms *lrms);
 };
 

@@ -265,6 +265,15 @@ static int slurm_cancel(struct lrms *lrms, const char *id, int signo, struct err
 	return child_run(&child, COMMAND_TIMEOUT_MS, err);
 }
 
+static int slurm_requeue(struct lrms *lrms, const char *id, struct error *err)
+{
+	const char *const argv[] = {"scontrol", "requeue", id, NULL};
+	struct child_spec child = CHILD_SPEC_INIT;
+
+	child.argv = argv;
+	return child_run(&child, COMMAND_TIMEOUT_MS, err);
+}
+
 static int slurm_wait(struct lrms *lrms, const char *id, uint64_t deadline, struct lrms_job *ret,
 	struct error *err)
 {
@@ -301,6 +310,7 @@ static const struct lrms_operations operations = {
 	.list = slurm_list,
 	.cancel = slurm_cancel,
 	.wait = slurm_wait,
+	.requeue = slurm_requeue,
 	.free = slurm_free,
 };
 
