@@ -1,6 +1,8 @@
 /* The program wnodes-bait: a batch system starts it instead of a task's command, as the user, in
  * the task's cgroup, and it runs the command in a VM that is this process's child. */
 #include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
 
 #include "bait/decide.h"
 #include "bait/environment.h"
@@ -38,6 +40,17 @@ static int bait_fit_memory(const struct arguments *a, struct request *r, struct 
 		(unsigned long long)a->job_memory_mib, (unsigned long long)need);
 }
 
+/* A slurmstepd that is killed ends nobody, and nobody would look after the VM. (What starts tasks
+ * for other batch systems may be started anew, and its tasks are to go on.) */
+static int bait_die_with_slurmstepd(const struct arguments *a, struct error *err)
+{
+	if (!a->lrms || !streq(a->lrms, "slurm"))
+		return 0;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return fail_errno(err, -errno, "prctl");
+	return getppid() == 1 ? fail(err, -ECHILD, "the batch system has gone") : 0;
+}
+
 static int bait_run(const struct arguments *a, struct error *err)
 {
 	struct settings settings AUTO(settings_done) = {0};
@@ -51,7 +64,10 @@ static int bait_run(const struct arguments *a, struct error *err)
 	struct options options = a->options;
 	autofree char *name = NULL;
 	bool node_failed = false;
-	int r = settings_load(&settings, err);
+	int r = bait_die_with_slurmstepd(a, err);
+
+	if (r == 0)
+		r = settings_load(&settings, err);
 
 	/* srun --pty and its like give the task a terminal. */
 	options.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

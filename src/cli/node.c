@@ -148,11 +148,10 @@ const struct verb verb_node_drain = {
 	.name = "node drain",
 	.synopsis = "REASON",
 	.summary = "Let this node take no more VMs",
-	.about =
-		"VMs that run go on; new ones are refused with the reason, until wnodes node "
-		"resume, also when the daemon or the node was started anew. For root and [node] "
-		"administrators. The batch system is not told: it is where jobs are kept away, and "
-		"it tells its own reasons.",
+	.about = "VMs that run go on; new ones are refused with the reason, until wnodes node "
+		 "resume, also when the daemon or the node was started anew. The batch system is "
+		 "told, and sends no more jobs to the node; [node] lrms = none keeps it from being "
+		 "told. For root and [node] administrators.",
 	.examples = "wnodes node drain 'memory module to be changed'\n",
 	.options = none,
 	.options_size = sizeof(struct no_options),
@@ -167,7 +166,7 @@ const struct verb verb_node_resume = {
 	.summary = "Let this node take VMs again",
 	.about =
 		"Ends a drain, also one that the node has begun itself because one VM after the other "
-		"did not start; then the batch system is told as well. For root and [node] "
+		"did not start; the batch system is told as well. For root and [node] "
 		"administrators.",
 	.examples = "wnodes node resume\n",
 	.options = none,

@@ -454,7 +454,7 @@ static void client_administer(struct client *c, const char *reason)
 		client_refuse(c, "only root, and [node] administrators, may do this");
 		return;
 	}
-	r = reason ? drain_set(drain, reason, c->peer.uid, false, &err) : drain_clear(drain, &err);
+	r = reason ? drain_set(drain, reason, c->peer.uid, &err) : drain_clear(drain, &err);
 	if (r < 0)
 		client_refuse(c, err.text);
 	else

@@ -19,7 +19,9 @@ struct drain {
 	sd_event *event;
 	const struct settings *settings;
 	char *path;
-	bool drained, told;
+	bool drained;
+	bool told;          /* the batch system knows of a drain */
+	bool telling_drain; /* what it is being told */
 	char reason[DRAIN_REASON_MAX];
 	uint64_t since; /* s since the epoch */
 	uid_t by;
@@ -45,30 +47,12 @@ static int load(struct drain *d, struct error *err)
 	/* One that cannot be understood drains all the same. */
 	json = json_loadb(text, length, 0, NULL);
 	reason = json_string_value(json_object_get(json, "reason"));
-	d->drained = true;
+	d->drained = !json_is_false(json_object_get(json, "drained"));
 	d->since = (uint64_t)json_integer_value(json_object_get(json, "since"));
 	d->by = (uid_t)json_integer_value(json_object_get(json, "by"));
 	d->told = json_is_true(json_object_get(json, "told"));
 	snprintf(d->reason, sizeof(d->reason), "%s", reason ? reason : "drained");
 	json_decref(json);
-	return 0;
-}
-
-int drain_new(sd_event *event, const struct settings *settings, const char *state,
-	struct drain **ret, struct error *err)
-{
-	struct drain *d AUTO(drain_freep) = calloc(1, sizeof(*d));
-	int r;
-
-	if (!d || !(d->path = path_format("%s/" DRAIN_FILE, state)))
-		return fail(err, -ENOMEM, "out of memory");
-	d->event = sd_event_ref(event);
-	d->settings = settings;
-	d->pidfd = -1;
-	r = load(d, err);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(d);
 	return 0;
 }
 
@@ -96,16 +80,6 @@ const char *drain_reason(const struct drain *d)
 	return d->drained ? d->reason : NULL;
 }
 
-static int on_told(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-	struct drain *d = userdata;
-
-	if (child_wait(fd, 0) != 0)
-		log_warning("Slurm was not told of it: scontrol failed, ignoring");
-	telling_done(d);
-	return 0;
-}
-
 static void node_name(const struct drain *d, char *ret, size_t size)
 {
 	const char *set = d->settings->node_name;
@@ -119,71 +93,124 @@ static void node_name(const struct drain *d, char *ret, size_t size)
 		ret[strcspn(ret, ".")] = '\0';
 }
 
-/* Takes its time, and is not waited for. Returns whether it was begun. */
-static bool tell_slurm(struct drain *d, const char *state, const char *reason)
-{
-	char name[256];
-	autofree char *node = NULL, *state_is = NULL, *reason_is = NULL;
-	const char *argv[] = {"scontrol", "update", NULL, NULL, NULL, NULL};
-	struct child_spec child = CHILD_SPEC_INIT;
-	struct error err = {0};
-	int r;
-
-	if (streq(d->settings->node_lrms, "none") || d->pidfd >= 0)
-		return false;
-	node_name(d, name, sizeof(name));
-	argv[2] = node = path_format("nodename=%s", name);
-	argv[3] = state_is = path_format("state=%s", state);
-	argv[4] = reason_is = reason ? path_format("reason=%s", reason) : NULL;
-	if (!node || !state_is || (reason && !reason_is))
-		return false;
-	child.argv = argv;
-	child.workdir = "/";
-	r = child_spawn(&child, NULL, &d->pidfd, &err);
-	if (r == -ENOENT && streq(d->settings->node_lrms, "auto"))
-		return false; /* there is no Slurm here */
-	if (r < 0)
-		log_warning("Slurm was not told of it: %s, ignoring", err.text);
-	else
-		sd_event_add_io(d->event, &d->telling, d->pidfd, EPOLLIN, on_told, d);
-	return r == 0;
-}
-
+/* The file is there as long as the node is drained, or the batch system believes so. */
 static int save(const struct drain *d, struct error *err)
 {
-	json_t *json = json_pack("{s:s, s:I, s:I, s:b}", "reason", d->reason, "since",
-		(json_int_t)d->since, "by", (json_int_t)d->by, "told", d->told);
+	json_t *json = json_pack("{s:b, s:s, s:I, s:I, s:b}", "drained", d->drained, "reason",
+		d->reason, "since", (json_int_t)d->since, "by", (json_int_t)d->by, "told", d->told);
 	autofree char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	int r = text ? file_replace(AT_FDCWD, d->path, text, strlen(text), 0644) : -ENOMEM;
 
 	json_decref(json);
-	return r < 0 ? fail_errno(err, r, "cannot write '%s'", d->path) : 0;
+	if (r < 0)
+		return fail_errno(err, r, "cannot write '%s'", d->path);
+	if (!d->drained && !d->told && unlink(d->path) < 0)
+		return fail_errno(err, -errno, "cannot remove '%s'", d->path);
+	return 0;
 }
 
-int drain_set(struct drain *d, const char *reason, uid_t uid, bool tell, struct error *err)
+static int spawn_scontrol(struct drain *d, struct error *err)
 {
+	const char *argv[] = {"scontrol", "update", NULL, NULL, NULL, NULL};
+	autofree char *node = NULL, *reason = path_format("reason=%s", d->reason);
+	struct child_spec child = CHILD_SPEC_INIT;
+	char name[256];
+
+	node_name(d, name, sizeof(name));
+	argv[2] = node = path_format("nodename=%s", name);
+	argv[3] = d->drained ? "state=drain" : "state=resume";
+	argv[4] = d->drained ? reason : NULL;
+	if (!node || !reason)
+		return -ENOMEM;
+	child.argv = argv;
+	child.workdir = "/";
+	return child_spawn(&child, NULL, &d->pidfd, err);
+}
+
+static void tell_slurm(struct drain *d);
+
+static int on_told(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct drain *d = userdata;
+	struct error err = {0};
+	bool failed = child_wait(fd, 0) != 0;
+
+	telling_done(d);
+	if (failed) {
+		log_warning("Slurm was not told of it: scontrol failed, ignoring");
+		return 0;
+	}
+	d->told = d->telling_drain;
+	if (save(d, &err) < 0)
+		log_warning("%s, ignoring", err.text);
+	tell_slurm(d);
+	return 0;
+}
+
+/* Tells it what it does not know yet. Takes its time, and is not waited for. */
+static void tell_slurm(struct drain *d)
+{
+	struct error err = {0};
+	int r;
+
+	if (streq(d->settings->node_lrms, "none") || d->pidfd >= 0 || d->told == d->drained)
+		return;
+	d->telling_drain = d->drained;
+	r = spawn_scontrol(d, &err);
+	if (r == -ENOENT && streq(d->settings->node_lrms, "auto"))
+		return; /* there is no Slurm here */
+	if (r < 0)
+		log_warning("Slurm was not told of it: %s, ignoring", err.text);
+	else
+		sd_event_add_io(d->event, &d->telling, d->pidfd, EPOLLIN, on_told, d);
+}
+
+int drain_new(sd_event *event, const struct settings *settings, const char *state,
+	struct drain **ret, struct error *err)
+{
+	struct drain *d AUTO(drain_freep) = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d || !(d->path = path_format("%s/" DRAIN_FILE, state)))
+		return fail(err, -ENOMEM, "out of memory");
+	d->event = sd_event_ref(event);
+	d->settings = settings;
+	d->pidfd = -1;
+	r = load(d, err);
+	if (r < 0)
+		return r;
+	tell_slurm(d); /* it may have been killed before it did */
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+int drain_set(struct drain *d, const char *reason, uid_t uid, struct error *err)
+{
+	int r;
+
 	d->drained = true;
 	d->since = (uint64_t)time(NULL);
 	d->by = uid;
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
 	log_warning("drained: %s", d->reason);
-	d->told = (tell && tell_slurm(d, "drain", d->reason)) || d->told;
-	return save(d, err);
+	r = save(d, err);
+	tell_slurm(d);
+	return r;
 }
 
 int drain_clear(struct drain *d, struct error *err)
 {
+	int r;
+
 	d->failures = 0;
 	d->user_count = 0;
-	if (!d->drained)
+	if (!d->drained && !d->told)
 		return 0;
-	if (unlink(d->path) < 0 && errno != ENOENT)
-		return fail_errno(err, -errno, "cannot remove '%s'", d->path);
-	if (d->told)
-		tell_slurm(d, "resume", NULL);
-	d->drained = d->told = false;
+	d->drained = false;
 	log_warning("resumed");
-	return 0;
+	r = save(d, err);
+	tell_slurm(d);
+	return r;
 }
 
 static void note_user(struct drain *d, uid_t uid)
@@ -209,7 +236,7 @@ void drain_note_failure(struct drain *d, uid_t uid, const char *reason)
 		return;
 	snprintf(text, sizeof(text), "wnodes: %llu VMs in a row did not start: %.230s",
 		(unsigned long long)d->failures, reason);
-	if (drain_set(d, text, 0, true, &err) < 0)
+	if (drain_set(d, text, 0, &err) < 0)
 		log_warning("%s, ignoring", err.text);
 }
 

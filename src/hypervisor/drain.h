@@ -17,9 +17,9 @@ DEFINE_CLEANUP(struct drain *, drain_free)
 /* Why no VM is taken, or NULL. */
 const char *drain_reason(const struct drain *d);
 
-/* By an administrator, or by ourselves (`uid` 0). With `tell` the batch system is told. Returns 0
- * or negative errno: then it holds until the daemon ends. */
-int drain_set(struct drain *d, const char *reason, uid_t uid, bool tell, struct error *err);
+/* By an administrator, or by ourselves (`uid` 0). The batch system is told, now or by the next
+ * daemon. Returns 0 or negative errno: then it holds until the daemon ends. */
+int drain_set(struct drain *d, const char *reason, uid_t uid, struct error *err);
 int drain_clear(struct drain *d, struct error *err);
 
 /* A VM of this user did not start, or did. */

@@ -201,7 +201,7 @@ write_accounts() {
 write_wnodes() {
 	local k name
 	mkdir "$state/etc/wnodes"
-	[ -z "$settings" ] || cp "$settings" "$state/etc/wnodes/wnodes.conf"
+	[ -z "$settings" ] || install -m 644 "$settings" "$state/etc/wnodes/wnodes.conf"
 	[ -n "$store" ] || return 0
 	for k in $(seq "$nodes"); do
 		name=$(node_name "$k")
