@@ -23,6 +23,11 @@ check-memory: all
 	@tools/install-dependencies build test
 	@WNODES_TEST_SLOW=1 WNODES_BUILD=$(realpath $(BUILD)) bats --print-output-on-failure tests/system/memory.bats
 
+# Half an hour: parts of a Slurm cluster are killed at random moments.
+soak: all
+	@tools/install-dependencies build test slurm
+	@WNODES_BUILD=$(realpath $(BUILD)) tests/soak/kill.sh $(ROUNDS)
+
 bench: all
 	@tools/install-dependencies build test
 	@tests/bench/bench.sh $(BENCH)
@@ -48,4 +53,4 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all demo check check-memory bench asan fuzz lint fmt install clean
+.PHONY: all demo check check-memory soak bench asan fuzz lint fmt install clean

@@ -11,6 +11,7 @@ import grow
 import hypervisor
 import jobs
 import program
+import slurm
 from table import Results
 
 # Each takes the results and the number of rounds.
@@ -22,6 +23,7 @@ SECTIONS = {
     "density": clone.bench_density,
     "hypervisor": hypervisor.bench_hypervisor,
     "queue": jobs.bench_queue,
+    "slurm": slurm.bench_slurm,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"
