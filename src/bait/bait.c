@@ -7,8 +7,12 @@
 #include "bait/step.h"
 #include "engine/overhead.h"
 #include "engine/run.h"
+#include "engine/status_job.h"
 #include "lib/exit.h"
 #include "lib/log.h"
+
+/* What a user who waits in srun takes for a start like any other. */
+#define NOTICE_US (UINT64_C(2) * 1000000)
 
 /* The guest's memory and what the host needs beside it are to fit into what the job was given. */
 static int bait_fit_memory(const struct arguments *a, struct request *r, struct error *err)
@@ -48,6 +52,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.alone = true,
 		.patient = true};
 	struct options options = a->options;
+	struct status_job job;
 	autofree char *name = NULL;
 	int r = settings_load(&settings, err);
 
@@ -66,6 +71,8 @@ static int bait_run(const struct arguments *a, struct error *err)
 		r = bait_fit_memory(a, &request, err);
 	if (r < 0)
 		return r;
+	request.job = status_job_find(&job) ? &job : NULL;
+	request.notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
 	name = a->local_tasks > 1 ? step_name() : NULL;
 	return name ? step_run(a, name, &request, err) : run_execute(&request);
 }

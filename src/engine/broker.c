@@ -253,6 +253,11 @@ static void tell_place(struct broker *b, json_t *waiting)
 	b->told_place = true;
 }
 
+bool broker_has_told_place(const struct broker *b)
+{
+	return b && b->told_place;
+}
+
 static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t count)
 {
 	const char *refusal = json_string_value(json_object_get(answer, "error"));

@@ -46,6 +46,9 @@ struct request {
 	 * what this program is, when it is `wnodes`. */
 	bool alone;
 	bool patient; /* SIGTERM is passed on and no more: the batch system has its own grace */
+	const struct status_job *job; /* that the VM is of, and whose status is kept; or NULL */
+	uint64_t
+		notice_us; /* tell on stderr that a VM takes longer than this to start; 0: do not */
 	const char *report; /* file for the JSON report, or NULL */
 };
 

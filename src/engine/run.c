@@ -19,6 +19,7 @@
 #include "lib/exit.h"
 #include "lib/log.h"
 #include "lib/parse.h"
+#include "lib/timestamp.h"
 
 /* What processes that outlive the command get between SIGTERM and SIGKILL. */
 #define LEFTOVER_GRACE_MS 200
@@ -103,6 +104,7 @@ void run_enter(struct run *run, enum phase phase, uint64_t deadline_us)
 {
 	log_debug("%s", phase_name(phase));
 	phase_enter(&run->phases, phase);
+	run_note_phase(run);
 	run->deadline = sd_event_source_disable_unref(run->deadline);
 	if (deadline_us > 0)
 		sd_event_add_time_relative(run->event, &run->deadline, CLOCK_MONOTONIC, deadline_us,
@@ -490,6 +492,8 @@ static int run_open(struct run *run, const struct request *request, struct error
 		r = run_choose_mac(run);
 	if (r >= 0 && request->progress)
 		r = progress_start(run->event, &run->phases, &run->progress);
+	if (r >= 0)
+		r = run_watch_start(run);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
 	return run_open_control(run, err);
@@ -504,6 +508,7 @@ static void run_close(struct run *run)
 	vm_free(run->vm);
 	prepare_free(run->prepare);
 	interrupt_free(run->interrupt);
+	run_status_done(run);
 	vm_identity_done(&run->identity);
 	resources_close(&run->resources);
 	rundir_done(&run->rundir);
@@ -522,10 +527,12 @@ int run_execute(const struct request *request)
 		.resources = RESOURCES_INIT,
 		.terminal = TERMINAL_INIT,
 		.warm_fd = -1,
+		.status_file = STATUS_FILE_INIT,
 	};
 	struct error err = {0};
 
 	phase_start(&run.phases);
+	run.accepted_us = timestamp_now_us();
 	run.report = (struct report){
 		.request = request, .resources = &run.resources, .phases = &run.phases};
 	launch_init(&run.launch, request, &run.resources);

@@ -63,6 +63,7 @@ void run_tell(struct run *run)
 		run_explain_failure(run);
 	run->report.ended = true;
 	run->report.reason = run->reason[0] ? run->reason : NULL;
+	run_note_end(run);
 	/* What became of the command is worth more than the report of it. */
 	if (run->request->report && report_write(&run->report, run->request->report, &err) < 0) {
 		log_error("%s", err.text);

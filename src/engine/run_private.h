@@ -1,5 +1,6 @@
 /* What the files of a run's code share: run.c has the steps, run_control.c what others ask the VM
- * for, run_tasks.c a VM that serves the commands of others, run_explain.c what people are told. */
+ * for, run_status.c what the run tells on its way,
+ * run_tasks.c a VM that serves the commands of others, run_explain.c what people are told. */
 #pragma once
 
 #include <systemd/sd-event.h>
@@ -15,6 +16,7 @@
 #include "engine/run.h"
 #include "engine/rundir.h"
 #include "engine/session.h"
+#include "engine/status_file.h"
 #include "engine/terminal.h"
 
 /* How much of the console explains a failed boot. */
@@ -26,6 +28,9 @@ struct run {
 	void (*later_do)(struct run *run);
 	const struct request *request;
 	struct phase_clock phases;
+	uint64_t accepted_us; /* since the epoch */
+	sd_event_source *notice, *writing;
+	struct status_file status_file;
 	struct resources resources;
 	struct error fetch_error;
 	struct rundir rundir;
@@ -83,6 +88,14 @@ void run_explain_start(const struct run *run, const struct session_end *end);
 
 /* Says that the VM's memory was full, if that was the command's end. */
 void run_blame_memory(struct run *run);
+
+/* Sees to the line that tells of a start that takes long. Returns 0 or negative errno. */
+int run_watch_start(struct run *run);
+
+/* Has the job's status written: soon, and at the end. */
+void run_note_phase(struct run *run);
+void run_note_end(struct run *run);
+void run_status_done(struct run *run);
 
 /* Says at the end what has failed, and writes the report that was asked for. */
 void run_tell(struct run *run);
