@@ -7,7 +7,6 @@
 #include "engine/status_file.h"
 #include "engine/status_job.h"
 #include "lib/log.h"
-#include "lib/parse.h"
 
 /* A phase that is over before this is not written for itself: while a clone comes up there is
  * nothing to be read, and nothing to be paid. */
@@ -15,15 +14,13 @@
 
 static int on_notice(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	struct run *run = userdata;
-	char so_far[FORMAT_MAX];
-
+	const struct run *run = userdata;
 	/* A line is there already: the progress's own, or that of the place in the node's queue. */
 	if (run->phases.now >= PHASE_RUN || run->progress ||
 		broker_has_told_place(run->resources.broker))
 		return 0;
-	format_duration(phase_total_us(&run->phases), so_far);
-	log_notice("preparing the VM: %s, %s so far", phase_name(run->phases.now), so_far);
+	log_notice("preparing the VM: %s, %llu s so far", phase_name(run->phases.now),
+		(unsigned long long)(phase_total_us(&run->phases) / 1000000));
 	return 0;
 }
 

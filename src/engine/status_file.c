@@ -14,8 +14,9 @@
 
 #define SECOND UINT64_C(1000000)
 
-/* VMs of one step and node: more than there are only by mistake. */
-#define NAMES_MAX 1000
+/* VMs of one step and node, as of a script that starts one after the other: those beyond have no
+ * file, so that a loop does not fill the directory. */
+#define NAMES_MAX 16
 
 /* Its time of change is that of the last sweep. */
 #define SWEPT          ".swept"
