@@ -23,6 +23,9 @@
 #define SWEEP_PAUSE_S  3600
 #define SWEEP_LIMIT_US 50000
 
+/* Where there was more to do than that. */
+#define SWEEP_AGAIN_S 60
+
 /* So many files are a burden to a home directory: of these, all but the last day's go. */
 #define MANY_FILES  10000
 #define MANY_KEEP_S 86400
@@ -188,12 +191,15 @@ static bool sweep_is_due(int directory_fd)
 	return st.st_mtime + SWEEP_PAUSE_S <= now || st.st_mtime > now;
 }
 
-static void sweep_note(int directory_fd)
+/* The next one is due in so many seconds. */
+static void sweep_note(int directory_fd, time_t pause_s)
 {
+	const struct timespec then = {.tv_sec = time(NULL) - SWEEP_PAUSE_S + pause_s};
+
 	autoclose int fd = openat(directory_fd, SWEPT,
 		O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 
-	if (fd < 0 || futimens(fd, NULL) < 0)
+	if (fd < 0 || futimens(fd, (struct timespec[]){then, then}) < 0)
 		log_debug("cannot note a sweep: %s, ignoring", strerror(errno));
 }
 
@@ -237,13 +243,15 @@ void status_file_sweep(const struct status_file *f, uint64_t keep_us)
 	if (f->directory_fd < 0 || !sweep_is_due(f->directory_fd))
 		return;
 	/* First, so that of many jobs that end now only one does it. */
-	sweep_note(f->directory_fd);
+	sweep_note(f->directory_fd, SWEEP_PAUSE_S);
 	if (directory_count(f->directory_fd) > MANY_FILES)
 		keep_s = MIN_OF(keep_s, (uint64_t)MANY_KEEP_S);
 	dir = directory_read(f->directory_fd);
 	while (dir && clock_now_us() < end_us && (e = readdir(dir)))
 		if (is_outdated(f->directory_fd, e->d_name, keep_s))
 			unlinkat(f->directory_fd, e->d_name, 0);
+	if (clock_now_us() >= end_us)
+		sweep_note(f->directory_fd, SWEEP_AGAIN_S);
 	if (dir)
 		closedir(dir);
 }

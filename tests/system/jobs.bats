@@ -197,6 +197,11 @@ notices() {
 }
 
 @test "jobs: who waits in srun for long is told why, once for each VM" {
+	# One that certainly takes that long.
+	mkdir bin
+	printf '#!/bin/sh\nsleep 2.2\nexec %s "$@"\n' "$(command -v qemu-system-x86_64)" >bin/qemu-system-x86_64
+	chmod +x bin/qemu-system-x86_64
+	PATH=$WORK/bin:$PATH
 	vmrun --vm-start=boot true 2>one
 	cat one
 	[ "$(notices one)" = 1 ]
