@@ -7,6 +7,7 @@
 #include "bait/step.h"
 #include "engine/overhead.h"
 #include "engine/run.h"
+#include "engine/status_file.h"
 #include "engine/status_job.h"
 #include "lib/exit.h"
 #include "lib/log.h"
@@ -41,6 +42,17 @@ static int bait_fit_memory(const struct arguments *a, struct request *r, struct 
 		(unsigned long long)a->job_memory_mib, (unsigned long long)need);
 }
 
+/* There is no VM that could tell of itself. Of the tasks of a step, one is enough. */
+static int bait_refuse(const struct arguments *a, int r, const struct error *err)
+{
+	const char *local = getenv("SLURM_LOCALID");
+	struct status_job job;
+
+	if ((!local || streq(local, "0")) && status_job_find(&job))
+		status_file_note_refusal(&job, a->options.image, err->text);
+	return r;
+}
+
 static int bait_run(const struct arguments *a, struct error *err)
 {
 	struct settings settings AUTO(settings_done) = {0};
@@ -70,7 +82,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 	if (r == 0)
 		r = bait_fit_memory(a, &request, err);
 	if (r < 0)
-		return r;
+		return bait_refuse(a, r, err);
 	request.job = status_job_find(&job) ? &job : NULL;
 	request.notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
 	name = a->local_tasks > 1 ? step_name() : NULL;
@@ -94,12 +106,12 @@ static int bait_decide(struct arguments *a, struct error *err)
 	int r = decide_load(&d, settings_site_file(), a, err);
 
 	if (r < 0)
-		return r;
+		return bait_refuse(a, r, err);
 	switch (d.decision.outcome) {
 	case POLICY_BARE:
 		return bait_become(a);
 	case POLICY_REFUSED:
-		return fail(err, -EPERM, "%s", d.decision.reason);
+		return bait_refuse(a, fail(err, -EPERM, "%s", d.decision.reason), err);
 	case POLICY_IN_VM:
 		break;
 	}

@@ -538,6 +538,8 @@ int run_execute(const struct request *request)
 	launch_init(&run.launch, request, &run.resources);
 	if (run_open(&run, request, &err) < 0) {
 		log_error("%s", err.text);
+		if (request->job)
+			status_file_note_refusal(request->job, request->image, err.text);
 		return EXIT_WNODES;
 	}
 	run_later(&run, run_fetch);

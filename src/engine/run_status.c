@@ -75,7 +75,7 @@ static void run_write_status(struct run *run)
 	int r;
 
 	status_starter_set(&status.starter);
-	snprintf(status.vm, sizeof(status.vm), "%s", run->rundir.name ? run->rundir.name : "vm");
+	snprintf(status.vm, sizeof(status.vm), "%s", run->rundir.name ? run->rundir.name : "");
 	snprintf(status.reason, sizeof(status.reason), "%s", run->reason);
 	if (run->report.times.hello > 0)
 		snprintf(status.start, sizeof(status.start), "%s",

@@ -33,7 +33,7 @@ static const struct text_row {
 	TEXT_ROW("node", job.node, TEXT_WORD),
 	TEXT_ROW("boot", starter.boot, TEXT_ANY),
 	TEXT_ROW("pid_namespace", starter.space, TEXT_ANY),
-	TEXT_ROW("vm", vm, TEXT_WORD),
+	TEXT_ROW("vm", vm, TEXT_WORD_OR_EMPTY),
 	TEXT_ROW("image", image, TEXT_ANY),
 	TEXT_ROW("digest", digest, TEXT_ANY),
 	TEXT_ROW("start", start, TEXT_ANY),

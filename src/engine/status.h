@@ -38,7 +38,7 @@ struct status_phase {
 struct status {
 	struct status_job job;
 	struct status_starter starter;
-	char vm[32];
+	char vm[32];     /* "": there was none */
 	char image[256]; /* "name:tag" */
 	char digest[DIGEST_HEX_SIZE];
 	char start[8];        /* "boot", "clone", or "" before the agent has answered */

@@ -7,10 +7,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "engine/status_job.h"
 #include "lib/clock.h"
+#include "lib/exit.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "lib/timestamp.h"
 
 #define SECOND UINT64_C(1000000)
 
@@ -137,6 +140,22 @@ int status_file_write(struct status_file *f, const struct status *s)
 
 	f->failed = r < 0;
 	return r;
+}
+
+int status_file_note_refusal(const struct status_job *job, const char *image, const char *reason)
+{
+	struct status_file file AUTO(status_file_done) = STATUS_FILE_INIT;
+	struct status s = {
+		.job = *job,
+		.accepted_us = timestamp_now_us(),
+		.phase = PHASE_FAILED,
+		.exit_status = EXIT_WNODES,
+	};
+
+	status_starter_set(&s.starter);
+	snprintf(s.image, sizeof(s.image), "%s", image ? image : "");
+	snprintf(s.reason, sizeof(s.reason), "%s", reason);
+	return status_file_write(&file, &s);
 }
 
 void status_file_done(struct status_file *f)

@@ -25,6 +25,9 @@ struct status_file {
  * failure nothing more is tried. Returns 0 or negative errno. */
 int status_file_write(struct status_file *f, const struct status *s);
 
+/* Writes that there was no VM for this job, and why. Returns 0 or negative errno. */
+int status_file_note_refusal(const struct status_job *job, const char *image, const char *reason);
+
 /* Removes from the file's directory, at most once an hour, what was not changed for `keep_us`. VMs
  * that may still run are kept a year. Takes some milliseconds at most. */
 void status_file_sweep(const struct status_file *f, uint64_t keep_us);

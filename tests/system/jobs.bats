@@ -274,3 +274,13 @@ notices() {
 is_shown_in() {
 	"$WNODES" job show --json "$(cat number)" | jq -e '.state == "'"$1"'" and .vms[0].phase == "'"$2"'"'
 }
+
+@test "jobs: wnodes job tells why there was no VM" {
+	run -125 timeout 60 srun --quiet -n2 --mem=60 -J small --vm-image=debian true
+	job=$(timeout 30 "$WNODES" job list --all --json | jq -r '[.[] | select(.name == "small")] | last | .id')
+	[ "${job#*.}" = 0 ]
+	"$WNODES" job show --json "$job" >job.json
+	cat job.json
+	jq -e '(.vms | length) == 1 and .vms[0].phase == "failed" and .vms[0].vm == null and .vms[0].exit_status == 125' job.json
+	jq -e '.vms[0].reason | contains("MiB")' job.json
+}
