@@ -265,6 +265,27 @@ static void old_ones_are_swept_once_an_hour(void **state)
 	status_file_done(&ended);
 }
 
+static int copy_each(const struct status *s, void *userdata)
+{
+	*(struct status *)userdata = *s;
+	return 7;
+}
+
+static void job_without_a_vm_tells_why(void **state)
+{
+	const struct status_job job = {.cluster = "c", .job = "5", .step = "0", .node = "w1"};
+	struct status found = {0};
+	const struct status_reader reader = {.each = copy_each, .userdata = &found};
+	struct error err = {0};
+
+	assert_int_equal(status_file_note_refusal(&job, NULL, "the site forbids \xff it"), 0);
+	assert_int_equal(status_file_list(&reader, &err), 7);
+	assert_int_equal(found.phase, PHASE_FAILED);
+	assert_int_equal(found.exit_status, 125);
+	assert_string_equal(found.reason, "?"); /* it was no text */
+	assert_int_equal(status_provision_us(&found, UINT64_MAX), 0);
+}
+
 static void starter_that_is_dead_is_told_from_one_elsewhere(void **state)
 {
 	struct status_starter starter;
@@ -296,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			what_else_lies_there_is_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_ones_are_swept_once_an_hour, setup, teardown),
+		cmocka_unit_test_setup_teardown(job_without_a_vm_tells_why, setup, teardown),
 		cmocka_unit_test(starter_that_is_dead_is_told_from_one_elsewhere),
 	};
 

@@ -284,3 +284,32 @@ is_shown_in() {
 	jq -e '(.vms | length) == 1 and .vms[0].phase == "failed" and .vms[0].vm == null and .vms[0].exit_status == 125' job.json
 	jq -e '.vms[0].reason | contains("MiB")' job.json
 }
+
+@test "jobs: of a job that was requeued, wnodes job lists the last VM and shows all" {
+	cat >job.sh <<-'END'
+		#!/bin/sh
+		touch "started$SLURM_RESTART_COUNT"
+		sleep 100
+	END
+	timeout 10 sbatch --parsable --requeue --mem=1500 --vm-image=debian --vm-cpus=1 --vm-memory=1G \
+		-o out job.sh >number
+	wait_for 60 test -e started
+	scontrol requeue "$(cat number)"
+	# Slurm lets a requeued job wait for two minutes, if it is let.
+	wait_for 60 sh -c 'squeue -h -t PD -j "$(cat number)" | grep .'
+	wait_for 30 scontrol update "jobid=$(cat number)" starttime=now
+	wait_for 180 test -e started1
+	wait_for 10 is_shown_last run
+	"$WNODES" job show --json "$(cat number)" >job.json
+	cat job.json
+	jq -e '[.vms[].restart] == [0, 1]' job.json
+	jq -e '.vms[0].phase | . == "done" or . == "failed" or . == "lost"' job.json
+	run -0 "$WNODES" job list
+	[ "$(grep -c "^$(cat number)\\." <<<"$output")" = 1 ]
+	scancel "$(cat number)"
+	wait_for 30 no_process_left
+}
+
+is_shown_last() {
+	"$WNODES" job show --json "$(cat number)" | jq -e '.vms[-1].phase == "'"$1"'"'
+}

@@ -583,12 +583,12 @@ is_in_phase() {
 
 @test "queue: wnodes job tells a VM's phases, its provisioning apart from the run" {
 	id=$("$WNODES" submit --name mine --network none --memory 512M --start boot -- sh -c 'sleep 2; exit 5')
-	plain=$(plain -- sleep 3)
+	plain=$(plain -- sh -c 'until [ -e go ]; do sleep 0.1; done')
 	wait_for 60 is_in_phase "$id" run
 	run -0 "$WNODES" job list
 	[[ "${lines[0]}" == ID*NAME*STATE*PHASE*NODE*PROVISION*RUN*REASON ]]
 	[[ "${lines[1]}" =~ ^$id\ +mine\ +running\ +run\ +$(hostname -s)\ +[0-9.]+\ s\ +[0-9.]+\ s\ +-$ ]]
-	[[ "${lines[2]}" =~ ^$plain\ +sleep\ +(queued|running|done)\ +-\  ]]
+	[[ "${lines[2]}" =~ ^$plain\ +sh\ +running\ +-\  ]]
 	run -5 wait_job "$id"
 	[ "$(phases "$id")" = "fetch boot prepare run stop" ]
 	"$WNODES" job show "$id" --json >job.json
@@ -599,6 +599,7 @@ is_in_phase() {
 	run -0 "$WNODES" job show "$id"
 	[[ "$output" == *"Provisioning: "*" s"*"Run: "*" s"*"PHASE "*"boot "*"stop "* ]]
 	# Ended jobs are in the list of all only.
+	touch go
 	wait_job "$plain"
 	run -0 "$WNODES" job list
 	[ "${#lines[@]}" -eq 1 ]
