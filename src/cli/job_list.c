@@ -46,9 +46,9 @@ static int add_vm(struct table *table, json_t *job, json_t *vm)
 
 	json_object_foreach(job, key, value)
 	{
-		if (row && !streq(key, "vms") && json_is_null(json_object_get(row, key)))
-			json_object_set(row, key, value);
-		else if (row && !streq(key, "vms") && !json_object_get(row, key))
+		const json_t *own = json_object_get(row, key);
+
+		if (row && !streq(key, "vms") && (!own || json_is_null(own)))
 			json_object_set(row, key, value);
 	}
 	return table_add(table, row);

@@ -106,7 +106,7 @@ static int load_phases(const json_t *root, struct status *ret, struct error *err
 	json_array_foreach(list, i, item)
 	{
 		struct status_phase *p;
-		enum phase phase;
+		enum phase phase = PHASE_QUEUED;
 		int r = load_phase_name(item, &phase, err);
 
 		if (r < 0)
