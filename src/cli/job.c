@@ -7,6 +7,9 @@
 #include "engine/status_job.h"
 #include "lib/log.h"
 
+/* Longer than a batch system takes to answer, and than clocks of hosts differ. */
+#define YOUNG_US (UINT64_C(10) * 1000000)
+
 struct gathering {
 	const struct job_filter *filter;
 	json_t *jobs;     /* in their order */
@@ -146,6 +149,9 @@ static bool is_lost(const struct gathering *g, const struct status *s, const jso
 	case STATUS_UNKNOWN:
 		break;
 	}
+	/* It may have begun since the batch system was asked. */
+	if (!job && s->accepted_us + YOUNG_US > g->now_us)
+		return false;
 	return g->answered && !is_state(job, "running");
 }
 
@@ -256,8 +262,12 @@ static bool is_outdone(const struct gathering *g, const struct status *s)
 static int attach(struct gathering *g, const struct status *s)
 {
 	json_t *job = json_object_get(g->by_id, s->job.job), *vm;
-	bool lost = is_lost(g, s, job) || is_outdone(g, s);
+	bool lost;
 
+	/* Clusters count for themselves. */
+	if (!is_of_batch(g, s->job.cluster, job))
+		job = NULL;
+	lost = is_lost(g, s, job) || is_outdone(g, s);
 	if (!job && !g->filter->all && !g->filter->id && (lost || status_has_ended(s)))
 		return 0;
 	if (!job)
