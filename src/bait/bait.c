@@ -10,8 +10,13 @@
 #include "bait/step.h"
 #include "engine/overhead.h"
 #include "engine/run.h"
+#include "engine/status_file.h"
+#include "engine/status_job.h"
 #include "lib/exit.h"
 #include "lib/log.h"
+
+/* What a user who waits in srun takes for a start like any other. */
+#define NOTICE_US (UINT64_C(2) * 1000000)
 
 /* The guest's memory and what the host needs beside it are to fit into what the job was given. */
 static int bait_fit_memory(const struct arguments *a, struct request *r, struct error *err)
@@ -51,6 +56,17 @@ static int bait_die_with_slurmstepd(const struct arguments *a, struct error *err
 	return getppid() == 1 ? fail(err, -ECHILD, "the batch system has gone") : 0;
 }
 
+/* There is no VM that could tell of itself. Of the tasks of a step, one is enough. */
+static int bait_refuse(const struct arguments *a, int r, const struct error *err)
+{
+	const char *local = getenv("SLURM_LOCALID");
+	struct status_job job;
+
+	if ((!local || streq(local, "0")) && status_job_find(&job))
+		status_file_note_refusal(&job, a->options.image, err->text);
+	return r;
+}
+
 static int bait_run(const struct arguments *a, struct error *err)
 {
 	struct settings settings AUTO(settings_done) = {0};
@@ -62,6 +78,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.alone = true,
 		.patient = true};
 	struct options options = a->options;
+	struct status_job job;
 	autofree char *name = NULL;
 	bool node_failed = false;
 	int r = bait_die_with_slurmstepd(a, err);
@@ -83,7 +100,9 @@ static int bait_run(const struct arguments *a, struct error *err)
 	if (r == 0)
 		r = bait_fit_memory(a, &request, err);
 	if (r < 0)
-		return r;
+		return bait_refuse(a, r, err);
+	request.job = status_job_find(&job) ? &job : NULL;
+	request.notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
 	name = a->local_tasks > 1 ? step_name() : NULL;
 	request.node_failed = &node_failed;
 	r = name ? step_run(a, name, &request, err) : run_execute(&request);
@@ -109,12 +128,12 @@ static int bait_decide(struct arguments *a, struct error *err)
 	int r = decide_load(&d, settings_site_file(), a, err);
 
 	if (r < 0)
-		return r;
+		return bait_refuse(a, r, err);
 	switch (d.decision.outcome) {
 	case POLICY_BARE:
 		return bait_become(a);
 	case POLICY_REFUSED:
-		return fail(err, -EPERM, "%s", d.decision.reason);
+		return bait_refuse(a, fail(err, -EPERM, "%s", d.decision.reason), err);
 	case POLICY_IN_VM:
 		break;
 	}

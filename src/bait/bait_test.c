@@ -134,6 +134,20 @@ static void host_s_software_is_left_out_of_the_environment(void **state)
 	assert_string_equal(strv_env_get(&env, "EMPTY"), "");
 }
 
+static void who_waits_in_srun_is_told_from_a_batch_job(void **state)
+{
+	assert_false(environment_is_awaited()); /* another batch system */
+	setenv("SLURM_STEP_ID", "0", 1);
+	assert_true(environment_is_awaited());
+	setenv("SLURM_STEP_ID", "4294967291", 1); /* the batch script */
+	assert_false(environment_is_awaited());
+	setenv("SLURM_STEP_ID", "1", 1); /* a step that the script has started */
+	setenv("ENVIRONMENT", "BATCH", 1);
+	assert_false(environment_is_awaited());
+	setenv("ENVIRONMENT", "production", 1); /* the user's own */
+	assert_true(environment_is_awaited());
+}
+
 static void step_is_named_by_job_step_node_and_requeue(void **state)
 {
 	autofree char *none = step_name(), *name = NULL, *again = NULL, *evil = NULL;
@@ -243,6 +257,7 @@ int main(void)
 		EACH(wrong_values_are_told_with_their_option),
 		EACH(what_is_no_command_line_is_refused),
 		EACH(host_s_software_is_left_out_of_the_environment),
+		EACH(who_waits_in_srun_is_told_from_a_batch_job),
 		EACH(step_is_named_by_job_step_node_and_requeue),
 		EACH(job_without_an_image_stays_on_the_node),
 		EACH(job_may_decline_the_image_that_it_inherits),

@@ -5,6 +5,11 @@
 #include <errno.h>
 #include <fnmatch.h>
 
+#include "lib/parse.h"
+
+/* Above are the numbers that Slurm gives to what is no step of srun. */
+#define STEPS_MAX 0xfffffff0u
+
 extern char **environ;
 
 static const char *const left_out[] = {
@@ -82,4 +87,16 @@ int environment_pass(struct strv *ret, struct error *err)
 			strv_add(ret, *entry);
 	}
 	return ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
+}
+
+/* Slurm sets it in batch scripts, and steps that are started there inherit it. */
+bool environment_is_awaited(void)
+{
+	const char *kind = getenv("ENVIRONMENT"), *step = getenv("SLURM_STEP_ID");
+
+	uint64_t number;
+
+	if (!step || parse_number(step, 0, STEPS_MAX, &number, NULL) < 0)
+		return false;
+	return !kind || !streq(kind, "BATCH");
 }

@@ -7,3 +7,6 @@
 /* Copies our environment, without what belongs to the host's software and sessions: search paths,
  * modules, sockets, directories that the VM does not have. Returns 0 or -ENOMEM. */
 int environment_pass(struct strv *ret, struct error *err);
+
+/* Does somebody wait for this task, as in srun and salloc? Nobody does for a batch job. */
+bool environment_is_awaited(void);

@@ -3,6 +3,7 @@
 
 #include "cli/vm_options.h"
 #include "engine/run.h"
+#include "engine/status_job.h"
 #include "lib/log.h"
 
 struct run_options {
@@ -24,6 +25,7 @@ static int run_run(const void *options_struct, int arg_count, const char *const 
 	struct caller caller AUTO(caller_done) = {0};
 	struct request request AUTO(request_done) = {
 		.caller = &caller, .settings = &settings, .argv = (const char **)(uintptr_t)args};
+	struct status_job job;
 	struct error err = {0};
 
 	if (o->vm.verbose)
@@ -33,6 +35,7 @@ static int run_run(const void *options_struct, int arg_count, const char *const 
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}
+	request.job = status_job_find(&job) ? &job : NULL;
 	return run_execute(&request);
 }
 

@@ -2,6 +2,7 @@
 #include "cli/batch.h"
 #include "cli/conf.h"
 #include "cli/image.h"
+#include "cli/job.h"
 #include "cli/node.h"
 #include "cli/policy.h"
 #include "cli/run.h"
@@ -16,6 +17,8 @@ const struct verb *const verbs[] = {
 	&verb_cancel,
 	&verb_wait,
 	&verb_runner,
+	&verb_job_list,
+	&verb_job_show,
 	&verb_image_build,
 	&verb_image_import,
 	&verb_image_list,

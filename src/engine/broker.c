@@ -258,6 +258,11 @@ static int refusal_code(json_t *answer)
 	return json_is_true(json_object_get(answer, "drained")) ? -ESHUTDOWN : -EREMOTEIO;
 }
 
+bool broker_has_told_place(const struct broker *b)
+{
+	return b && b->told_place;
+}
+
 static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t count)
 {
 	const char *refusal = json_string_value(json_object_get(answer, "error"));

@@ -36,6 +36,9 @@ void broker_tell_wish(struct broker *b, const struct shape *shape, const char *k
 void broker_tell_started(struct broker *b);
 void broker_tell_failed(struct broker *b, const char *reason);
 
+/* Has the user been told that the VM waits for a place on the node? */
+bool broker_has_told_place(const struct broker *b);
+
 /* By which process a daemon that is started anew knows that the VM lives. */
 void broker_set_vm(struct broker *b, pid_t qemu);
 

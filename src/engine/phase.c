@@ -1,5 +1,7 @@
 #include "engine/phase.h"
 
+#include <errno.h>
+
 #include "lib/clock.h"
 
 static const char *const names[PHASE_COUNT] = {
@@ -17,6 +19,16 @@ static const char *const names[PHASE_COUNT] = {
 const char *phase_name(enum phase phase)
 {
 	return names[phase];
+}
+
+int phase_parse(const char *name, enum phase *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (streq(name, names[i])) {
+			*ret = (enum phase)i;
+			return 0;
+		}
+	return -EINVAL;
 }
 
 void phase_start(struct phase_clock *c)

@@ -30,6 +30,9 @@ struct phase_clock {
 
 const char *phase_name(enum phase phase);
 
+/* Returns 0, or -EINVAL for what is no phase's name. */
+int phase_parse(const char *name, enum phase *ret);
+
 void phase_start(struct phase_clock *c);
 
 /* Ends the phase that is now and begins `next`. Entering a phase again adds to its time. */

@@ -47,6 +47,8 @@ struct request {
 	bool alone;
 	bool patient; /* SIGTERM is passed on and no more: the batch system has its own grace */
 	bool *node_failed; /* becomes true if the VM did not start, and it may on another node */
+	const struct status_job *job; /* that the VM is of, and whose status is kept; or NULL */
+	uint64_t notice_us; /* tell on stderr that a VM takes longer to start; 0: do not */
 	const char *report; /* file for the JSON report, or NULL */
 };
 

@@ -11,8 +11,8 @@ typedef void (*resources_fn)(const char *why, void *userdata);
 
 /* Gets what the request needs. Returns 0 if it is there, 1 if `done` will be called, or negative
  * errno with what to do: -ESHUTDOWN where the node takes no VMs now, -EHOSTDOWN where its daemon,
- * which must be there, does not answer. `request`, `ret` and `err` must stay until then; resources_close() ends
- * the wait. */
+ * which must be there, does not answer. `request`, `ret` and `err` must stay until then;
+ * resources_close() ends the wait. */
 int resources_open(sd_event *event, const struct request *request, struct resources *ret,
 	resources_fn done, void *userdata, struct error *err);
 

@@ -5,8 +5,6 @@
  * Whatever goes wrong ends in run_fail(), which keeps the first reason and ends the VM; the loop is
  * left when QEMU is reaped. Callbacks of the VM and its parts never free them: what must follow is
  * put into the loop's next turn by run_later(). */
-#include "engine/run.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,64 +13,18 @@
 #include <sys/random.h>
 
 #include "engine/broker.h"
-#include "engine/control.h"
-#include "engine/identity.h"
-#include "engine/interrupt.h"
-#include "engine/launch.h"
-#include "engine/prepare.h"
-#include "engine/progress.h"
-#include "engine/report.h"
-#include "engine/resources.h"
-#include "engine/rundir.h"
-#include "engine/session.h"
-#include "engine/terminal.h"
+#include "engine/run_private.h"
 #include "engine/warm.h"
 #include "lib/child.h"
 #include "lib/exit.h"
 #include "lib/log.h"
 #include "lib/parse.h"
-#include "lib/path.h"
-#include "lib/printable.h"
-
-/* How much of the console explains a failed boot. */
-#define CONSOLE_SHOWN 2000
+#include "lib/timestamp.h"
 
 /* What processes that outlive the command get between SIGTERM and SIGKILL. */
 #define LEFTOVER_GRACE_MS 200
 
-struct run {
-	sd_event *event;
-	sd_event_source *deadline, *later;
-	void (*later_do)(struct run *run);
-	const struct request *request;
-	struct phase_clock phases;
-	struct resources resources;
-	struct error fetch_error;
-	struct rundir rundir;
-	struct control *control;
-	struct interrupt *interrupt;
-	struct progress *progress;
-	struct terminal terminal;
-	char mac[18];
-	struct vm_identity identity;
-	uint32_t agent_features;
-	sd_event_source *warming;
-	int warm_fd; /* of the process that makes a template */
-	struct launch launch;
-	uint64_t tasks_ended;
-	struct vm *vm;
-	struct prepare *prepare;
-	struct session *session;
-	struct report report;
-	bool failed;
-	enum phase failed_in;
-	char reason[ERROR_TEXT_MAX];
-	char late[ERROR_TEXT_MAX]; /* why an attempt to start was given up */
-	char console[CONSOLE_SHOWN];
-};
-
 static void run_start(struct run *run);
-static void run_stop(struct run *run);
 
 static int on_later(sd_event_source *source, void *userdata)
 {
@@ -82,7 +34,7 @@ static int on_later(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-static void run_later(struct run *run, void (*what)(struct run *run))
+void run_later(struct run *run, void (*what)(struct run *run))
 {
 	run->later_do = what;
 	sd_event_source_set_enabled(run->later, SD_EVENT_ONESHOT);
@@ -110,14 +62,6 @@ static void run_keep_console(struct run *run)
 		console_tail(vm_console(run->vm), run->console, sizeof(run->console));
 }
 
-static void run_refuse_tasks(struct run *run)
-{
-	char why[ERROR_TEXT_MAX];
-
-	snprintf(why, sizeof(why), "%s: %.900s", phase_name(run->failed_in), run->reason);
-	control_refuse_waiting(run->control, why);
-}
-
 /* What a user's own image does says nothing about the node. */
 static void run_blame_node(struct run *run)
 {
@@ -125,9 +69,7 @@ static void run_blame_node(struct run *run)
 		*run->request->node_failed = true;
 }
 
-static void run_fail(struct run *run, const char *format, ...) PRINTF(2, 3);
-
-static void run_fail(struct run *run, const char *format, ...)
+void run_fail(struct run *run, const char *format, ...)
 {
 	va_list args;
 
@@ -166,11 +108,11 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* Enters a phase that must be over within `deadline_us`; 0: no deadline. */
-static void run_enter(struct run *run, enum phase phase, uint64_t deadline_us)
+void run_enter(struct run *run, enum phase phase, uint64_t deadline_us)
 {
 	log_debug("%s", phase_name(phase));
 	phase_enter(&run->phases, phase);
+	run_note_phase(run);
 	run->deadline = sd_event_source_disable_unref(run->deadline);
 	if (deadline_us > 0)
 		sd_event_add_time_relative(run->event, &run->deadline, CLOCK_MONOTONIC, deadline_us,
@@ -327,30 +269,6 @@ static void run_start(struct run *run)
 	}
 }
 
-/* The agent's reason begins with the step that failed. What the user wrote may have lines. */
-static void run_explain_start(struct run *run, const struct session_end *end)
-{
-	const struct request *request = run->request;
-	const char *why = strerror(end->start_error);
-	char command[ERROR_TEXT_MAX / 2], directory[ERROR_TEXT_MAX / 2];
-
-	snprintf(command, sizeof(command), "%s", request->argv[0]);
-	printable_make_line(command, strlen(command));
-	snprintf(directory, sizeof(directory), "%s", request->workdir);
-	printable_make_line(directory, strlen(directory));
-	if (str_after(end->reason, "chdir: "))
-		log_error(
-			"the directory '%s' cannot be entered in the VM: %s; share it with --mount "
-			"or choose another with --workdir",
-			directory, why);
-	else if (!str_after(end->reason, "exec: "))
-		log_error("the command cannot be started in the VM: %s", end->reason);
-	else if (end->start_error == ENOENT)
-		log_error("%s: command not found in the VM", command);
-	else
-		log_error("%s: cannot be run in the VM: %s", command, why);
-}
-
 /* Has whom the output was for gone away? Of a pipe and of a terminal that is no failure of ours. */
 static bool run_reader_left(const struct run *run, int error)
 {
@@ -455,8 +373,6 @@ static void run_command(struct run *run)
 	int errors = request->tty ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	int r;
 
-	run->progress = progress_stop(run->progress);
-	run_warm(run);
 	run_enter(run, PHASE_RUN, 0);
 	caller_fill_exec(request->caller, &exec);
 	terminal_get_size(&exec.rows, &exec.columns);
@@ -472,49 +388,15 @@ static void run_command(struct run *run)
 		run_fail(run, "cannot send the command to the VM: %s", strerror(-r));
 }
 
-static void run_watch_tasks(struct run *run);
-
-static int on_task_wait(sd_event_source *source, uint64_t usec, void *userdata)
-{
-	struct run *run = userdata;
-	const struct request_tasks *tasks = run->request->tasks;
-
-	if (control_is_busy(run->control))
-		run_watch_tasks(run);
-	else
-		run_fail(run, "only %llu of %llu tasks came", (unsigned long long)run->tasks_ended,
-			(unsigned long long)tasks->count);
-	return 0;
-}
-
-/* A task may have died before it came, and the others are not to wait for ever. */
-static void run_watch_tasks(struct run *run)
-{
-	run->deadline = sd_event_source_disable_unref(run->deadline);
-	sd_event_add_time_relative(run->event, &run->deadline, CLOCK_MONOTONIC,
-		run->request->tasks->wait_us, 0, on_task_wait, run);
-}
-
-/* Instead of a command of our own: serves those that come. */
-static void run_tasks(struct run *run)
+/* All is ready for commands. */
+static void run_begin(struct run *run)
 {
 	run->progress = progress_stop(run->progress);
 	run_warm(run);
-	run_enter(run, PHASE_RUN, 0);
-	control_start_waiting(run->control);
-	run_watch_tasks(run);
-}
-
-/* Whoever sends signals to tasks sends them to each: they are not for the VM's keeper. */
-static bool on_task_ended(void *userdata)
-{
-	struct run *run = userdata;
-
-	run->tasks_ended++;
-	if (run->tasks_ended < run->request->tasks->count || run->phases.now != PHASE_RUN)
-		return false;
-	run_later(run, run_stop);
-	return true;
+	if (run->request->tasks)
+		run_tasks(run);
+	else
+		run_command(run);
 }
 
 static void on_prepared(const char *error, void *userdata)
@@ -524,9 +406,7 @@ static void on_prepared(const char *error, void *userdata)
 	if (error)
 		run_fail(run, "the VM could not %s", error);
 	else
-		run_later(run, run->request->probe   ? run_probe
-			       : run->request->tasks ? run_tasks
-						     : run_command);
+		run_later(run, run->request->probe ? run_probe : run_begin);
 }
 
 static void on_flushed(const struct reply *reply, void *userdata)
@@ -557,20 +437,6 @@ static void run_shut_down(struct run *run)
 		run_end_vm(run);
 }
 
-/* The guest's kernel kills who takes the last of the memory; to the command's caller that is any
- * SIGKILL. */
-static void run_blame_memory(struct run *run)
-{
-	const struct report *report = &run->report;
-
-	if (run->failed || report->usage.oom_kills == 0 || report->exit_code != 128 + SIGKILL)
-		return;
-	snprintf(run->reason, sizeof(run->reason),
-		"the command was killed because the VM's memory, %llu MiB, was full; ask for more",
-		(unsigned long long)run->request->memory_mib);
-	log_warning("%s", run->reason);
-}
-
 static void on_usage(const struct vm_usage *usage, void *userdata)
 {
 	struct run *run = userdata;
@@ -580,7 +446,7 @@ static void on_usage(const struct vm_usage *usage, void *userdata)
 	run_later(run, run_shut_down);
 }
 
-static void run_stop(struct run *run)
+void run_stop(struct run *run)
 {
 	run_enter(run, PHASE_STOP, run->request->settings->stop);
 	control_end_sessions(run->control);
@@ -606,10 +472,8 @@ static void on_resize(void *userdata)
 		stream_resize(session_stream(run->session), rows, columns);
 }
 
-static void on_interrupt_end(int exit_code, const char *why, void *userdata)
+void run_interrupt(struct run *run, int exit_code, const char *why)
 {
-	struct run *run = userdata;
-
 	if (why)
 		log_warning("%s; ending the VM", why);
 	if (why && !run->failed)
@@ -619,50 +483,9 @@ static void on_interrupt_end(int exit_code, const char *why, void *userdata)
 	run_end_vm(run);
 }
 
-static json_t *on_show(void *userdata)
+static void on_interrupt_end(int exit_code, const char *why, void *userdata)
 {
-	struct run *run = userdata;
-
-	return report_to_json(&run->report);
-}
-
-static struct vm *on_vm_wanted(void *userdata)
-{
-	struct run *run = userdata;
-
-	return run->phases.now == PHASE_RUN ? run->vm : NULL;
-}
-
-static struct vm *on_console_wanted(void *userdata)
-{
-	struct run *run = userdata;
-
-	return run->vm;
-}
-
-static void on_stop_wanted(void *userdata)
-{
-	on_interrupt_end(128 + SIGTERM, "stopped by `wnodes vm stop`", userdata);
-}
-
-static int run_open_control(struct run *run, struct error *err)
-{
-	const struct request_tasks *tasks = run->request->tasks;
-	const struct control_host host = {on_show, on_vm_wanted, run->request->caller,
-		on_stop_wanted, on_console_wanted, tasks ? on_task_ended : NULL};
-	autofree char *socket = NULL;
-	int r = rundir_open(&run->rundir, err);
-
-	if (r < 0)
-		return r;
-	run->report.name = run->rundir.name;
-	socket = path_format("%s/" RUNDIR_SOCKET, run->rundir.path);
-	if (!socket)
-		return fail(err, -ENOMEM, "out of memory");
-	r = control_open(run->event, socket, &host, run, &run->control, err);
-	if (r == 0 && tasks && symlink(socket, tasks->link) < 0)
-		r = fail_errno(err, -errno, "cannot make '%s'", tasks->link);
-	return r;
+	run_interrupt(userdata, exit_code, why);
 }
 
 /* A locally administered address with QEMU's prefix; unique enough, as each VM is alone on its
@@ -694,6 +517,8 @@ static int run_open(struct run *run, const struct request *request, struct error
 		r = run_choose_mac(run);
 	if (r >= 0 && request->progress)
 		r = progress_start(run->event, &run->phases, &run->progress);
+	if (r >= 0)
+		r = run_watch_start(run);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
 	return run_open_control(run, err);
@@ -708,6 +533,7 @@ static void run_close(struct run *run)
 	vm_free(run->vm);
 	prepare_free(run->prepare);
 	interrupt_free(run->interrupt);
+	run_status_done(run);
 	vm_identity_done(&run->identity);
 	resources_close(&run->resources);
 	rundir_done(&run->rundir);
@@ -718,31 +544,6 @@ static void run_close(struct run *run)
 	sd_event_unref(run->event);
 }
 
-static void run_explain_failure(const struct run *run)
-{
-	log_error("%s: %s", phase_name(run->failed_in), run->reason);
-	if (run->console[0])
-		log_error("the VM's console ended with:\n%s", run->console);
-}
-
-static void run_tell(struct run *run)
-{
-	struct error err = {0};
-
-	terminal_stop(&run->terminal);
-	run->progress = progress_stop(run->progress);
-	if (run->failed)
-		run_explain_failure(run);
-	run->report.ended = true;
-	run->report.reason = run->reason[0] ? run->reason : NULL;
-	/* What became of the command is worth more than the report of it. */
-	if (run->request->report && report_write(&run->report, run->request->report, &err) < 0) {
-		log_error("%s", err.text);
-		if (!run->report.has_command)
-			run->report.exit_code = EXIT_WNODES;
-	}
-}
-
 int run_execute(const struct request *request)
 {
 	struct run run AUTO(run_close) = {
@@ -751,15 +552,19 @@ int run_execute(const struct request *request)
 		.resources = RESOURCES_INIT,
 		.terminal = TERMINAL_INIT,
 		.warm_fd = -1,
+		.status_file = STATUS_FILE_INIT,
 	};
 	struct error err = {0};
 
 	phase_start(&run.phases);
+	run.accepted_us = timestamp_now_us();
 	run.report = (struct report){
 		.request = request, .resources = &run.resources, .phases = &run.phases};
 	launch_init(&run.launch, request, &run.resources);
 	if (run_open(&run, request, &err) < 0) {
 		log_error("%s", err.text);
+		if (request->job)
+			status_file_note_refusal(request->job, request->image, err.text);
 		return EXIT_WNODES;
 	}
 	run_later(&run, run_fetch);

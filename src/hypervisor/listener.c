@@ -105,6 +105,21 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *userdata)
 }
 
 /* A socket that a killed daemon has left answers nobody; we hold the lock, so it is nobody's. */
+/* The directory is that of root's own VMs as well, which make it for root alone if they are first.
+ */
+static int open_directory(const char *path, struct error *err)
+{
+	struct stat st;
+	int r = file_make_dirs(path, 0755);
+
+	if (r < 0)
+		return fail_errno(err, r, "cannot make '%s'", path);
+	if (stat(path, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & S_IXOTH) &&
+		chmod(path, 0755) < 0)
+		return fail_errno(err, -errno, "cannot open '%s' to users", path);
+	return 0;
+}
+
 static int listen_on(const char *path, struct error *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -116,8 +131,8 @@ static int listen_on(const char *path, struct error *err)
 		return fail(err, -ENAMETOOLONG, "'%s' cannot be the path of a socket", path);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	*strrchr(directory, '/') = '\0';
-	if (directory[0] && file_make_dirs(directory, 0755) < 0)
-		return fail_errno(err, -errno, "cannot make '%s'", directory);
+	if (directory[0] && open_directory(directory, err) < 0)
+		return err->code;
 	if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(path);
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||

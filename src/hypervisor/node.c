@@ -48,8 +48,8 @@ json_t *node_to_json(const struct hypervisor *h, uid_t uid)
 	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "version",
 		WNODES_VERSION, "drain", drain_to_json(h->drain), "limits",
 		limits_to_json(&h->settings), "vms", (json_int_t)slots.vms, "memory_bytes",
-		(json_int_t)(slots.memory_mib * MIB), "waiting", (json_int_t)slots.waiting,
-		"templates", (json_int_t)shelf.templates, "template_memory_bytes",
-		(json_int_t)shelf.memory_bytes, "making_template", maker_is_busy(h->maker),
-		"vm_list", listing.vms);
+		(json_int_t)slots.memory_mib * (json_int_t)MIB, "waiting",
+		(json_int_t)slots.waiting, "templates", (json_int_t)shelf.templates,
+		"template_memory_bytes", (json_int_t)shelf.memory_bytes, "making_template",
+		maker_is_busy(h->maker), "vm_list", listing.vms);
 }

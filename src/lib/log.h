@@ -5,7 +5,14 @@
 
 #include "lib/base.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+/* A notice is no complaint, but worth as much attention as a warning: why somebody waits. */
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_NOTICE,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 /* Sets the name before each message and the least important level that is still printed. */
 void log_set(const char *program, enum log_level level);
@@ -17,6 +24,7 @@ void log_set_before(void (*before)(void *userdata), void *userdata);
 void log_print(enum log_level level, const char *format, ...) PRINTF(2, 3);
 
 #define log_error(...)   log_print(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_notice(...)  log_print(LOG_LEVEL_NOTICE, __VA_ARGS__)
 #define log_warning(...) log_print(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_print(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)   log_print(LOG_LEVEL_DEBUG, __VA_ARGS__)

@@ -20,6 +20,7 @@ void lrms_job_done(struct lrms_job *job)
 {
 	free(job->name);
 	free(job->user);
+	free(job->cluster);
 	free(job->image);
 	free(job->node);
 	free(job->reason);

@@ -23,6 +23,7 @@ enum lrms_state {
 struct lrms_job {
 	char id[LRMS_ID_MAX];
 	char *name, *user;
+	char *cluster;   /* NULL: not known, or there is but one */
 	char *image;     /* NULL: a plain job, without a VM */
 	char *node;      /* that it runs or ran on; NULL: not known (yet) */
 	char *reason;    /* why it is in its state; NULL: nothing to say */

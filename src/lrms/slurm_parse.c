@@ -157,6 +157,7 @@ static int job_from_json(const json_t *object, struct lrms_job *ret)
 	job_set_state(ret, word, reason && !streq(reason, "None") ? reason : NULL);
 	ret->name = copy(json_string_value(json_object_get(object, "name")));
 	ret->user = copy(json_string_value(json_object_get(object, "user_name")));
+	ret->cluster = copy(json_string_value(json_object_get(object, "cluster")));
 	ret->node = copy(json_string_value(json_object_get(object, "nodes")));
 	ret->directory =
 		copy(json_string_value(json_object_get(object, "current_working_directory")));

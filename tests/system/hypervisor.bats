@@ -92,7 +92,11 @@ end_living() {
 }
 
 a_template() {
-	[ "$(ls "$STATE/templates" | grep -c '^[0-9a-f]\{64\}$')" -ge 1 ]
+	[ -n "$(template_key)" ]
+}
+
+template_key() {
+	find "$STATE/templates" -maxdepth 1 -regextype egrep -regex '.*/[0-9a-f]{64}' -printf '%f\n' | head -1
 }
 
 @test "hypervisor: the first user's VM boots, the second user's is a clone of the machine's template" {
@@ -112,7 +116,7 @@ a_template() {
 	living b $TWO
 	wait_for 60 grep -q up a.out
 	wait_for 60 grep -q up b.out
-	run -0 as $ONE $PYTHON -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" lent "$(ls "$STATE/templates" | grep -m1 '^[0-9a-f]\{64\}$')"
+	run -0 as $ONE $PYTHON -B "$BATS_TEST_DIRNAME/hypervisor.py" "$SOCKET" lent "$(template_key)"
 	end_living a
 	end_living b
 	run -0 as $TWO "$WNODES" run --memory 256M --start clone -- echo still good

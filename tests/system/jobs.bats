@@ -190,3 +190,126 @@ no_process_left() {
 	[ "$(head -1 out)" = "$TEST_UID" ]
 	[[ "$(tail -1 out)" = vm-* ]]
 }
+
+# What was told of a start that takes long: a line for each VM.
+notices() {
+	grep -c '^wnodes: preparing the VM: [a-z]*, [0-9]* s so far$' "$1" || true
+}
+
+@test "jobs: who waits in srun for long is told why, once for each VM" {
+	# One that certainly takes that long.
+	mkdir bin
+	printf '#!/bin/sh\nsleep 2.2\nexec %s "$@"\n' "$(command -v qemu-system-x86_64)" >bin/qemu-system-x86_64
+	chmod +x bin/qemu-system-x86_64
+	PATH=$WORK/bin:$PATH
+	vmrun --vm-start=boot true 2>one
+	cat one
+	[ "$(notices one)" = 1 ]
+	grep -q 'preparing the VM: boot, 2 s so far' one
+	timeout 120 srun --quiet -n2 --mem=1500 --vm-image=debian --vm-cpus=2 --vm-memory=1G --vm-start=boot \
+		true 2>two
+	cat two
+	[ "$(notices two)" = 1 ]
+	# Nobody waits for a batch job, nor for the steps that it starts.
+	cat >job.sh <<-'END'
+		#!/bin/sh
+		srun --quiet --vm-image=debian --vm-cpus=1 --vm-memory=1G --vm-start=boot hostname
+	END
+	run -0 batch job.sh
+	[[ "$output" = vm-* ]]
+	run -0 batch --vm-image=debian --vm-cpus=1 --vm-memory=1G --vm-start=boot --wrap hostname
+	[[ "$output" = vm-* ]]
+}
+
+@test "jobs: wnodes job tells of every VM of a job, its provisioning apart from the run" {
+	cat >job.sh <<-'END'
+		#!/bin/sh
+		srun --quiet -N2 -n2 --vm-image=debian --vm-cpus=1 --vm-memory=1G sleep 1
+		srun --quiet -N1 -n2 --vm-image=debian --vm-cpus=1 --vm-memory=1G sh -c 'touch running; sleep 3; exit 3'
+	END
+	job=$(timeout 10 sbatch --parsable -N2 -n4 --mem=1500 -J twosteps -o "$WORK/out" job.sh)
+	wait_for 60 test -e running
+	sleep 0.3
+	run -0 "$WNODES" job list
+	echo "$output"
+	[ "$(grep -c "^$job\.0 *twosteps *running *done " <<<"$output")" = 2 ]
+	[ "$(grep -c "^$job\.1 *twosteps *running *run " <<<"$output")" = 1 ]
+	wait_for 60 no_job "$job"
+	wait_for 10 all_gone
+	"$WNODES" job show "$job" --json >job.json
+	cat job.json
+	jq -e '[.vms[].id] == ["'"$job.0"'", "'"$job.0"'", "'"$job.1"'"]' job.json
+	jq -e '[.vms[:2][].node] | sort == ["'"$(sinfo -h -N -o %N | sort -u | paste -sd, | sed 's/,/", "/')"'"]' job.json
+	jq -e 'all(.vms[]; .phase == "done" and .start == "clone" and .provision_us > 0 and .run_us >= 1000000)' job.json
+	jq -e '.vms[2].run_us >= 3000000 and .vms[2].provision_us < 3000000' job.json
+	run -0 "$WNODES" job show "$job.1"
+	[ "$(grep -c '^Provisioning:' <<<"$output")" = 1 ]
+	# A batch script's own VM is the step `batch`.
+	job=$(timeout 10 sbatch --parsable --mem=1500 --vm-image=debian --vm-cpus=1 --vm-memory=1G -o out2 --wrap 'exit 4')
+	wait_for 60 no_job "$job"
+	jq -e '.state == "failed" and .vms[0].exit_status == 4' <<<"$("$WNODES" job show --json "$job.batch")"
+}
+
+@test "jobs: wnodes job without a controller tells what VMs told; a killed one is lost" {
+	vmrun -J killed2 sh -c 'echo $SLURM_JOB_ID >number; sleep 100' >out 2>&1 &
+	step=$!
+	wait_for 60 test -s number
+	wait_for 5 is_shown_in running run
+	kill -9 $(ours "wnodes-bait")
+	run wait $step
+	wait_for 20 no_process_left
+	wait_for 30 no_job "$(cat number)"
+	"$WNODES" job show "$(cat number)"
+	is_shown_in failed lost
+	# As on a host where Slurm does not answer.
+	mkdir bin
+	printf '#!/bin/sh\necho "no answer" >&2\nexit 1\n' >bin/squeue
+	chmod +x bin/squeue
+	PATH=$WORK/bin:$PATH run -0 --separate-stderr "$WNODES" job show "$(cat number)"
+	[[ "$output" == *"Phase: "*lost* ]]
+	[[ "$stderr" == *"no answer"*"what follows is what VMs have told"* ]]
+}
+
+# The job of the file `number`: is_shown_in STATE PHASE
+is_shown_in() {
+	"$WNODES" job show --json "$(cat number)" | jq -e '.state == "'"$1"'" and .vms[0].phase == "'"$2"'"'
+}
+
+@test "jobs: wnodes job tells why there was no VM" {
+	run -125 timeout 60 srun --quiet -n2 --mem=60 -J small --vm-image=debian true
+	job=$(timeout 30 "$WNODES" job list --all --json | jq -r '[.[] | select(.name == "small")] | last | .id')
+	[ "${job#*.}" = 0 ]
+	"$WNODES" job show --json "$job" >job.json
+	cat job.json
+	jq -e '(.vms | length) == 1 and .vms[0].phase == "failed" and .vms[0].vm == null and .vms[0].exit_status == 125' job.json
+	jq -e '.vms[0].reason | contains("MiB")' job.json
+}
+
+@test "jobs: of a job that was requeued, wnodes job lists the last VM and shows all" {
+	cat >job.sh <<-'END'
+		#!/bin/sh
+		touch "started$SLURM_RESTART_COUNT"
+		sleep 100
+	END
+	timeout 10 sbatch --parsable --requeue --mem=1500 --vm-image=debian --vm-cpus=1 --vm-memory=1G \
+		-o out job.sh >number
+	wait_for 60 test -e started
+	scontrol requeue "$(cat number)"
+	# Slurm lets a requeued job wait for two minutes, if it is let.
+	wait_for 60 sh -c 'squeue -h -t PD -j "$(cat number)" | grep .'
+	wait_for 30 scontrol update "jobid=$(cat number)" starttime=now
+	wait_for 180 test -e started1
+	wait_for 10 is_shown_last run
+	"$WNODES" job show --json "$(cat number)" >job.json
+	cat job.json
+	jq -e '[.vms[].restart] == [0, 1]' job.json
+	jq -e '.vms[0].phase | . == "done" or . == "failed" or . == "lost"' job.json
+	run -0 "$WNODES" job list
+	[ "$(grep -c "^$(cat number)\\." <<<"$output")" = 1 ]
+	scancel "$(cat number)"
+	wait_for 30 no_process_left
+}
+
+is_shown_last() {
+	"$WNODES" job show --json "$(cat number)" | jq -e '.vms[-1].phase == "'"$1"'"'
+}

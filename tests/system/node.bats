@@ -83,7 +83,7 @@ is_running() {
 }
 
 a_template() {
-	[ "$(ls "$NODES/$1/lib/templates" | grep -c '^[0-9a-f]\{64\}$')" -ge 1 ]
+	[ -n "$(find "$NODES/$1/lib/templates" -maxdepth 1 -regextype egrep -regex '.*/[0-9a-f]{64}')" ]
 }
 
 state_of() {

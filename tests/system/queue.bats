@@ -571,3 +571,104 @@ yes 1" ]
 	run -125 env XDG_STATE_HOME="$WORK/user/state" "$WNODES" queue
 	[[ "$output" == *"is not a directory that only you can write to"* ]]
 }
+
+# The phases that a VM of a job has been in: phases ID
+phases() {
+	"$WNODES" job show "$1" --json | jq -r '[.vms[].phases[].phase] | join(" ")'
+}
+
+is_in_phase() {
+	[ "$("$WNODES" job show "$1" --json | jq -r '.vms[0].phase')" = "$2" ]
+}
+
+@test "queue: wnodes job tells a VM's phases, its provisioning apart from the run" {
+	id=$("$WNODES" submit --name mine --network none --memory 512M --start boot -- sh -c 'sleep 2; exit 5')
+	plain=$(plain -- sh -c 'until [ -e go ]; do sleep 0.1; done')
+	wait_for 60 is_in_phase "$id" run
+	run -0 "$WNODES" job list
+	[[ "${lines[0]}" == ID*NAME*STATE*PHASE*NODE*PROVISION*RUN*REASON ]]
+	[[ "${lines[1]}" =~ ^$id\ +mine\ +running\ +run\ +$(hostname -s)\ +[0-9.]+\ s\ +[0-9.]+\ s\ +-$ ]]
+	[[ "${lines[2]}" =~ ^$plain\ +sh\ +running\ +-\  ]]
+	run -5 wait_job "$id"
+	[ "$(phases "$id")" = "fetch boot prepare run stop" ]
+	"$WNODES" job show "$id" --json >job.json
+	jq -e '.state == "failed" and .vms[0].phase == "done" and .vms[0].exit_status == 5 and .vms[0].start == "boot"' job.json
+	# The sum of what came before is the provisioning; the command took its two seconds.
+	jq -e '.vms[0] | .run_us >= 2000000 and .run_us < 30000000 and .provision_us > 100000' job.json
+	jq -e '.vms[0] | (.phases[] | select(.phase == "run") | .start_us) == .provision_us' job.json
+	run -0 "$WNODES" job show "$id"
+	[[ "$output" == *"Provisioning: "*" s"*"Run: "*" s"*"PHASE "*"boot "*"stop "* ]]
+	# Ended jobs are in the list of all only.
+	touch go
+	wait_job "$plain"
+	run -0 "$WNODES" job list
+	[ "${#lines[@]}" -eq 1 ]
+	run -0 "$WNODES" job list --all
+	[ "${#lines[@]}" -eq 3 ]
+}
+
+@test "queue: a VM that ended without telling is lost" {
+	id=$("$WNODES" submit --network none --memory 512M -- sleep 100)
+	wait_for 60 is_in_phase "$id" run
+	kill -9 "$("$WNODES" job show "$id" --json | jq '.vms[0].pid')"
+	run -137 wait_job "$id"
+	is_in_phase "$id" lost
+	run -0 "$WNODES" job list --all
+	[[ "${lines[1]}" == *" failed "*" lost "*"last known phase: run"* ]]
+	# Its time does not go on.
+	"$WNODES" job show "$id" --json | jq '.vms[0].run_us' >first
+	sleep 0.1
+	"$WNODES" job show "$id" --json | jq '.vms[0].run_us' | cmp - first
+}
+
+@test "queue: a job whose image is not there any more has failed in fetch, with the reason" {
+	export XDG_DATA_HOME=$WORK/data
+	mkdir -p "$XDG_DATA_HOME"
+	# Others' files cannot be linked.
+	cp -al "$TEST_HOME/data/wnodes" "$XDG_DATA_HOME/" 2>/dev/null ||
+		cp -a --remove-destination "$TEST_HOME/data/wnodes" "$XDG_DATA_HOME/"
+	# It waits behind one that takes all CPUs.
+	plain --cpus 2 -- sh -c 'until [ -e go ]; do sleep 0.1; done'
+	id=$("$WNODES" submit --network none --memory 512M -- true)
+	"$WNODES" image remove debian
+	touch go
+	run -125 wait_job "$id"
+	is_in_phase "$id" failed
+	[[ "$("$WNODES" job show "$id" --json | jq -r '.vms[0].reason')" == *debian* ]]
+	[ "$(phases "$id")" = fetch ]
+}
+
+@test "queue: wnodes job refuses what is no job, and passes over what is no status" {
+	run -125 "$WNODES" job show 77
+	[ "$output" = "wnodes: there is no job 77; see \`wnodes job list --all\`" ]
+	for id in '' x/y .. 1. .1 1.2/3 -- "$(printf 'a\nb')"; do
+		run -125 "$WNODES" job show -- "$id"
+		[ -n "$output" ]
+	done
+	id=$(plain -- true)
+	wait_job "$id"
+	jobs=$XDG_STATE_HOME/wnodes/jobs/local-$(hostname -s)
+	mkdir -p "$jobs"
+	mkfifo "$jobs/$id.vm.0-a"
+	mkdir "$jobs/$id.vm.0-b"
+	ln -s /dev/zero "$jobs/$id.vm.0-c"
+	head -c 100000 /dev/zero >"$jobs/$id.vm.0-d"
+	echo '{"version":1,"job":"1"}' >"$jobs/$id.vm.0-e"
+	printf '\xff\xfe{' >"$jobs/$id.vm.0-f"
+	run -0 --separate-stderr timeout 10 "$WNODES" job list --all
+	[ "${#lines[@]}" -eq 2 ]
+	[ -z "$stderr" ]
+	[ "$("$WNODES" job show "$id" --json | jq '.vms | length')" = 0 ]
+	run -125 "$WNODES" job show "$id.0"
+}
+
+@test "queue: a state directory that takes no files hinders no job" {
+	mkdir -p "$XDG_STATE_HOME/wnodes"
+	touch "$XDG_STATE_HOME/wnodes/jobs"
+	id=$("$WNODES" submit --network none --memory 512M -- true)
+	run -0 wait_job "$id"
+	run -1 grep -F "$XDG_STATE_HOME" "wnodes-$id.err"
+	run "$WNODES" job list --all
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"$XDG_STATE_HOME/wnodes/jobs"* ]]
+}

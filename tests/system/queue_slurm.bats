@@ -127,6 +127,8 @@ it's \$HOME a 'b' \$c x	y" ]
 	[[ "$(head -1 "wnodes-$id.out")" == vm-* ]]
 	[ "$(tail -1 "wnodes-$id.out")" = "$WORK" ]
 	[ "$(timeout 30 "$WNODES" queue --all --json | jq -r ".[] | select(.id == \"$id\") | .image")" = debian ]
+	jq -e '.state == "failed" and .vms[0].phase == "done" and .vms[0].exit_status == 5' \
+		<<<"$(timeout 30 "$WNODES" job show --json "$id")"
 	assert_nothing_left
 }
 
