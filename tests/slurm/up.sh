@@ -8,6 +8,8 @@
 #   --nodes N          nodes (2)
 #   --cpus N           CPUs of a node, which shares the machine's with the others (2)
 #   --memory MIB       memory of a node (4000)
+#   --tracking KIND    how a job's processes are known: cgroup, or linuxproc, with which no limit is enforced
+#                      (cgroup where the machine has cgroup v1)
 #   --no-accounting    without slurmdbd and MariaDB, and so without sacct
 #   --plugin 'LINE'    the plugin's path, and its arguments, as in plugstack.conf; that of the build, if
 #                      it is there, or "none"
@@ -22,7 +24,7 @@ set -eu
 here=$(dirname "$(realpath "$0")")
 . "$here/cluster.bash"
 
-nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=()
+nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=() wanted=''
 state=${XDG_RUNTIME_DIR:-/tmp}/wnodes-slurm
 build=${WNODES_BUILD:-$here/../../build}
 
@@ -49,6 +51,7 @@ while [ $# -gt 0 ]; do
 	--nodes) check_number "$@" && nodes=$2 ;;
 	--cpus) check_number "$@" && cpus=$2 ;;
 	--memory) check_number "$@" && memory=$2 ;;
+	--tracking) wanted=$2 ;;
 	--plugin) plugin=$2 ;;
 	--user) users+=("$2") ;;
 	--build) build=$2 ;;
@@ -56,6 +59,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift 2
 done
+[[ $wanted =~ ^(cgroup|linuxproc)?$ ]] || leave 2 "--tracking: '$wanted' is neither cgroup nor linuxproc"
 [ "$nodes" -le 200 ] || leave 2 "--nodes: at most 200"
 cluster_names "$(realpath -m "$state")"
 
@@ -81,8 +85,13 @@ choose_tracking() {
 	for controller in freezer cpuset memory cpuacct; do
 		has_controller $controller || tracking=linuxproc
 	done
-	[ $tracking = cgroup ] ||
+	if [ "$wanted" = linuxproc ]; then
+		tracking=linuxproc
+	elif [ $tracking = linuxproc ] && [ "$wanted" = cgroup ]; then
+		leave 77 "no cgroup v1 with freezer, cpuset, memory and cpuacct"
+	elif [ $tracking = linuxproc ]; then
 		say "no cgroup v1 with freezer, cpuset, memory and cpuacct: processes are tracked by proctrack/linuxproc, and no limit is enforced"
+	fi
 	constrain_cores=yes
 	if [ "$cpus" -gt "$(nproc)" ]; then
 		constrain_cores=no
