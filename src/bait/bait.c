@@ -4,6 +4,7 @@
 
 #include "bait/decide.h"
 #include "bait/environment.h"
+#include "bait/hostlist.h"
 #include "bait/step.h"
 #include "engine/overhead.h"
 #include "engine/run.h"
@@ -37,6 +38,20 @@ static int bait_fit_memory(const struct arguments *a, struct request *r, struct 
 		(unsigned long long)a->job_memory_mib, (unsigned long long)need);
 }
 
+/* The host name that the step's other nodes know this VM by, for the caller to free, and in the
+ * environment those of all. A batch script runs on the first of its job's nodes alone. */
+static char *bait_name_hosts(const struct arguments *a, struct request *r)
+{
+	const char *job = getenv("SLURM_JOB_ID"), *node = getenv("SLURMD_NODENAME");
+	const char *step = a->script ? "batch" : getenv("SLURM_STEP_ID");
+	const char *nodes = a->script ? node : getenv("SLURM_STEP_NODELIST");
+	autofree char *all = job && step && nodes ? hostlist_vms(job, step, nodes) : NULL;
+
+	if (all)
+		strv_env_set(&r->env, "WNODES_NODELIST", all);
+	return job && step && node ? hostlist_vm(job, step, node) : NULL;
+}
+
 static int bait_run(const struct arguments *a, struct error *err)
 {
 	struct settings settings AUTO(settings_done) = {0};
@@ -48,7 +63,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.alone = true,
 		.patient = true};
 	struct options options = a->options;
-	autofree char *name = NULL;
+	autofree char *name = NULL, *hostname = NULL;
 	int r = settings_load(&settings, err);
 
 	/* srun --pty and its like give the task a terminal. */
@@ -66,6 +81,7 @@ static int bait_run(const struct arguments *a, struct error *err)
 		r = bait_fit_memory(a, &request, err);
 	if (r < 0)
 		return r;
+	request.hostname = hostname = bait_name_hosts(a, &request);
 	name = a->local_tasks > 1 ? step_name() : NULL;
 	return name ? step_run(a, name, &request, err) : run_execute(&request);
 }

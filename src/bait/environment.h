@@ -5,5 +5,6 @@
 #include "lib/strv.h"
 
 /* Copies our environment, without what belongs to the host's software and sessions: search paths,
- * modules, sockets, directories that the VM does not have. Returns 0 or -ENOMEM. */
+ * modules, sockets, directories that the VM does not have; and adds by what an mpirun starts all
+ * its ranks in the VM. Returns 0 or -ENOMEM. */
 int environment_pass(struct strv *ret, struct error *err);
