@@ -70,7 +70,6 @@ static const struct {
 	{"HYDRA_BOOTSTRAP", "fork"},                         /* MPICH */
 	{"HYDRA_RMK", "user"}, {"OMPI_MCA_plm", "isolated"}, /* Open MPI */
 	{"OMPI_MCA_ras", "^slurm,tm,gridengine,loadleveler"},
-	{"OMPI_MCA_schizo", "^slurm"}, /* a program that is started without mpirun */
 };
 
 static bool is_left_out(const char *name)

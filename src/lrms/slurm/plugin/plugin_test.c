@@ -233,7 +233,10 @@ static void memory_that_the_job_does_not_ask_for_is_refused(void **state)
 	} cases[] = {
 		{"el9", "2G", "1G", 255},
 		{"el9", "1G", "1024M", 255}, /* nothing is left for the VM itself */
+		{"el9", "1G", "1024", 255},  /* Slurm means MiB */
+		{"el9", "1G", "1500", 0},
 		{"el9", "1G", "1500M", 0},
+		{"el9", "1G", "0", 0},
 		{"el9", "1G", "0M", 0}, /* all of a node's */
 		{"el9", "1G", "?", 0},
 		{"el9", "64T", NULL, 0},

@@ -52,15 +52,28 @@ static bool option_value(const char *name, char ret[VALUE_MAX])
 	return true;
 }
 
+/* "1500" (MiB), "1500M", "2G". What cannot be read says nothing. */
+static bool parse_mem(const char *text, uint64_t *ret_bytes)
+{
+	bool has_unit = text[strspn(text, "0123456789")] != '\0';
+	uint64_t mib;
+
+	if (has_unit)
+		return parse_size(text, ret_bytes, NULL) == 0;
+	if (parse_number(text, 0, UINT32_MAX, &mib, NULL) < 0)
+		return false;
+	*ret_bytes = mib << 20;
+	return true;
+}
+
 int submission_check_memory(const struct demand *d, struct error *err)
 {
 	const char *wanted = demand_get(d, OPTION_MEMORY);
 	uint64_t vm_bytes, job_bytes;
 	char job[VALUE_MAX];
 
-	/* What cannot be read says nothing. */
 	if (!wanted || parse_size(wanted, &vm_bytes, NULL) < 0 || !option_value("mem", job) ||
-		parse_size(job, &job_bytes, NULL) < 0 || job_bytes == 0 || vm_bytes < job_bytes)
+		!parse_mem(job, &job_bytes) || job_bytes == 0 || vm_bytes < job_bytes)
 		return 0;
 	return fail(err, -EINVAL,
 		"--vm-memory=%.40s does not fit into --mem=%s, of which a VM takes some beside its "
