@@ -122,6 +122,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_set("wnodes", LOG_LEVEL_WARNING);
+	environment_settle();
 	r = arguments_parse(&arguments, argc, argv, &err);
 	if (r == 0)
 		r = bait_decide(&arguments, &err);

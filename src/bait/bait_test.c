@@ -140,6 +140,27 @@ static void host_s_software_is_left_out_of_the_environment(void **state)
 	assert_null(strv_env_get(&env, "WNODES_IMAGE"));
 }
 
+static void another_host_s_runtime_directory_is_not_used(void **state)
+{
+	char ours[] = "/tmp/bait-test.XXXXXX";
+
+	setenv("XDG_RUNTIME_DIR", "/run/user/nobody-at-all", 1);
+	environment_settle();
+	assert_null(getenv("XDG_RUNTIME_DIR"));
+	setenv("XDG_RUNTIME_DIR", "/dev/null", 1);
+	environment_settle();
+	assert_null(getenv("XDG_RUNTIME_DIR"));
+	assert_non_null(mkdtemp(ours));
+	setenv("XDG_RUNTIME_DIR", ours, 1);
+	environment_settle();
+	assert_string_equal(getenv("XDG_RUNTIME_DIR"), ours);
+	rmdir(ours);
+	if (geteuid() != 0)
+		setenv("XDG_RUNTIME_DIR", "/", 1);
+	environment_settle();
+	assert_true(geteuid() == 0 || !getenv("XDG_RUNTIME_DIR"));
+}
+
 static void mpirun_is_told_to_stay_in_the_vm_unless_the_job_says_otherwise(void **state)
 {
 	struct strv env AUTO(strv_done) = {0};
@@ -295,6 +316,7 @@ int main(void)
 		EACH(wrong_values_are_told_with_their_option),
 		EACH(what_is_no_command_line_is_refused),
 		EACH(host_s_software_is_left_out_of_the_environment),
+		EACH(another_host_s_runtime_directory_is_not_used),
 		EACH(mpirun_is_told_to_stay_in_the_vm_unless_the_job_says_otherwise),
 		EACH(host_list_becomes_the_names_of_the_vms),
 		EACH(what_is_no_host_list_gives_none),

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <sys/stat.h>
 
 extern char **environ;
 
@@ -67,8 +68,9 @@ static const char *const left_out[] = {
 static const struct {
 	const char *name, *value;
 } mpi[] = {
-	{"HYDRA_BOOTSTRAP", "fork"},                         /* MPICH */
-	{"HYDRA_RMK", "user"}, {"OMPI_MCA_plm", "isolated"}, /* Open MPI */
+	{"HYDRA_BOOTSTRAP", "fork"}, /* MPICH */
+	{"HYDRA_RMK", "user"},
+	{"OMPI_MCA_plm", "isolated"}, /* Open MPI */
 	{"OMPI_MCA_ras", "^slurm,tm,gridengine,loadleveler"},
 };
 
@@ -95,4 +97,14 @@ int environment_pass(struct strv *ret, struct error *err)
 		if (!strv_env_get(ret, mpi[i].name))
 			strv_env_set(ret, mpi[i].name, mpi[i].value);
 	return ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
+}
+
+void environment_settle(void)
+{
+	const char *directory = getenv("XDG_RUNTIME_DIR");
+	struct stat st;
+
+	if (directory &&
+		(stat(directory, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()))
+		unsetenv("XDG_RUNTIME_DIR");
 }

@@ -8,3 +8,8 @@
  * modules, sockets, directories that the VM does not have; and adds by what an mpirun starts all
  * its ranks in the VM. Returns 0 or -ENOMEM. */
 int environment_pass(struct strv *ret, struct error *err);
+
+/* A job comes with the environment of the host that it was submitted on. Where the runtime
+ * directory of there is none of ours here, as on a node that its user has no session on, the
+ * default counts. */
+void environment_settle(void);
