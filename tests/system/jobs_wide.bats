@@ -123,11 +123,14 @@ counts() {
 		srun -Q --het-group=0 $vm sh -c 'echo first $(hostname)'
 		srun -Q --het-group=1 sh -c 'echo second $(hostname)'
 		srun -Q --het-group=0,1 $vm sh -c 'echo both $(hostname)'
+		srun -Q $vm --het-group=0 sh -c 'echo left $(hostname)' : --het-group=1 sh -c 'echo right $(hostname)'
 	END
 	run -0 batch job.sh
 	[[ "$output" == *"first vm-"* ]]
 	grep -qE "^second ($(node 1)|$(node 2))\$" <<<"$output"
-	[ "$(grep '^both vm-' <<<"$output" | wc -l)" -eq 2 ]
+	[ "$(grep -c '^both vm-' <<<"$output")" -eq 2 ]
+	[[ "$output" == *"left vm-"* ]]
+	[[ "$output" == *"right vm-"* ]]
 	all_gone
 }
 
@@ -441,6 +444,17 @@ user_vmrun() {
 		scancel -s USR1 -n traced
 		wait_for 20 grep -q usr1 out
 		scancel -n traced
+		wait $step || true
+		wait_for 20 no_process_left
+		# The VM of a step of two tasks outlives the one that started it, and not the last.
+		timeout 120 srun --quiet -J both -n2 --mem=1500 --vm-image=debian --vm-cpus=1 --vm-memory=1G sh -c '
+			touch task$SLURM_PROCID; [ $SLURM_PROCID = 1 ] || exit 0
+			trap "" TERM; while :; do echo $((i += 1)) >count; sleep 0.1; done' >both 2>&1 &
+		step=$!
+		wait_for 60 test -e task0 -a -e task1
+		sleep 1
+		wait_for 5 counts count
+		scancel -n both
 		wait $step || true
 		wait_for 20 no_process_left
 	) || status=$?
