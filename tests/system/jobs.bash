@@ -8,6 +8,7 @@ setup_file() {
 }
 
 # With more options of up.sh: start_cluster [OPTION...]
+# shellcheck disable=SC2120 # files that load this one give some
 start_cluster() {
 	export SLURM_TOP SLURM_CONF WHY_NOT
 	local plugin=$WNODES_BUILD/src/lrms/slurm/plugin/wnodes_slurm.so lines status=0

@@ -283,7 +283,8 @@ mpi_image() {
 
 # What the cgroups of a step say, until they go: sample JOB NODE. CPU time in ns, most memory in bytes.
 sample() {
-	local step=slurm_$2/uid_$(id -u)/job_$1/step_0 cpu=0 rss=0 value
+	local step cpu=0 rss=0 value
+	step=slurm_$2/uid_$(id -u)/job_$1/step_0
 	while value=$(cat "/sys/fs/cgroup/cpuacct/$step/cpuacct.usage" 2>/dev/null); do
 		cpu=$value
 		value=$(sed -n 's/^total_rss //p' "/sys/fs/cgroup/memory/$step/memory.stat" 2>/dev/null)
