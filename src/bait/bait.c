@@ -6,6 +6,7 @@
 
 #include "bait/decide.h"
 #include "bait/environment.h"
+#include "bait/hostlist.h"
 #include "bait/requeue.h"
 #include "bait/step.h"
 #include "engine/overhead.h"
@@ -67,6 +68,53 @@ static int bait_refuse(const struct arguments *a, int r, const struct error *err
 	return r;
 }
 
+/* The host name that the step's other nodes know this VM by, for the caller to free, and in the
+ * environment those of all. A batch script runs on the first of its job's nodes alone. */
+static char *bait_name_hosts(const struct arguments *a, struct request *r)
+{
+	const char *job = getenv("SLURM_JOB_ID"), *node = getenv("SLURMD_NODENAME");
+	const char *step = a->script ? "batch" : getenv("SLURM_STEP_ID");
+	const char *nodes = a->script ? node : getenv("SLURM_STEP_NODELIST");
+	autofree char *all = job && step && nodes ? hostlist_vms(job, step, nodes) : NULL;
+
+	if (all)
+		strv_env_set(&r->env, "WNODES_NODELIST", all);
+	return job && step && node ? hostlist_vm(job, step, node) : NULL;
+}
+
+/* All that the job asks for; what is not asked for, its allocation says. */
+static int bait_fill_request(const struct arguments *a, struct request *r, struct error *err)
+{
+	struct options options = a->options;
+	int ret = environment_pass(&r->env, err);
+
+	/* srun --pty and its like give the task a terminal. */
+	options.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+	if (options.cpus == 0)
+		options.cpus = a->job_cpus;
+	if (ret == 0)
+		ret = options_fill_request(&options, r, err);
+	return ret < 0 ? ret : bait_fit_memory(a, r, err);
+}
+
+static int bait_execute(const struct arguments *a, struct request *r, struct error *err)
+{
+	autofree char *step = a->local_tasks > 1 ? step_name() : NULL;
+	autofree char *hostname = bait_name_hosts(a, r);
+	bool node_failed = false;
+	struct status_job job;
+	int ret;
+
+	r->hostname = hostname;
+	r->job = status_job_find(&job) ? &job : NULL;
+	r->notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
+	r->node_failed = &node_failed;
+	ret = step ? step_run(a, step, r, err) : run_execute(r);
+	if (node_failed)
+		requeue_job(a, r->settings);
+	return ret;
+}
+
 static int bait_run(const struct arguments *a, struct error *err)
 {
 	struct settings settings AUTO(settings_done) = {0};
@@ -77,38 +125,15 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.script = a->script ? a->command[0] : NULL,
 		.alone = true,
 		.patient = true};
-	struct options options = a->options;
-	struct status_job job;
-	autofree char *name = NULL;
-	bool node_failed = false;
 	int r = bait_die_with_slurmstepd(a, err);
 
 	if (r == 0)
 		r = settings_load(&settings, err);
-
-	/* srun --pty and its like give the task a terminal. */
-	options.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-	if (options.cpus == 0)
-		options.cpus = a->job_cpus;
-
 	if (r == 0)
 		r = caller_load(&caller, err);
 	if (r == 0)
-		r = environment_pass(&request.env, err);
-	if (r == 0)
-		r = options_fill_request(&options, &request, err);
-	if (r == 0)
-		r = bait_fit_memory(a, &request, err);
-	if (r < 0)
-		return bait_refuse(a, r, err);
-	request.job = status_job_find(&job) ? &job : NULL;
-	request.notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
-	name = a->local_tasks > 1 ? step_name() : NULL;
-	request.node_failed = &node_failed;
-	r = name ? step_run(a, name, &request, err) : run_execute(&request);
-	if (node_failed)
-		requeue_job(a, &settings);
-	return r;
+		r = bait_fill_request(a, &request, err);
+	return r < 0 ? bait_refuse(a, r, err) : bait_execute(a, &request, err);
 }
 
 /* Without a VM: becomes the command, as if we had not been there. */
@@ -147,6 +172,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_set("wnodes", LOG_LEVEL_WARNING);
+	environment_settle();
 	r = arguments_parse(&arguments, argc, argv, &err);
 	if (r == 0)
 		r = bait_decide(&arguments, &err);

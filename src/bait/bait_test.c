@@ -7,6 +7,7 @@
 #include "bait/arguments.h"
 #include "bait/decide.h"
 #include "bait/environment.h"
+#include "bait/hostlist.h"
 #include "bait/step.h"
 
 /* After our own headers: it defines a macro of the name fail. */
@@ -128,10 +129,82 @@ static void host_s_software_is_left_out_of_the_environment(void **state)
 	setenv("TMPDIR", "/host", 1);
 	setenv("WNODES_IMAGE", "x", 1);
 	assert_int_equal(environment_pass(&env, &err), 0);
-	assert_int_equal(env.count, 3);
 	assert_string_equal(strv_env_get(&env, "SLURM_JOB_ID"), "7");
 	assert_string_equal(strv_env_get(&env, "MINE"), "a=b");
 	assert_string_equal(strv_env_get(&env, "EMPTY"), "");
+	assert_null(strv_env_get(&env, "PATH"));
+	assert_null(strv_env_get(&env, "LD_PRELOAD"));
+	assert_null(strv_env_get(&env, "BASH_FUNC_module%%"));
+	assert_null(strv_env_get(&env, "XDG_RUNTIME_DIR"));
+	assert_null(strv_env_get(&env, "TMPDIR"));
+	assert_null(strv_env_get(&env, "WNODES_IMAGE"));
+}
+
+static void another_host_s_runtime_directory_is_not_used(void **state)
+{
+	char ours[] = "/tmp/bait-test.XXXXXX";
+
+	setenv("XDG_RUNTIME_DIR", "/run/user/nobody-at-all", 1);
+	environment_settle();
+	assert_null(getenv("XDG_RUNTIME_DIR"));
+	setenv("XDG_RUNTIME_DIR", "/dev/null", 1);
+	environment_settle();
+	assert_null(getenv("XDG_RUNTIME_DIR"));
+	assert_non_null(mkdtemp(ours));
+	setenv("XDG_RUNTIME_DIR", ours, 1);
+	environment_settle();
+	assert_string_equal(getenv("XDG_RUNTIME_DIR"), ours);
+	rmdir(ours);
+	if (geteuid() != 0)
+		setenv("XDG_RUNTIME_DIR", "/", 1);
+	environment_settle();
+	assert_true(geteuid() == 0 || !getenv("XDG_RUNTIME_DIR"));
+}
+
+static void mpirun_is_told_to_stay_in_the_vm_unless_the_job_says_otherwise(void **state)
+{
+	struct strv env AUTO(strv_done) = {0};
+
+	setenv("OMPI_MCA_plm", "rsh", 1);
+	assert_int_equal(environment_pass(&env, &err), 0);
+	assert_string_equal(strv_env_get(&env, "HYDRA_BOOTSTRAP"), "fork");
+	assert_string_equal(strv_env_get(&env, "OMPI_MCA_plm"), "rsh");
+}
+
+static void assert_hosts(const char *list, const char *expected)
+{
+	autofree char *all = hostlist_vms("7", "0", list);
+
+	if (expected)
+		assert_string_equal(all, expected);
+	else
+		assert_null(all);
+}
+
+static void host_list_becomes_the_names_of_the_vms(void **state)
+{
+	assert_hosts("w1", "vm-7-0-w1");
+	assert_hosts("w[1-2,7]", "vm-7-0-w1,vm-7-0-w2,vm-7-0-w7");
+	assert_hosts("w[08-10],x", "vm-7-0-w08,vm-7-0-w09,vm-7-0-w10,vm-7-0-x");
+	assert_hosts("r[1-2]n[3,5]z", "vm-7-0-r1n3z,vm-7-0-r1n5z,vm-7-0-r2n3z,vm-7-0-r2n5z");
+	assert_hosts("n_1.site", "vm-7-0-n-1-site");
+}
+
+static void what_is_no_host_list_gives_none(void **state)
+{
+	static const char *const bad[] = {"", ",", "a,", "w[", "w[]", "w[1", "w[1-]", "w[-2]",
+		"w[2-1]", "w[a]", "w]", "w[1]]", "w[1,]", "w[[1]]", "w[1-99999999]",
+		"w[99999999999]", "a[1][1][1][1][1]"};
+	char name[80];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_hosts(bad[i], NULL);
+	memset(name, 'w', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	assert_hosts(name, NULL);
+	assert_null(hostlist_vm("7", "0", name));
+	/* Longer than a variable may be. */
+	assert_hosts("averylongnodename[10000-16000]", NULL);
 }
 
 static void who_waits_in_srun_is_told_from_a_batch_job(void **state)
@@ -258,6 +331,10 @@ int main(void)
 		EACH(what_is_no_command_line_is_refused),
 		EACH(host_s_software_is_left_out_of_the_environment),
 		EACH(who_waits_in_srun_is_told_from_a_batch_job),
+		EACH(another_host_s_runtime_directory_is_not_used),
+		EACH(mpirun_is_told_to_stay_in_the_vm_unless_the_job_says_otherwise),
+		EACH(host_list_becomes_the_names_of_the_vms),
+		EACH(what_is_no_host_list_gives_none),
 		EACH(step_is_named_by_job_step_node_and_requeue),
 		EACH(job_without_an_image_stays_on_the_node),
 		EACH(job_may_decline_the_image_that_it_inherits),

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <sys/stat.h>
 
 #include "lib/parse.h"
 
@@ -67,6 +68,17 @@ static const char *const left_out[] = {
 	"WNODES_*",
 };
 
+/* An image's mpirun sees the batch system's variables, and would start its ranks by srun, which the
+ * VM does not have: its hosts are the VM, and its launcher is fork. What the job has set counts. */
+static const struct {
+	const char *name, *value;
+} mpi[] = {
+	{"HYDRA_BOOTSTRAP", "fork"}, /* MPICH */
+	{"HYDRA_RMK", "user"},
+	{"OMPI_MCA_plm", "isolated"}, /* Open MPI */
+	{"OMPI_MCA_ras", "^slurm,tm,gridengine,loadleveler"},
+};
+
 static bool is_left_out(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(left_out); i++)
@@ -86,6 +98,9 @@ int environment_pass(struct strv *ret, struct error *err)
 		if ((*entry)[n] == '=' && n > 0 && !is_left_out(name))
 			strv_add(ret, *entry);
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(mpi); i++)
+		if (!strv_env_get(ret, mpi[i].name))
+			strv_env_set(ret, mpi[i].name, mpi[i].value);
 	return ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
 }
 
@@ -99,4 +114,14 @@ bool environment_is_awaited(void)
 	if (!step || parse_number(step, 0, STEPS_MAX, &number, NULL) < 0)
 		return false;
 	return !kind || !streq(kind, "BATCH");
+}
+
+void environment_settle(void)
+{
+	const char *directory = getenv("XDG_RUNTIME_DIR");
+	struct stat st;
+
+	if (directory &&
+		(stat(directory, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid()))
+		unsetenv("XDG_RUNTIME_DIR");
 }

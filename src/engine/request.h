@@ -35,6 +35,7 @@ struct request {
 	const char *script;         /* file of the host that is run as argv[0]; NULL: argv[0] is a
 				     * program of the VM */
 	struct probe_result *probe; /* no command: fill this */
+	const char *hostname;       /* of the guest; NULL: the VM's own name */
 	const struct request_tasks *tasks; /* no command: these come by the control socket */
 	char *workdir;                     /* in the guest */
 	uint64_t timeout_us;               /* 0: none */

@@ -166,12 +166,17 @@ static void run_fetch(struct run *run)
 		run_later(run, run_find_template);
 }
 
+static const char *run_hostname(const struct run *run)
+{
+	return run->request->hostname ? run->request->hostname : run->rundir.name;
+}
+
 static void on_prepared(const char *error, void *userdata);
 
 static int run_prepare(struct run *run)
 {
 	const struct prepare_vm vm = {
-		.hostname = run->rundir.name,
+		.hostname = run_hostname(run),
 		.mac = run->mac,
 		.identity = &run->identity,
 		.is_clone = run->launch.cloning,
@@ -244,8 +249,9 @@ static void on_vm_end(const struct vm_end *end, void *userdata)
 /* While QEMU starts: this takes a millisecond. */
 static int run_identify(struct run *run, struct error *err)
 {
-	return run->identity.machine_id[0] ? 0
-					   : vm_identity_new(run->rundir.name, &run->identity, err);
+	return run->identity.machine_id[0]
+		       ? 0
+		       : vm_identity_new(run_hostname(run), &run->identity, err);
 }
 
 static void run_start(struct run *run)

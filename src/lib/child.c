@@ -91,15 +91,21 @@ struct child_failure {
 	int error;
 };
 
-static void signals_to_default(void)
+/* By which others ask a process to end or to stop, and which batch systems send to all of a job. */
+static const int asking_signals[] = {
+	SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGALRM, SIGXCPU};
+
+static void signals_set(const struct child_spec *spec)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
-	sigset_t none;
+	sigset_t blocked;
 
 	for (int signo = 1; signo < NSIG; signo++)
 		sigaction(signo, &action, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	sigemptyset(&blocked);
+	for (size_t i = 0; spec->unasked && i < ARRAY_SIZE(asking_signals); i++)
+		sigaddset(&blocked, asking_signals[i]);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
 /* Puts the three streams in place. Each is first copied above 2, as a source may itself be one of
@@ -221,7 +227,7 @@ static struct child_failure child_become(const struct child_spec *spec, const ch
 	if (spec->workdir && chdir(spec->workdir) < 0)
 		return (struct child_failure){STEP_WORKDIR, -errno};
 	child_gate_pass(gate);
-	signals_to_default();
+	signals_set(spec);
 	execve(program, argv, env);
 	return (struct child_failure){STEP_EXEC, -errno};
 }

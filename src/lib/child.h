@@ -5,7 +5,7 @@
 
 /* What a child inherits. Descriptors 0, 1 and 2 are set from the struct (-1: /dev/null for 0 and
  * 1, the caller's for 2); all others are closed but for `keep`, which arrive under their own
- * numbers. The signal mask is emptied and all signals are at their defaults. */
+ * numbers. All signals are at their defaults, and none is blocked unless `unasked` is set. */
 struct child_spec {
 	const char *const *argv; /* argv[0] is looked up in PATH; NULL-terminated */
 	const char *const *env;  /* NULL: the caller's */
@@ -15,8 +15,11 @@ struct child_spec {
 	const char *workdir;   /* NULL: the caller's */
 	bool new_session;      /* setsid(2): the terminal's signals do not reach it */
 	bool dies_with_parent; /* SIGKILL when the calling thread ends (PR_SET_PDEATHSIG) */
-	bool no_new_privs;     /* PR_SET_NO_NEW_PRIVS, and no core file */
-	bool set_user;         /* for root: becomes this user, of these groups alone */
+	/* SIGTERM and its like stay blocked: the child ends by its parent's doing alone, also where
+	 * a batch system signals each process of a job. SIGKILL and SIGSTOP are as ever. */
+	bool unasked;
+	bool no_new_privs; /* PR_SET_NO_NEW_PRIVS, and no core file */
+	bool set_user;     /* for root: becomes this user, of these groups alone */
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups; /* beside gid */

@@ -292,6 +292,28 @@ static void signals_arrive_clean(void **state)
 	assert_string_equal(text, "0000000000000000\n0000000000000000\n");
 }
 
+static void unasked_child_ends_by_kill_alone(void **state)
+{
+	struct child_spec spec = SHELL("echo ready; exec sleep 60");
+	static const int asking[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP};
+	int ends[2], pidfd = -1;
+	char word[8];
+	pid_t pid;
+
+	assert_int_equal(child_pipe(ends), 0);
+	spec.stdout_fd = ends[1];
+	spec.unasked = true;
+	assert_int_equal(child_spawn(&spec, &pid, &pidfd, NULL), 0);
+	assert_int_equal(read(ends[0], word, sizeof(word)), 6);
+	for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+		assert_int_equal(kill(pid, asking[i]), 0);
+	assert_int_equal(child_wait(pidfd, 200), -ETIMEDOUT);
+	assert_int_equal(child_kill(pidfd), SIGKILL);
+	close(pidfd);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void environment_directory_and_session_are_as_asked(void **state)
 {
 	static const char *const env[] = {"PATH=/usr/bin:/bin", "COLOUR=blue", NULL};
@@ -452,6 +474,7 @@ int main(void)
 		cmocka_unit_test(streams_may_be_given_crosswise),
 		cmocka_unit_test(works_with_closed_streams_of_the_caller),
 		cmocka_unit_test(signals_arrive_clean),
+		cmocka_unit_test(unasked_child_ends_by_kill_alone),
 		cmocka_unit_test(environment_directory_and_session_are_as_asked),
 		cmocka_unit_test(child_dies_with_its_parent),
 		cmocka_unit_test(nothing_is_executed_before_the_caller_allows_it),

@@ -339,6 +339,7 @@ static int vm_spawn(
 	child.keep_count = command_descriptors(spec, &ends, keep);
 	child.stdout_fd = child.stderr_fd = c->messages[1];
 	child.new_session = true;
+	child.unasked = true; /* the command is asked, and its end is the VM's */
 	child.no_new_privs = true;
 	r = child_spawn(&child, &vm->pid, &vm->pidfd, err);
 	if (r == -ENOENT)

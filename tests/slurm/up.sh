@@ -8,6 +8,8 @@
 #   --nodes N          nodes (2)
 #   --cpus N           CPUs of a node, which shares the machine's with the others (2)
 #   --memory MIB       memory of a node (4000)
+#   --tracking KIND    how a job's processes are known: cgroup, or linuxproc, with which no limit is enforced
+#                      (cgroup where the machine has cgroup v1)
 #   --no-accounting    without slurmdbd and MariaDB, and so without sacct
 #   --plugin 'LINE'    the plugin's path, and its arguments, as in plugstack.conf; that of the build, if
 #                      it is there, or "none"
@@ -26,7 +28,7 @@ set -eu
 here=$(dirname "$(realpath "$0")")
 . "$here/cluster.bash"
 
-nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=() store='' settings=''
+nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=() store='' settings='' wanted=''
 state=${XDG_RUNTIME_DIR:-/tmp}/wnodes-slurm
 build=${WNODES_BUILD:-$here/../../build}
 
@@ -53,6 +55,7 @@ while [ $# -gt 0 ]; do
 	--nodes) check_number "$@" && nodes=$2 ;;
 	--cpus) check_number "$@" && cpus=$2 ;;
 	--memory) check_number "$@" && memory=$2 ;;
+	--tracking) wanted=$2 ;;
 	--plugin) plugin=$2 ;;
 	--hypervisor) store=$2 ;;
 	--settings) settings=$2 ;;
@@ -65,6 +68,7 @@ done
 [ -z "$store" ] || [ -d "$store/blobs" ] || leave 2 "--hypervisor: $store is no image store"
 [ -z "$store" ] || [ -x "$build/wnodes-hypervisor" ] || leave 2 "--hypervisor: $build has no wnodes-hypervisor"
 [ -z "$settings" ] || [ -e "$settings" ] || leave 2 "--settings: there is no $settings"
+[[ $wanted =~ ^(cgroup|linuxproc)?$ ]] || leave 2 "--tracking: '$wanted' is neither cgroup nor linuxproc"
 [ "$nodes" -le 200 ] || leave 2 "--nodes: at most 200"
 cluster_names "$(realpath -m "$state")"
 
@@ -90,8 +94,13 @@ choose_tracking() {
 	for controller in freezer cpuset memory cpuacct; do
 		has_controller $controller || tracking=linuxproc
 	done
-	[ $tracking = cgroup ] ||
+	if [ "$wanted" = linuxproc ]; then
+		tracking=linuxproc
+	elif [ $tracking = linuxproc ] && [ "$wanted" = cgroup ]; then
+		leave 77 "no cgroup v1 with freezer, cpuset, memory and cpuacct"
+	elif [ $tracking = linuxproc ]; then
 		say "no cgroup v1 with freezer, cpuset, memory and cpuacct: processes are tracked by proctrack/linuxproc, and no limit is enforced"
+	fi
 	constrain_cores=yes
 	if [ "$cpus" -gt "$(nproc)" ]; then
 		constrain_cores=no

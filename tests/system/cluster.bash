@@ -1,7 +1,9 @@
-# A Slurm cluster for a file of tests: load cluster
+# A Slurm cluster for a file of tests: load cluster (after helpers)
 
-# Starts one with the build's plugin, or says in $WHY_NOT why there can be none: cluster_setup NAME [OPTIONS
-# of up.sh]. Its directory is $SLURM_TOP, which is the home of the user "tester" (uid $TEST_UID).
+SLURM_USER=wnodestest
+
+# Starts one of two nodes with the build's plugin and job starter, or says in $WHY_NOT why there can be none:
+# cluster_setup NAME [OPTIONS of up.sh]. Its directory is $SLURM_TOP, which is the home of its $SLURM_USER.
 cluster_setup() {
 	export SLURM_TOP SLURM_CONF WHY_NOT
 	local plugin=$WNODES_BUILD/src/lrms/slurm/plugin/wnodes_slurm.so name=$1 lines status=0
@@ -18,14 +20,13 @@ cluster_setup() {
 	install -m 755 "$plugin" "$SLURM_TOP/wnodes_slurm.so"
 	lines=$("$BATS_TEST_DIRNAME/../slurm/up.sh" --state "$SLURM_TOP/state" --cpus 4 --memory 6000 \
 		--plugin "$SLURM_TOP/wnodes_slurm.so bait=$WNODES_BUILD/wnodes-bait" \
-		--user "tester:$TEST_UID:$SLURM_TOP/home" "$@" 2>"$SLURM_TOP/up.log") || status=$?
+		--user "$SLURM_USER:$TEST_UID:$SLURM_TOP" "$@" 2>"$SLURM_TOP/up.log") || status=$?
 	if [ $status -eq 77 ]; then
 		WHY_NOT="no Slurm cluster here: $(sed -n 's/^slurm: //p' "$SLURM_TOP/up.log" | tail -1)"
 		return
 	fi
 	[ $status -eq 0 ] || { cat "$SLURM_TOP/up.log" && return 1; }
 	eval "$lines"
-	export PATH
 }
 
 cluster_teardown() {

@@ -93,7 +93,7 @@ state_of() {
 @test "node: the first job boots, and the next is a clone of the node's own template" {
 	configure
 	run -0 vmrun -w $W1 sh -c 'hostname; id -un'
-	[[ "${lines[0]}" = vm-* ]] && [ "${lines[1]}" = tester ]
+	[[ "${lines[0]}" = vm-* ]] && [ "${lines[1]}" = "$SLURM_USER" ]
 	wait_for 120 a_template $W1
 	# Several tasks too, and nothing else will do.
 	run -0 vmrun -w $W1 --vm-start=clone -n2 hostname
@@ -187,7 +187,7 @@ is_waiting_again() {
 	on $W1 wnodes node drain "new disks"
 	wait_for 10 is_drained $W1
 	[ "$(sinfo -R -h -o %E -n $W1)" = "new disks" ]
-	run -0 vmrun sh -c 'echo $SLURMD_NODENAME'
+	run -0 --separate-stderr vmrun sh -c 'echo $SLURMD_NODENAME'
 	[ "$output" = $W2 ]
 	on $W1 wnodes node resume
 	wait_for 10 is_up $W1

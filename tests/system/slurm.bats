@@ -132,9 +132,9 @@ teardown() {
 }
 
 @test "slurm: a task becomes the job starter, with its options and its allocation" {
-	run -7 --separate-stderr srun -n1 -c2 --mem=123 --vm-image=el9:x --vm-cpus=1 --vm-memory=1G --vm-network=none \
+	run -7 --separate-stderr srun -n1 -c2 --mem=123 --vm-image=el9:x --vm-cpus=1 --vm-memory=100M --vm-network=none \
 		--vm-scratch=2G --vm-start=boot --vm-workdir=/w sh -c 'echo "$0 $1"; exit 7' 'a b' c
-	[ "${lines[0]}" = "bait <--lrms> <slurm> <--image> <el9:x> <--cpus> <1> <--memory> <1G> <--network> <none> <--scratch> <2G> <--start> <boot> <--workdir> </w> <--job-memory> <123> <--job-cpus> <2> <--local-tasks> <1> <--> <sh> <-c> <echo \"\$0 \$1\"; exit 7> <a b> <c>" ]
+	[ "${lines[0]}" = "bait <--lrms> <slurm> <--image> <el9:x> <--cpus> <1> <--memory> <100M> <--network> <none> <--scratch> <2G> <--start> <boot> <--workdir> </w> <--job-memory> <123> <--job-cpus> <2> <--local-tasks> <1> <--> <sh> <-c> <echo \"\$0 \$1\"; exit 7> <a b> <c>" ]
 	[ "${lines[1]}" = "a b c" ]
 }
 
@@ -470,6 +470,8 @@ os.execvp(sys.argv[2], sys.argv[2:])' "$WORK/pid" \
 	eval "$("$up" --nodes many 2>"$WORK/log")" || status=$?
 	[ $status -eq 2 ]
 	grep -q "'many' is no number" "$WORK/log"
+	run -2 --separate-stderr "$up" --tracking both
+	[[ "$stderr" == *"'both' is neither cgroup nor linuxproc"* ]]
 	mkdir mine && touch mine/file
 	run -1 "$up" --state "$WORK/mine"
 	[ -e mine/file ]

@@ -9,6 +9,12 @@
 
 struct loader loader;
 
+/* Slurm's headers do not tell of these. */
+extern int opt;
+bool slurm_option_isset(void *options, const char *name);
+char *slurm_option_get(void *options, const char *name);
+void slurm_xfree_ptr(void *text);
+
 static const char *no_words[] = {NULL};
 static char built_major[8], built_minor[8];
 
@@ -170,6 +176,25 @@ spank_err_t spank_job_control_setenv(
 	snprintf(loader.job_control + used, sizeof(loader.job_control) - used, "%s=%s\n", name,
 		value);
 	return ESPANK_SUCCESS;
+}
+
+/* What srun, sbatch and salloc have of their own options. */
+int opt;
+
+bool slurm_option_isset(void *options, const char *name)
+{
+	assert_ptr_equal(options, &opt);
+	return streq(name, "mem") && loader.mem;
+}
+
+char *slurm_option_get(void *options, const char *name)
+{
+	return slurm_option_isset(options, name) ? strdup(loader.mem) : NULL;
+}
+
+void slurm_xfree_ptr(void *text)
+{
+	free(text);
 }
 
 void slurm_error(const char *format, ...)

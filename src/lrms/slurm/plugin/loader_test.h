@@ -14,6 +14,7 @@ struct loader {
 	uint32_t local_tasks;
 	uint32_t step;
 	const char **argv, **env;
+	const char *mem; /* --mem where a job is submitted; NULL: not given */
 	/* What it said and did. */
 	struct spank_option options[32];
 	int option_count;

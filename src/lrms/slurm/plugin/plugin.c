@@ -14,6 +14,7 @@
 #include "lrms/slurm/plugin/limit.h"
 #include "lrms/slurm/plugin/relay.h"
 #include "lrms/slurm/plugin/starter.h"
+#include "lrms/slurm/plugin/submission.h"
 
 SPANK_PLUGIN(wnodes, 1)
 
@@ -212,6 +213,8 @@ static void submit(spank_t spank)
 	struct error err = {0};
 
 	if (check_demand(&plugin.demand, &err) < 0 ||
+		(is_vm_wanted(&plugin.demand) &&
+			submission_check_memory(&plugin.demand, &err) < 0) ||
 		relay_store(spank, &plugin.demand, &err) < 0) {
 		slurm_error("wnodes: %s", err.text);
 		exit(EXIT_REFUSED);

@@ -225,6 +225,37 @@ static void an_option_that_is_handed_down_needs_no_image(void **state)
 	unsetenv(HANDED_DOWN "vm_cpus");
 }
 
+static void memory_that_the_job_does_not_ask_for_is_refused(void **state)
+{
+	static const struct {
+		const char *image, *vm, *job;
+		int status;
+	} cases[] = {
+		{"el9", "2G", "1G", 255},
+		{"el9", "1G", "1024M", 255}, /* nothing is left for the VM itself */
+		{"el9", "1G", "1024", 255},  /* Slurm means MiB */
+		{"el9", "1G", "1500", 0},
+		{"el9", "1G", "1500M", 0},
+		{"el9", "1G", "0", 0},
+		{"el9", "1G", "0M", 0}, /* all of a node's */
+		{"el9", "1G", "?", 0},
+		{"el9", "64T", NULL, 0},
+		{"none", "2G", "1G", 0},
+	};
+	char said[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		load(S_CTX_ALLOCATOR, NULL);
+		loader.mem = cases[i].job;
+		assert_int_equal(loader_set_option("vm-image", cases[i].image, 0), 0);
+		assert_int_equal(loader_set_option("vm-memory", cases[i].vm, 0), 0);
+		assert_int_equal(
+			run_hook(loader.init_post_opt, said, sizeof(said)), cases[i].status);
+		assert_int_equal(
+			strstr(said, "does not fit into --mem=") != NULL, cases[i].status == 255);
+	}
+}
+
 static void repeated_options_travel_in_the_environment(void **state)
 {
 	load(S_CTX_LOCAL, NULL);
@@ -580,6 +611,7 @@ int main(void)
 		TEST(an_option_without_an_image_is_for_the_policy),
 		TEST(image_none_takes_all_options),
 		TEST(an_option_that_is_handed_down_needs_no_image),
+		TEST(memory_that_the_job_does_not_ask_for_is_refused),
 		TEST(repeated_options_travel_in_the_environment),
 		TEST(a_repeated_option_replaces_what_is_handed_down),
 		TEST(what_is_handed_down_never_replaces_what_is_given),
