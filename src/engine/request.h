@@ -47,6 +47,9 @@ struct request {
 	bool alone;
 	bool patient; /* SIGTERM is passed on and no more: the batch system has its own grace */
 	const char *report; /* file for the JSON report, or NULL */
+	bool record;        /* a usage record is written at the end, which takes some ms, too */
+	const char *policy; /* the site's rule that decided, for the record; NULL: none */
+	const char *lrms;   /* whose job this is: "slurm"; NULL: what the environment says */
 };
 
 void request_done(struct request *r);

@@ -42,6 +42,8 @@ struct settings {
 	char *lrms_type;                 /* "auto", "local" or "slurm" */
 	uint64_t lrms_cpus, lrms_memory; /* bytes; 0: the machine's */
 	uint64_t lrms_grace, lrms_keep;  /* us */
+	/* [record] */
+	char *record_file; /* the user's own; NULL: the usual one; "" or "none": none */
 };
 
 extern const struct conf_setting settings_table[];
