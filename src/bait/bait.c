@@ -46,7 +46,10 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.argv = a->command,
 		.script = a->script ? a->command[0] : NULL,
 		.alone = true,
-		.patient = true};
+		.patient = true,
+		.record = true,
+		.policy = a->policy,
+		.lrms = a->lrms};
 	struct options options = a->options;
 	autofree char *name = NULL;
 	int r = settings_load(&settings, err);

@@ -11,8 +11,7 @@
 #include "lib/path.h"
 #include "lib/timestamp.h"
 
-#define ACCOUNTING_FILE "records.jsonl"
-#define NODE_NAME_MAX   256
+#define NODE_NAME_MAX 256
 
 char *accounting_file(const struct settings *settings)
 {
@@ -22,7 +21,7 @@ char *accounting_file(const struct settings *settings)
 	if (file)
 		return file[0] && !streq(file, "none") ? strdup(file) : NULL;
 	state = path_state();
-	return state ? path_format("%s/" ACCOUNTING_FILE, state) : NULL;
+	return state ? path_format("%s/" RECORD_FILE, state) : NULL;
 }
 
 bool accounting_is_wanted(const struct request *request, const struct resources *resources)

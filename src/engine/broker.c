@@ -123,7 +123,7 @@ static json_t *hold_to_json(const struct broker *b)
 	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s*}", "op", "hold", "image",
 		request->image, "digest", b->resources->image_digest, "cpus",
 		(json_int_t)request->cpus, "memory_mib", (json_int_t)request->memory_mib, "pid",
-		(json_int_t)b->qemu, "own", b->own_image, "record",
+		(json_int_t)b->qemu, "own", b->own_image, "record_id",
 		b->record_id[0] ? b->record_id : NULL);
 }
 
@@ -263,9 +263,9 @@ static void tell_place(struct broker *b, json_t *waiting)
 /* By this id the daemon knows of the VM's usage record. */
 static void take_record_id(struct broker *b, json_t *answer)
 {
-	const char *id = json_string_value(json_object_get(answer, "record"));
+	const char *id = json_string_value(json_object_get(answer, "record_id"));
 
-	if (id && uuid_is_text(id))
+	if (b->request->record && id && uuid_is_text(id))
 		snprintf(b->record_id, sizeof(b->record_id), "%s", id);
 }
 

@@ -105,7 +105,7 @@ json_t *record_to_json(const struct record *r)
 		"uid", (json_int_t)r->uid, "gid", (json_int_t)r->gid, "image", image_to_json(r),
 		"policy", text_to_json(r->policy), "shape", shape_to_json(r), "start",
 		text_to_json(r->start), "started", time_to_json(r->started_us), "ended",
-		time_to_json(r->ended_us), "phases",
+		time_to_json(r->ended_us), "lent", time_to_json(r->lent_us), "phases",
 		r->phases ? phase_to_json(r->phases) : json_array(), "exit_status",
 		r->has_exit_status ? json_integer(r->exit_status) : json_null(), "reason",
 		text_to_json(r->reason), "source", text_to_json(r->source), "usage",

@@ -14,6 +14,9 @@
 
 #define RECORD_VERSION 1
 
+/* The usual name of the file. */
+#define RECORD_FILE "records.jsonl"
+
 /* The longest line, and so the most that a reader allocates. */
 #define RECORD_LINE_MAX 65536
 

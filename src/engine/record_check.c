@@ -5,6 +5,9 @@
 
 #define SECONDS_MAX 1e12
 
+/* A whole record as text, which is half as long as a line may be: who adds to it has room. */
+#define CHECKED_MAX (RECORD_LINE_MAX / 2)
+
 enum kind { KIND_ID, KIND_TEXT, KIND_TIME, KIND_NUMBER, KIND_SECONDS, KIND_BOOL };
 
 /* One row a key, in the order of a record; `object` is the member that it stands in. */
@@ -67,17 +70,22 @@ static bool is_seconds(const json_t *value)
 	       json_number_value(value) <= SECONDS_MAX;
 }
 
-static bool is_value(const struct row *row, const json_t *value)
+static bool is_time(const json_t *value)
 {
 	uint64_t us;
 
+	return is_text(value) && timestamp_parse(json_string_value(value), &us) == 0;
+}
+
+static bool is_value(const struct row *row, const json_t *value)
+{
 	switch (row->kind) {
 	case KIND_ID:
 		return is_text(value) && uuid_is_text(json_string_value(value));
 	case KIND_TEXT:
 		return is_text(value);
 	case KIND_TIME:
-		return is_text(value) && timestamp_parse(json_string_value(value), &us) == 0;
+		return is_time(value);
 	case KIND_NUMBER:
 		return json_is_integer(value) && json_integer_value(value) >= 0 &&
 		       (row->max == 0 || json_integer_value(value) <= row->max);
@@ -173,19 +181,29 @@ static int check_rows(const json_t *told, json_t *record, struct error *err)
 	return r;
 }
 
+static bool is_short(const json_t *record)
+{
+	autofree char *text = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+	return text && strlen(text) <= CHECKED_MAX;
+}
+
 json_t *record_check(const json_t *told, struct error *err)
 {
 	json_t *record = json_pack("{s:i}", "schema", RECORD_VERSION);
-	const json_t *job;
+	int r = record ? 0 : fail(err, -ENOMEM, "out of memory");
 
-	if (!json_is_object(told) || !record) {
-		fail(err, -EINVAL, "a usage record is an object");
-	} else if (check_rows(told, record, err) == 0) {
-		job = json_object_get(record, "job");
-		if (json_is_null(json_object_get(job, "system")))
-			json_object_set_new(record, "job", json_null());
-		return record;
+	if (r == 0 && !json_is_object(told))
+		r = fail(err, -EINVAL, "a usage record is an object");
+	if (r == 0)
+		r = check_rows(told, record, err);
+	if (r == 0 && !is_short(record))
+		r = fail(err, -E2BIG, "the usage record has more than %d bytes", CHECKED_MAX);
+	if (r < 0) {
+		json_decref(record);
+		return NULL;
 	}
-	json_decref(record);
-	return NULL;
+	if (json_is_null(json_object_get(json_object_get(record, "job"), "system")))
+		json_object_set_new(record, "job", json_null());
+	return record;
 }
