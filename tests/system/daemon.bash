@@ -48,6 +48,7 @@ teardown() {
 teardown_work() {
 	cd /
 	wait_for 10 all_killed
+	! mountpoint -q "$WORK/full" || umount -l "$WORK/full"
 	rm -rf "$WORK"
 }
 
