@@ -15,7 +15,9 @@
 
 /* How often the spool is read, VMs that nobody tells of are looked for, and what could not be
  * written is tried again. */
+#ifndef SWEEP_US /* a test does so more often */
 #define SWEEP_US (5 * UINT64_C(1000000))
+#endif
 
 /* Records that wait for the disk, and those that are written in one go. */
 #define WAITING_MAX 4096
