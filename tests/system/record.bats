@@ -253,3 +253,22 @@ running() {
 	[[ "$stderr" == *"memory"*"was full"* ]]
 	one_record '.exit_status == 137 and .usage.guest_oom_kills >= 1 and (.reason | test("memory"))'
 }
+
+@test "record: the tasks of a step are told as well, and have one record" {
+	own_config
+	sed -i "s|^broker = .*|broker = none|" "$WORK/config/wnodes/wnodes.conf"
+	task() {
+		as $ONE env SLURM_JOB_ID=17 SLURM_STEP_ID=0 SLURM_LOCALID="$1" SLURM_PROCID="$1" "$WNODES_BUILD/wnodes-bait" \
+			--lrms slurm --image debian --cpus 1 --memory 256M --network none --mount none --start boot \
+			--local-tasks 2 -- "${@:2}"
+	}
+	task 0 sh -c 'sleep 5; exit 3' >0.out 2>0.err 3>&- &
+	pid=$!
+	run -137 --separate-stderr task 1 tail /dev/zero
+	[[ "$stderr" == *"the VM's memory was full"* ]]
+	ends_with 3 $pid
+	[ ! -s 0.err ]
+	wait_for 10 own_records
+	own_records | jq -se 'length == 1 and (.[0] | .job.id == "17" and .job.step == "0" and .exit_status == null and
+		.usage.guest_oom_kills >= 1 and .source == "user")'
+}
