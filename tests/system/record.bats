@@ -272,3 +272,29 @@ running() {
 	own_records | jq -se 'length == 1 and (.[0] | .job.id == "17" and .job.step == "0" and .exit_status == null and
 		.usage.guest_oom_kills >= 1 and .source == "user")'
 }
+
+@test "record: daemon and programs are killed at random moments, and each VM has exactly one record" {
+	own_config
+	start_daemon
+	started=0 killed=0
+	for i in $(seq 8); do
+		running "a$i" $ONE
+		running "b$i" $TWO
+		started=$((started + 2))
+		sleep 0.$((RANDOM % 10))
+		if [ $((RANDOM % 4)) -gt 0 ]; then kill_daemon KILL; fi
+		for name in "a$i" "b$i"; do
+			if [ $((RANDOM % 2)) -eq 0 ]; then
+				kill_client "$name"
+				killed=$((killed + 1))
+			else
+				end_living "$name"
+			fi
+		done
+		if ! kill -0 "$daemon" 2>/dev/null; then start_daemon; fi
+	done
+	wait_for 60 no_notes
+	recorded "length == $started and (map(.id) | unique | length) == $started" || { records; echo "$started $killed"; return 1; }
+	recorded "(map(select(.exit_status == 0)) | length) == $((started - killed))"
+	[ -z "$(vms)" ]
+}
