@@ -12,6 +12,9 @@
 #include "lib/file.h"
 #include "lib/timestamp.h"
 
+/* Of seconds: so that 0.1 is not written as 0.10000000000000001. */
+#define REAL_DIGITS 15
+
 /* How long other writers may take: each holds the lock for one write to the disk. */
 #ifndef LOCK_TIMEOUT_MS /* a test has less */
 #define LOCK_TIMEOUT_MS 10000
@@ -221,7 +224,8 @@ static int append_text(const char *path, const char *text, size_t length)
 /* One line, behind the others. Returns 0 or negative errno. */
 static int add_line(struct buffer *lines, json_t *record, struct error *err)
 {
-	autofree char *line = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII);
+	autofree char *line = json_dumps(
+		record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(REAL_DIGITS));
 	size_t length = line ? strlen(line) : 0;
 
 	if (!line)

@@ -2,9 +2,11 @@
 # are uids without an account.
 
 MAKER_UID=64200
+# shellcheck disable=SC2034 # for the tests
 ONE=64123 TWO=64124
 
 # One that users without rights may run, too.
+# shellcheck disable=SC2034
 PYTHON=/usr/bin/python3
 
 setup() {
@@ -19,6 +21,7 @@ setup() {
 }
 
 # A configuration for the daemon and its users, with these lines for [node].
+# shellcheck disable=SC2120
 own_config() {
 	mkdir -p "$WORK/config/wnodes"
 	printf '%s\n' '[run]' 'network = none' 'mount = none' '[vm]' 'accel = tcg' "broker = $SOCKET" '[node]' \

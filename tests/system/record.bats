@@ -15,7 +15,9 @@ recorded() {
 
 # Is there exactly one record, and one for which the filter holds? one_record FILTER
 one_record() {
-	recorded 'length == 1' >/dev/null && recorded ".[0] | $1" >/dev/null || { records; return 1; }
+	recorded "length == 1 and (.[0] | $1)" >/dev/null && return
+	records
+	return 1
 }
 
 own_records() {
@@ -28,13 +30,14 @@ up() {
 }
 
 no_notes() {
-	[ -z "$(ls -A "$STATE/loans" "$WORK/node/records" | grep -v :)" ]
+	[ -z "$(find "$STATE/loans" "$WORK/node/records" -mindepth 1)" ]
 }
 
 # Kills the program that runs a VM: kill_client NAME
 kill_client() {
-	local pid=pid_$1 hold=hold_$1
-	kill -KILL $(ours "^$WNODES run --memory 256M --env=NAME=$1 ") || return 1
+	local pid=pid_$1 hold=hold_$1 program
+	program=$(ours "^$WNODES run --memory 256M --env=NAME=$1 ")
+	kill -KILL "$program" || return 1
 	wait "${!pid}" || true
 	exec {hold}>&-
 }
@@ -51,7 +54,7 @@ running() {
 @test "record: without a daemon it is in the user's own file" {
 	own_config
 	sed -i '/^broker/d' "$WORK/config/wnodes/wnodes.conf"
-	printf '%s\n' '[vm]' 'broker = none' >>"$WORK/config/wnodes/wnodes.conf"
+	printf '%s\n' '[vm]' 'broker = none' '[lrms]' 'type = local' >>"$WORK/config/wnodes/wnodes.conf"
 	run -3 as $ONE "$WNODES" run --memory 256M -- sh -c 'head -c 5000000 /dev/zero >/root-file 2>/dev/null || true; exit 3'
 	own_records | jq -se --arg uid "$ONE" 'length == 1 and (.[0] |
 		.exit_status == 3 and .reason == null and .uid == ($uid | tonumber) and .user == "uid" + $uid and
@@ -69,6 +72,9 @@ running() {
 	jq -e 'length == 2' <<<"$output"
 	run -0 as $ONE "$WNODES" record list --job 17 --json
 	jq -e 'length == 1 and .[0].job.id == "17"' <<<"$output"
+	job=$(as $ONE "$WNODES" submit --memory 256M --output "$WORK/user-$ONE/%j.out" --error "$WORK/user-$ONE/%j.err" -- sh -c 'exit 6')
+	run -6 as $ONE "$WNODES" wait "$job"
+	own_records | jq -se --arg job "$job" 'length == 3 and (.[2] | .job.system == "local" and .job.id == $job and .exit_status == 6)'
 	run -0 as $ONE "$WNODES" record list --since 1h --until 2020-01-01
 	[ "${#lines[@]}" -le 2 ]
 }
@@ -233,7 +239,7 @@ running() {
 	mkdir "$WORK/full"
 	mount -t tmpfs -o size=100m tmpfs "$WORK/full" || skip "cannot mount"
 	ln -s "$STATE"/{blobs,names} "$WORK/full"
-	STATE=$WORK/full WNODES_SYSTEM_STORE=$WORK/full
+	export STATE=$WORK/full WNODES_SYSTEM_STORE=$WORK/full
 	start_daemon
 	running a $ONE
 	head -c 1G /dev/zero >"$WORK/full/filler" 2>/dev/null || true
