@@ -17,6 +17,7 @@
 /* Bounds what one reading takes, whoever fills the directory. */
 #define SPOOL_ENTRIES_MAX 10000
 #define SPOOL_ITEMS_MAX   1024
+#define SPOOL_TOLD_MAX    8
 
 char *spool_path(const char *socket)
 {
@@ -145,6 +146,10 @@ static void take_file(int directory_fd, const char *name, struct spool_items *s)
 
 	if (fstatat(directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
+	if (S_ISDIR(st.st_mode)) { /* one that is not empty is its owner's to clear away */
+		unlinkat(directory_fd, name, AT_REMOVEDIR);
+		return;
+	}
 	if (count_of(s, st.st_uid) >= SPOOL_USER_MAX) {
 		s->more = true;
 		return;
@@ -153,10 +158,10 @@ static void take_file(int directory_fd, const char *name, struct spool_items *s)
 	if (r > 0) {
 		s->items[s->count++] = item;
 	} else if (r < 0) {
-		log_warning("a usage record that uid %u has left is not taken: %s",
-			(unsigned int)st.st_uid, err.text);
-		if (unlinkat(directory_fd, name, 0) < 0 && errno == EISDIR)
-			unlinkat(directory_fd, name, AT_REMOVEDIR);
+		if (s->refused++ < SPOOL_TOLD_MAX)
+			log_warning("a usage record that uid %u has left is not taken: %s",
+				(unsigned int)st.st_uid, err.text);
+		unlinkat(directory_fd, name, 0);
 	}
 }
 

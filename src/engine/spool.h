@@ -32,7 +32,8 @@ struct spool_item {
 struct spool_items {
 	struct spool_item *items;
 	size_t count;
-	bool more; /* than could be taken at a time */
+	bool more;      /* than could be taken at a time */
+	size_t refused; /* that were removed */
 };
 
 /* Reads what has been left, and removes what is no record: links, devices, what is too long or

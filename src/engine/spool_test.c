@@ -98,6 +98,9 @@ static void what_is_no_record_is_removed(void **state)
 		      *inner = NULL;
 	char *long_text = malloc(RECORD_LINE_MAX + 2);
 
+	autofree char *full = path_format("%s/full", spool);
+	autofree char *full_inner = path_format("%s/full/x", spool);
+
 	hard = path_format("%s/hard", spool);
 	fifo = path_format("%s/fifo", spool);
 	inner = path_format("%s/inner", spool);
@@ -110,6 +113,8 @@ static void what_is_no_record_is_removed(void **state)
 	assert_int_equal(link(target, hard), 0);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_int_equal(mkdir(inner, 0700), 0);
+	assert_int_equal(mkdir(full, 0700), 0);
+	assert_int_equal(mkdir(full_inner, 0700), 0);
 	leave("wrong", "{\"uid\":-1}");
 	make_old("wrong");
 	leave("nonsense", "\1\2");
@@ -121,6 +126,7 @@ static void what_is_no_record_is_removed(void **state)
 		     is_there("inner") || is_there("wrong") || is_there("nonsense") ||
 		     is_there("empty"));
 	assert_int_equal(access(target, F_OK), 0);
+	assert_int_equal(access(full_inner, F_OK), 0); /* its owner's */
 }
 
 static void file_that_is_being_written_is_waited_for(void **state)
