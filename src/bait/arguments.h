@@ -23,6 +23,7 @@ struct arguments {
 	uint64_t local_tasks;    /* of the step on this node, at least 1 */
 	bool script;             /* the command is a file of the host */
 	const char **command;    /* points into argv */
+	const char *policy;      /* the site's rule that decided; NULL: none */
 };
 
 /* Returns 0 or negative errno with what is wrong. */

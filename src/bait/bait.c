@@ -124,7 +124,10 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.argv = a->command,
 		.script = a->script ? a->command[0] : NULL,
 		.alone = true,
-		.patient = true};
+		.patient = true,
+		.record = true,
+		.policy = a->policy,
+		.lrms = a->lrms};
 	int r = bait_die_with_slurmstepd(a, err);
 
 	if (r == 0)

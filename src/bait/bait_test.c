@@ -297,6 +297,7 @@ static void rule_for_the_partition_forces_its_image(void **state)
 	assert_int_equal(d.decision.outcome, POLICY_IN_VM);
 	assert_string_equal(parsed.options.image, "el9");
 	assert_int_equal(parsed.options.cpus, 3);
+	assert_string_equal(parsed.policy, "x"); /* for the usage record */
 }
 
 static void rule_that_forbids_refuses(void **state)

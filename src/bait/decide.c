@@ -78,6 +78,7 @@ int decide_load(struct decide *ret, const char *path, struct arguments *a, struc
 			&ret->decision, err);
 	if (r == 0)
 		lay_over(&ret->decision, &a->options);
+	a->policy = r == 0 && ret->decision.rule ? ret->decision.rule->name : NULL;
 	return r;
 }
 

@@ -23,8 +23,10 @@ static int run_run(const void *options_struct, int arg_count, const char *const 
 	const struct run_options *o = options_struct;
 	struct settings settings AUTO(settings_done) = {0};
 	struct caller caller AUTO(caller_done) = {0};
-	struct request request AUTO(request_done) = {
-		.caller = &caller, .settings = &settings, .argv = (const char **)(uintptr_t)args};
+	struct request request AUTO(request_done) = {.caller = &caller,
+		.settings = &settings,
+		.argv = (const char **)(uintptr_t)args,
+		.record = true};
 	struct status_job job;
 	struct error err = {0};
 

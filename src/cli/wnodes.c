@@ -5,6 +5,7 @@
 #include "cli/job.h"
 #include "cli/node.h"
 #include "cli/policy.h"
+#include "cli/record.h"
 #include "cli/run.h"
 #include "cli/template.h"
 #include "cli/verb.h"
@@ -43,6 +44,7 @@ const struct verb *const verbs[] = {
 	&verb_node_check,
 	&verb_policy_list,
 	&verb_policy_test,
+	&verb_record_list,
 	&verb_config,
 	&verb_help,
 	&verb_completion,

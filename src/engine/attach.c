@@ -13,6 +13,7 @@
 #include "engine/terminal.h"
 #include "lib/deadline.h"
 #include "lib/json.h"
+#include "lib/log.h"
 
 #define ATTACH_ANSWER_MS 10000
 #define ATTACH_CONNECT_S 2
@@ -163,6 +164,9 @@ static void attached_on_exit(struct attached *a, json_t *end)
 	int error = (int)json_integer_value(json_object_get(end, "start_error"));
 
 	a->exit_code = (int)json_integer_value(json_object_get(end, "code"));
+	if (json_is_true(json_object_get(end, "memory_full")))
+		log_warning(
+			"the command was killed because the VM's memory was full; ask for more");
 	if (error > 0)
 		attach_explain(a->exit_code, reason ? reason : "", error, a->err);
 }

@@ -6,10 +6,12 @@
 #include <sys/un.h>
 
 #include "engine/packet.h"
+#include "engine/spool.h"
 #include "lib/clock.h"
 #include "lib/deadline.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/uuid.h"
 #include "vm/memory.h"
 #include "vm/overlay.h"
 #include "vm/scratch.h"
@@ -38,7 +40,9 @@ struct broker {
 	bool told_place;
 	uint64_t give_up; /* when a lost daemon is not waited for any more */
 	int fd;           /* -1: no connection */
+	bool holding;     /* `hold` has not been answered yet */
 	pid_t qemu;
+	char record_id[UUID_TEXT_SIZE]; /* of the VM's usage record; "": the daemon keeps none */
 };
 
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata);
@@ -61,6 +65,7 @@ static void broker_disconnect(struct broker *b)
 {
 	b->source = sd_event_source_disable_unref(b->source);
 	b->fd = base_close(b->fd);
+	b->holding = false;
 }
 
 struct broker *broker_free(struct broker *b)
@@ -115,10 +120,11 @@ static json_t *hold_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "op", "hold", "image",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s*}", "op", "hold", "image",
 		request->image, "digest", b->resources->image_digest, "cpus",
 		(json_int_t)request->cpus, "memory_mib", (json_int_t)request->memory_mib, "pid",
-		(json_int_t)b->qemu, "own", b->own_image);
+		(json_int_t)b->qemu, "own", b->own_image, "record_id",
+		b->record_id[0] ? b->record_id : NULL);
 }
 
 /* The rest of the run goes on without a daemon, or does not go on. */
@@ -149,6 +155,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 
 	if (r == 0)
 		r = broker_send(b, b->lent ? hold_to_json(b) : open_to_json(b));
+	b->holding = r == 0 && b->lent;
 	if (r == 0)
 		return 0;
 	broker_disconnect(b);
@@ -263,14 +270,26 @@ bool broker_has_told_place(const struct broker *b)
 	return b && b->told_place;
 }
 
+/* By this id the daemon knows of the VM's usage record. */
+static void take_record_id(struct broker *b, json_t *answer)
+{
+	const char *id = json_string_value(json_object_get(answer, "record_id"));
+
+	if (b->request->record && id && uuid_is_text(id))
+		snprintf(b->record_id, sizeof(b->record_id), "%s", id);
+}
+
 static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t count)
 {
 	const char *refusal = json_string_value(json_object_get(answer, "error"));
 	json_t *waiting = json_object_get(answer, "waiting");
 	int r;
 
-	if (b->lent) /* to `hold`; if it is refused, there is nothing that we could do */
+	if (b->lent) { /* to `hold`; if it is refused, there is nothing that we could do */
+		b->holding = false;
+		take_record_id(b, answer);
 		return;
+	}
 	if (waiting) {
 		tell_place(b, waiting);
 		return;
@@ -278,6 +297,8 @@ static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t 
 	r = refusal ? fail(b->err, refusal_code(answer), "%s", refusal)
 		    : broker_take(b, answer, fds, count);
 	b->lent = r == 0;
+	if (b->lent)
+		take_record_id(b, answer);
 	b->done(r < 0 ? b->err->text : NULL, b->userdata);
 }
 
@@ -383,12 +404,33 @@ static int receive(int fd, json_t **ret, int fds[PACKET_FDS_MAX], size_t *ret_co
 	return r == 0 ? -ECONNRESET : MIN_OF(r, 0);
 }
 
+/* The answer to `hold` comes before all others. */
+static int broker_end_hold(struct broker *b)
+{
+	int fds[PACKET_FDS_MAX], r;
+	json_t *answer = NULL;
+	size_t count = 0;
+
+	if (!b->holding || b->fd < 0)
+		return 0;
+	r = receive(b->fd, &answer, fds, &count);
+	while (count > 0)
+		close(fds[--count]);
+	if (r == 0)
+		broker_on_answer(b, answer, NULL, 0);
+	json_decref(answer);
+	return r;
+}
+
 /* Takes `question`. Returns 0 and the answer, or negative errno. */
 static int broker_call(struct broker *b, json_t *question, json_t **ret, int fds[PACKET_FDS_MAX],
 	size_t *ret_count)
 {
-	int r = broker_send(b, question);
+	int r = broker_end_hold(b), sent = broker_send(b, question);
 
+	*ret_count = 0;
+	if (r == 0)
+		r = sent;
 	if (r == 0)
 		r = receive(b->fd, ret, fds, ret_count);
 	if (r < 0 && b->fd >= 0)
@@ -489,9 +531,49 @@ void broker_set_vm(struct broker *b, pid_t qemu)
 	if (!b)
 		return;
 	b->qemu = qemu;
+	/* The answer is none: a VM's start does not wait for it. */
+	if (b->lent && b->fd >= 0 && b->record_id[0])
+		broker_send(b, json_pack("{s:s, s:I}", "op", "vm", "pid", (json_int_t)qemu));
 	/* It may have been lost while the VM was about to start. */
 	if (b->lent && b->fd < 0)
 		broker_retry_in(b, BROKER_REJOIN_US);
+}
+
+const char *broker_record_id(const struct broker *b)
+{
+	return b && b->lent && b->record_id[0] ? b->record_id : NULL;
+}
+
+static int ask_to_record(struct broker *b, json_t *record)
+{
+	int fds[PACKET_FDS_MAX], r;
+	json_t *answer = NULL;
+	size_t count = 0;
+
+	if (b->fd < 0)
+		return -ENOTCONN;
+	r = broker_call(
+		b, json_pack("{s:s, s:O}", "op", "record", "record", record), &answer, fds, &count);
+	while (count > 0)
+		close(fds[--count]);
+	if (r == 0 && json_object_get(answer, "error")) {
+		log_debug("the node's daemon does not take the usage record: %s",
+			json_string_value(json_object_get(answer, "error")));
+		r = -EREMOTEIO;
+	}
+	json_decref(answer);
+	return r;
+}
+
+int broker_send_record(struct broker *b, json_t *record, struct error *err)
+{
+	autofree char *spool = NULL;
+
+	if (ask_to_record(b, record) == 0)
+		return 0;
+	/* The next daemon takes it; if this one has it after all, it is told so by its id. */
+	spool = spool_path(b->path);
+	return spool ? spool_write(spool, record, err) : fail(err, -ENOMEM, "out of memory");
 }
 
 int broker_ask(const char *broker, json_t *question, json_t **ret, struct error *err)

@@ -42,6 +42,13 @@ bool broker_has_told_place(const struct broker *b);
 /* By which process a daemon that is started anew knows that the VM lives. */
 void broker_set_vm(struct broker *b, pid_t qemu);
 
+/* The id of the VM's usage record if the daemon keeps one, else NULL. */
+const char *broker_record_id(const struct broker *b);
+
+/* Has the daemon write the VM's usage record, or leaves it in the spool for the next daemon. It is
+ * on the disk when this returns 0, else negative errno. `record` is borrowed. */
+int broker_send_record(struct broker *b, json_t *record, struct error *err);
+
 /* One question to the daemon of `settings`, or of the usual socket: for `wnodes node`. *ret is for
  * json_decref(). Returns 0 or negative errno. */
 int broker_ask(const char *broker, json_t *question, json_t **ret, struct error *err);

@@ -12,6 +12,7 @@
 
 #define CONTROL_CLIENTS_MAX 512
 #define CONTROL_ARGS_MAX    4096
+#define CONTROL_QUESTION_US (2 * UINT64_C(1000000))
 
 struct client {
 	struct control *control;
@@ -20,6 +21,11 @@ struct client {
 	struct session *session;
 	struct command *waiting; /* for the VM */
 	bool counted;            /* its command counts among those that the VM is there for */
+	/* Of a command that was killed the guest is asked whether its memory was full. */
+	int64_t question; /* the call's id; 0: none is open */
+	sd_event_source *question_timer;
+	struct exit_status killed;
+	int output_error;
 };
 
 /* What an EXEC asks for; the strings belong to `json`. */
@@ -86,6 +92,22 @@ static bool client_count_end(struct client *c)
 	return host->command_ended && host->command_ended(c->control->userdata);
 }
 
+/* The VM, whatever it does now. */
+static struct vm *control_any_vm(const struct control *c)
+{
+	return (c->host.any_vm ? c->host.any_vm : c->host.vm)(c->userdata);
+}
+
+static void client_drop_question(struct client *c)
+{
+	struct vm *vm = c->question > 0 ? control_any_vm(c->control) : NULL;
+
+	if (vm)
+		agent_cancel_call(vm_agent(vm), (uint32_t)c->question);
+	c->question = 0;
+	c->question_timer = sd_event_source_disable_unref(c->question_timer);
+}
+
 static struct client *client_free(struct client *c)
 {
 	if (!c)
@@ -94,6 +116,7 @@ static struct client *client_free(struct client *c)
 		if (c->control->clients[i] == c)
 			c->control->clients[i] = NULL;
 	sd_event_source_disable_unref(c->source);
+	client_drop_question(c);
 	/* session_free() kills whoever has the terminal, which need not be the command itself. */
 	if (c->session && session_stream(c->session))
 		stream_signal(session_stream(c->session), SIGKILL, false);
@@ -125,8 +148,7 @@ static void on_stop(struct call *call)
 static void on_console(struct call *call)
 {
 	struct client *c = call->client;
-	const struct control_host *host = &c->control->host;
-	struct vm *vm = (host->any_vm ? host->any_vm : host->vm)(c->control->userdata);
+	struct vm *vm = control_any_vm(c->control);
 	int pair[2];
 
 	if (!vm) {
@@ -208,10 +230,58 @@ static json_t *end_to_json(const struct session_end *end, bool last)
 		end->output_error, "last", last);
 }
 
+static void client_tell_killed(struct client *c, bool memory_full)
+{
+	const struct session_end end = {.status = &c->killed, .output_error = c->output_error};
+	json_t *answer = end_to_json(&end, client_count_end(c));
+
+	client_drop_question(c);
+	json_object_set_new(
+		json_object_get(answer, "exit"), "memory_full", json_boolean(memory_full));
+	client_answer(c, answer, NULL, 0);
+}
+
+static void on_statistics(const struct reply *reply, void *userdata)
+{
+	struct client *c = userdata;
+	struct vm_usage usage = {0};
+
+	c->question = 0;
+	client_tell_killed(
+		c, reply && usage_take_statistics(&usage, reply) == 0 && usage.oom_kills > 0);
+}
+
+static int on_question_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	client_tell_killed(userdata, false);
+	return 0;
+}
+
+/* The guest's kernel kills who takes the last of the memory; to the caller that is any SIGKILL.
+ * Returns whether the answer will come. */
+static bool client_ask_why(struct client *c, const struct session_end *end)
+{
+	struct vm *vm = control_any_vm(c->control);
+
+	if (session_exit_code(end) != 128 + SIGKILL || !end->status || !vm)
+		return false;
+	c->killed = *end->status;
+	c->output_error = end->output_error;
+	c->question = agent_call(vm_agent(vm), FRAME_STATISTICS, NULL, NULL, on_statistics, c);
+	if (c->question > 0 &&
+		sd_event_add_time_relative(c->control->event, &c->question_timer, CLOCK_MONOTONIC,
+			CONTROL_QUESTION_US, 0, on_question_late, c) >= 0)
+		return true;
+	client_drop_question(c);
+	return false;
+}
+
 static void on_session_end(const struct session_end *end, void *userdata)
 {
 	struct client *c = userdata;
 
+	if (client_ask_why(c, end))
+		return;
 	client_answer(c, end_to_json(end, client_count_end(c)), NULL, 0);
 }
 

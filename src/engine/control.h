@@ -10,6 +10,7 @@
  *     and "cpus":[..]: it runs on these of the VM's CPUs
  *   {"op":"signal","signal":n,"group":b}           during exec, no answer
  *   {"op":"resize","rows":n,"columns":n}           during exec, no answer
+ * Of a command that was killed (SIGKILL) "exit" says "memory_full":true if the VM's memory was.
  * The answer to the last command that the VM is there for says "last":true; the VM ends then, and
  * so does the connection. A request that fails is answered by {"error":"..."}. */
 #pragma once

@@ -149,11 +149,11 @@ static void mistakes_are_told_with_file_and_line(void **state)
 		{"[policy a]\nvm = force\nvm = allow\n", 3,
 			"vm is set a second time in this section"},
 		{"[polcy a]\nvm = force\n", 2,
-			"unknown section [polcy a]; there are [run], [vm], [template], "
-			"[deadline], [node], [lrms], [policy NAME]"},
+			"unknown section [polcy a]; there are [run], [vm], [template], [deadline], "
+			"[node], [lrms], [record], [policy NAME]"},
 		{"[policya]\nvm = force\n", 2,
-			"unknown section [policya]; there are [run], [vm], [template], "
-			"[deadline], [node], [lrms], [policy NAME]"},
+			"unknown section [policya]; there are [run], [vm], [template], [deadline], "
+			"[node], [lrms], [record], [policy NAME]"},
 		{"[run]\ncpu = 4\n", 2, "unknown key 'cpu' in [run]; did you mean 'cpus'?"},
 	};
 

@@ -7,12 +7,13 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "lib/buffer.h"
 #include "lib/deadline.h"
 #include "lib/file.h"
 #include "lib/timestamp.h"
 
-/* Bytes of one text; all of them, each byte as "\\u0000", fit into a line. */
-#define TEXT_MAX 512
+/* Of seconds: so that 0.1 is not written as 0.10000000000000001. */
+#define REAL_DIGITS 15
 
 /* How long other writers may take: each holds the lock for one write to the disk. */
 #ifndef LOCK_TIMEOUT_MS /* a test has less */
@@ -27,13 +28,13 @@
  * keep the record from being written. */
 static json_t *text_to_json(const char *text)
 {
-	char cut[TEXT_MAX + 1];
+	char cut[RECORD_TEXT_MAX + 1];
 	json_t *json;
 	size_t length;
 
 	if (!text)
 		return json_null();
-	length = strnlen(text, TEXT_MAX);
+	length = strnlen(text, RECORD_TEXT_MAX);
 	memcpy(cut, text, length);
 	cut[length] = '\0';
 	json = json_string(cut);
@@ -65,10 +66,11 @@ static json_t *job_to_json(const struct record *r)
 {
 	if (!r->job.system)
 		return json_null();
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "system", text_to_json(r->job.system),
-		"id", text_to_json(r->job.id), "step", text_to_json(r->job.step), "name",
-		text_to_json(r->job.name), "partition", text_to_json(r->job.partition), "account",
-		text_to_json(r->job.account));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "system",
+		text_to_json(r->job.system), "id", text_to_json(r->job.id), "step",
+		text_to_json(r->job.step), "name", text_to_json(r->job.name), "partition",
+		text_to_json(r->job.partition), "account", text_to_json(r->job.account), "verified",
+		r->job.verified);
 }
 
 static json_t *image_to_json(const struct record *r)
@@ -100,16 +102,17 @@ static json_t *usage_to_json(const struct record *r)
 json_t *record_to_json(const struct record *r)
 {
 	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, "
-			 "s:o, s:o, s:o, s:o}",
+			 "s:o, s:o, s:o, s:o, s:o, s:o}",
 		"schema", RECORD_VERSION, "id", text_to_json(r->id), "vm", text_to_json(r->vm),
 		"node", text_to_json(r->node), "job", job_to_json(r), "user", text_to_json(r->user),
 		"uid", (json_int_t)r->uid, "gid", (json_int_t)r->gid, "image", image_to_json(r),
 		"policy", text_to_json(r->policy), "shape", shape_to_json(r), "start",
 		text_to_json(r->start), "started", time_to_json(r->started_us), "ended",
-		time_to_json(r->ended_us), "phases",
+		time_to_json(r->ended_us), "lent", time_to_json(r->lent_us), "phases",
 		r->phases ? phase_to_json(r->phases) : json_array(), "exit_status",
 		r->has_exit_status ? json_integer(r->exit_status) : json_null(), "reason",
-		text_to_json(r->reason), "usage", usage_to_json(r));
+		text_to_json(r->reason), "source", text_to_json(r->source), "usage",
+		usage_to_json(r));
 }
 
 static int lock_within(int fd, uint64_t deadline)
@@ -218,19 +221,42 @@ static int append_text(const char *path, const char *text, size_t length)
 	return r;
 }
 
+/* One line, behind the others. Returns 0 or negative errno. */
+static int add_line(struct buffer *lines, json_t *record, struct error *err)
+{
+	autofree char *line = json_dumps(
+		record, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(REAL_DIGITS));
+	size_t length = line ? strlen(line) : 0;
+
+	if (!line)
+		return fail(err, -ENOMEM, "out of memory");
+	if (length + 2 > RECORD_LINE_MAX)
+		return fail(err, -E2BIG, "a usage record has %zu bytes; %d are allowed", length + 2,
+			RECORD_LINE_MAX);
+	if (buffer_append(lines, line, length) < 0 || buffer_append(lines, "\n", 1) < 0)
+		return fail(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
+int record_append_json(const char *path, json_t *const *records, size_t count, struct error *err)
+{
+	struct buffer lines AUTO(buffer_done) = {0};
+	int r = buffer_append(&lines, "\n", 1) < 0 ? fail(err, -ENOMEM, "out of memory") : 0;
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = add_line(&lines, records[i], err);
+	if (r < 0)
+		return r;
+	r = append_text(path, (const char *)buffer_head(&lines), lines.len);
+	return r < 0 ? fail_errno(err, r, "cannot write the usage record to '%s'", path) : 0;
+}
+
 int record_append(const char *path, const struct record *r, struct error *err)
 {
 	json_t *json = record_to_json(r);
-	autofree char *line = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
-	autofree char *text = NULL;
-	int length = line ? asprintf(&text, "\n%s\n", line) : -1, ret;
+	int ret = json ? record_append_json(path, &json, 1, err)
+		       : fail(err, -ENOMEM, "out of memory");
 
 	json_decref(json);
-	if (length < 0)
-		return fail(err, -ENOMEM, "out of memory");
-	if (length > RECORD_LINE_MAX)
-		return fail(err, -E2BIG, "the usage record of '%s' has %d bytes; %d are allowed",
-			r->vm ? r->vm : "-", length, RECORD_LINE_MAX);
-	ret = append_text(path, text, (size_t)length);
-	return ret < 0 ? fail_errno(err, ret, "cannot write the usage record to '%s'", path) : 0;
+	return ret;
 }

@@ -14,8 +14,20 @@
 
 #define RECORD_VERSION 1
 
+/* The usual name of the file. */
+#define RECORD_FILE "records.jsonl"
+
 /* The longest line, and so the most that a reader allocates. */
 #define RECORD_LINE_MAX 65536
+
+/* Bytes that are kept of a text. */
+#define RECORD_TEXT_MAX 512
+
+/* Who tells of a VM. */
+#define RECORD_BY_USER  "user"  /* the program that ran it, alone */
+#define RECORD_BY_BOTH  "both"  /* that program, and the node's daemon what it knows better */
+#define RECORD_BY_NODE  "node"  /* the daemon alone: the program was killed */
+#define RECORD_BY_SPOOL "spool" /* the program, to a daemon that knew nothing of the VM */
 
 /* Of a number that is not known. */
 #define RECORD_UNKNOWN UINT64_MAX
@@ -34,6 +46,7 @@ struct record {
 		const char *name;
 		const char *partition;
 		const char *account;
+		bool verified; /* the kernel says so, not the job's environment */
 	} job;
 	const char *user;
 	uid_t uid;
@@ -47,10 +60,12 @@ struct record {
 	/* Its life. */
 	const char *start;                /* "boot" or "clone" */
 	uint64_t started_us, ended_us;    /* since the epoch */
+	uint64_t lent_us;                 /* when the node's daemon lent it; 0: it did not */
 	const struct phase_clock *phases; /* NULL: none */
 	bool has_exit_status;
 	int exit_status;
 	const char *reason; /* why it failed */
+	const char *source; /* who tells: one of RECORD_BY_... */
 	/* What it used. CPU and memory are those of the VM's processes on the host. */
 	uint64_t cpu_user_us, cpu_system_us, memory_peak_bytes;
 	uint64_t guest_oom_kills;
@@ -78,6 +93,14 @@ json_t *record_to_json(const struct record *r);
  * record, but for what a full disk may keep of it, which is no line. */
 int record_append(const char *path, const struct record *r, struct error *err);
 
+/* The same for any number of them at once, all or none; they are borrowed. */
+int record_append_json(const char *path, json_t *const *records, size_t count, struct error *err);
+
+/* Checks what somebody else tells and makes a record of it: of the keys that there are, each of its
+ * kind and within its bounds; what is missing is null. Returns a new object, or NULL with what is
+ * wrong. */
+json_t *record_check(const json_t *told, struct error *err);
+
 /* The records that ended in [from_us, until_us). */
 struct record_filter {
 	uint64_t from_us, until_us; /* since the epoch; 0 and UINT64_MAX: all */
@@ -89,6 +112,8 @@ struct record_reader;
  * or negative errno. */
 int record_reader_open(const char *path, const struct record_filter *filter,
 	struct record_reader **ret, struct error *err);
+/* Only what the last `bytes` of the file hold; to be called before the first record is read. */
+void record_reader_seek_tail(struct record_reader *reader, uint64_t bytes);
 struct record_reader *record_reader_free(struct record_reader *reader);
 DEFINE_CLEANUP(struct record_reader *, record_reader_free)
 

@@ -35,6 +35,15 @@ int record_reader_open(const char *path, const struct record_filter *filter,
 	return 0;
 }
 
+void record_reader_seek_tail(struct record_reader *reader, uint64_t bytes)
+{
+	off_t size = lseek(reader->fd, 0, SEEK_END);
+	off_t from = size > 0 && (uint64_t)size > bytes ? size - (off_t)bytes : 0;
+
+	/* The line that is cut there is skipped as one that is too long. */
+	reader->skipping = lseek(reader->fd, from, SEEK_SET) > 0;
+}
+
 struct record_reader *record_reader_free(struct record_reader *reader)
 {
 	if (!reader)

@@ -51,6 +51,9 @@ struct request {
 	const struct status_job *job; /* that the VM is of, and whose status is kept; or NULL */
 	uint64_t notice_us; /* tell on stderr that a VM takes longer to start; 0: do not */
 	const char *report; /* file for the JSON report, or NULL */
+	bool record;        /* a usage record is written at the end, which takes some ms, too */
+	const char *policy; /* the site's rule that decided, for the record; NULL: none */
+	const char *lrms;   /* whose job this is: "slurm"; NULL: what the environment says */
 };
 
 void request_done(struct request *r);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "engine/accounting.h"
 #include "engine/broker.h"
 #include "engine/run_private.h"
 #include "engine/warm.h"
@@ -456,7 +457,8 @@ void run_stop(struct run *run)
 {
 	run_enter(run, PHASE_STOP, run->request->settings->stop);
 	control_end_sessions(run->control);
-	if (!run->request->usage || vm_query_usage(run->vm, on_usage, run) < 0)
+	if (!(run->request->usage || accounting_is_wanted(run->request, &run->resources)) ||
+		vm_query_usage(run->vm, on_usage, run) < 0)
 		run_shut_down(run);
 }
 
@@ -577,5 +579,6 @@ int run_execute(const struct request *request)
 	sd_event_loop(run.event);
 	run.report.accel = run.launch.shape.accel;
 	run_tell(&run);
+	accounting_write(&run.report);
 	return run.report.exit_code;
 }

@@ -115,6 +115,10 @@ const struct conf_setting settings_table[] = {
 		"node."),
 	ROW("lrms", "keep", CONF_DURATION, lrms_keep, "720h", 0, 0, NULL,
 		"How long jobs that have ended are listed."),
+	ROW("record", "file", CONF_STRING, record_file, NULL, 0, 0, NULL,
+		"File that the usage records of your VMs are added to, but of those that a node's "
+		"daemon has lent, which keeps them itself; $XDG_STATE_HOME/wnodes/records.jsonl when "
+		"not set; none: nowhere."),
 	{.key = NULL},
 };
 

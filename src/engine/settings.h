@@ -43,6 +43,8 @@ struct settings {
 	uint64_t lrms_cpus, lrms_memory; /* bytes; 0: the machine's */
 	uint64_t lrms_grace, lrms_keep;  /* us */
 	uint64_t lrms_requeues;
+	/* [record] */
+	char *record_file; /* the user's own; NULL: the usual one; "" or "none": none */
 };
 
 extern const struct conf_setting settings_table[];

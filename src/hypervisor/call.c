@@ -5,7 +5,16 @@
 
 #include "lib/printable.h"
 
-enum field_type { FIELD_TEXT, FIELD_DIGEST, FIELD_WORD, FIELD_NUMBER, FIELD_BOOL, FIELD_NOT };
+enum field_type {
+	FIELD_TEXT,
+	FIELD_DIGEST,
+	FIELD_ID,
+	FIELD_WORD,
+	FIELD_NUMBER,
+	FIELD_BOOL,
+	FIELD_NOT,
+	FIELD_OBJECT
+};
 
 #define BIT(op) (1u << (op))
 
@@ -21,6 +30,8 @@ static const char *const ops[CALL_OPS] = {
 	[CALL_NODE] = "node",
 	[CALL_DRAIN] = "drain",
 	[CALL_RESUME] = "resume",
+	[CALL_VM] = "vm",
+	[CALL_RECORD] = "record",
 };
 
 #define MIB_MAX   (UINT64_C(64) << 20) /* 64 TiB */
@@ -51,10 +62,13 @@ static const struct {
 		NULL},
 	{"slots", FIELD_NUMBER, offsetof(struct call, slots), 0, VM_SHARES_MAX, 0, NULL},
 	{"start_us", FIELD_NUMBER, offsetof(struct call, start_us), 0, INT64_MAX, 0, NULL},
-	{"pid", FIELD_NUMBER, offsetof(struct call, pid), 1, INT32_MAX, BIT(CALL_HOLD), NULL},
+	{"pid", FIELD_NUMBER, offsetof(struct call, pid), 1, INT32_MAX,
+		BIT(CALL_HOLD) | BIT(CALL_VM), NULL},
 	{"own", FIELD_BOOL, offsetof(struct call, own), 0, 0, 0, NULL},
 	{"scratch", FIELD_BOOL, offsetof(struct call, scratch), 0, 0, 0, NULL},
 	{"wait", FIELD_NOT, offsetof(struct call, no_wait), 0, 0, 0, NULL},
+	{"record_id", FIELD_ID, offsetof(struct call, record_id), 0, 0, 0, NULL},
+	{"record", FIELD_OBJECT, offsetof(struct call, record), 0, 0, BIT(CALL_RECORD), NULL},
 };
 
 static int parse_text(size_t i, json_t *value, char *ret, struct error *err)
@@ -79,6 +93,24 @@ static int parse_digest(size_t i, json_t *value, char *ret, struct error *err)
 	if (!text || !digest_is_hex(text))
 		return fail(err, -EINVAL, "'%s' is not a SHA-256", fields[i].name);
 	memcpy(ret, text, DIGEST_HEX_SIZE);
+	return 0;
+}
+
+static int parse_id(size_t i, json_t *value, char *ret, struct error *err)
+{
+	const char *text = json_string_value(value);
+
+	if (!text || !uuid_is_text(text))
+		return fail(err, -EINVAL, "'%s' is not a UUID", fields[i].name);
+	memcpy(ret, text, UUID_TEXT_SIZE);
+	return 0;
+}
+
+static int parse_object(size_t i, json_t *value, json_t **ret, struct error *err)
+{
+	if (!json_is_object(value))
+		return fail(err, -EINVAL, "'%s' is not an object", fields[i].name);
+	*ret = value;
 	return 0;
 }
 
@@ -128,6 +160,10 @@ static int parse_field(size_t i, json_t *value, struct call *ret, struct error *
 		return parse_text(i, value, member, err);
 	case FIELD_DIGEST:
 		return parse_digest(i, value, member, err);
+	case FIELD_ID:
+		return parse_id(i, value, member, err);
+	case FIELD_OBJECT:
+		return parse_object(i, value, member, err);
 	case FIELD_WORD:
 		return parse_word(i, value, member, err);
 	case FIELD_NUMBER:

@@ -9,8 +9,14 @@
  * cut off where they grow beyond what was asked for or, any number of times before,
  * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
- *   {"op":"hold","image","digest","cpus","memory_mib","pid":n}   instead of open, after the daemon
- * was started anew: a VM that goes on, whose QEMU is `pid`, a child of the caller        -> {}
+ * The answer has a "record_id", by which the VM's usage record is known.
+ *   {"op":"vm","pid":n}             the VM's QEMU, a child of the caller, has been started: from
+ * now on there will be a record of it                                                        no
+ * answer
+ *   {"op":"record","record":{...}}  at the VM's end, docs/records.md  -> {} when it is on the disk
+ *   {"op":"hold","image","digest","cpus","memory_mib","pid":n,"record_id"}   instead of open, after
+ * the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the caller
+ *                                                                        -> {"record_id":"..."}
  *   {"op":"template","key":"..."}  -> {"descriptors":["memory","state","overlay"]}, all read-only
  * or sealed, or {"none":true}
  *   {"op":"template-failed","key"}  a clone of it did not start: it is thrown away       -> {}
@@ -28,6 +34,7 @@
 #include <jansson.h>
 
 #include "lib/digest.h"
+#include "lib/uuid.h"
 #include "vm/spec.h"
 
 #define CALL_IMAGE_MAX  160 /* with NUL: NAME:TAG of 64 characters each, or a digest */
@@ -45,6 +52,8 @@ enum call_op {
 	CALL_NODE,
 	CALL_DRAIN,
 	CALL_RESUME,
+	CALL_VM,
+	CALL_RECORD,
 	CALL_OPS
 };
 
@@ -58,6 +67,8 @@ struct call {
 	char accel[8], network[8];
 	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
 	bool own, scratch, no_wait;
+	char record_id[UUID_TEXT_SIZE];
+	json_t *record; /* an object, not looked into yet; part of the request */
 };
 
 /* Checks a request from anyone. Returns 0 or -EINVAL with what is wrong. */

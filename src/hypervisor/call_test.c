@@ -51,6 +51,27 @@ static void reason_is_one_harmless_line(void **state)
 	assert_string_equal(call.reason, "a b?[2J");
 }
 
+static void request_of_a_vms_record(void **state)
+{
+	struct error err = {0};
+	struct call call;
+	json_t *json = json_loads("{\"op\":\"record\",\"record\":{\"id\":1}}", 0, NULL);
+
+	assert_int_equal(call_parse(json, &call, &err), 0);
+	assert_int_equal(call.op, CALL_RECORD);
+	assert_int_equal(json_integer_value(json_object_get(call.record, "id")), 1);
+	json_decref(json);
+	assert_int_equal(parse("{\"op\":\"vm\",\"pid\":17}", &call), 0);
+	assert_int_equal(call.op, CALL_VM);
+	assert_int_equal(call.pid, 17);
+	assert_int_equal(parse("{\"op\":\"hold\",\"image\":\"x\",\"digest\":\"" HEX
+			       "\",\"cpus\":1,\"memory_mib\":1,\"pid\":9,\"record_id\":"
+			       "\"00000000-0000-4000-8000-000000000001\"}",
+				 &call),
+		0);
+	assert_string_equal(call.record_id, "00000000-0000-4000-8000-000000000001");
+}
+
 static void wrong_requests_are_refused(void **state)
 {
 	static const char *const wrong[] = {
@@ -82,6 +103,13 @@ static void wrong_requests_are_refused(void **state)
 		"\",\"cpus\":1,\"memory_mib\":1,\"pid\":0}",
 		"{\"op\":\"failed\"}",
 		"{\"op\":\"drain\"}",
+		"{\"op\":\"vm\"}",
+		"{\"op\":\"vm\",\"pid\":-1}",
+		"{\"op\":\"record\"}",
+		"{\"op\":\"record\",\"record\":\"x\"}",
+		"{\"op\":\"record\",\"record\":[]}",
+		"{\"op\":\"hold\",\"image\":\"x\",\"digest\":\"" HEX
+		"\",\"cpus\":1,\"memory_mib\":1,\"pid\":9,\"record_id\":\"../x\"}",
 		"{\"op\":\"drain\",\"reason\":null}",
 	};
 	struct call call;
@@ -113,6 +141,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(request_to_open_a_vm),
 		cmocka_unit_test(reason_is_one_harmless_line),
+		cmocka_unit_test(request_of_a_vms_record),
 		cmocka_unit_test(wrong_requests_are_refused),
 		cmocka_unit_test(texts_have_their_limits),
 	};

@@ -9,6 +9,7 @@
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/loan.h"
 #include "hypervisor/node.h"
+#include "hypervisor/tally.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 
@@ -56,6 +57,7 @@ struct client {
 	size_t key_count;
 	bool asking_template;
 	uint64_t active_us;
+	struct tally tally;
 };
 
 /* Outlives a client that goes meanwhile. */
@@ -84,6 +86,7 @@ static void client_take_back(struct client *c)
 {
 	struct slot *slot = TAKE_PTR(c->slot);
 
+	tally_end(&c->tally, c, c->hypervisor->ending);
 	if (c->opening)
 		c->opening->client = NULL;
 	c->opening = NULL;
@@ -166,6 +169,8 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	int r = make_files(c, disk ? disk : (UINT64_C(1) << 43), &err);
 	json_t *answer;
 
+	if (r == 0 && tally_lend(&c->tally, c->hypervisor->ledger) < 0)
+		r = fail(&err, -EIO, "the node has no random numbers");
 	if (r < 0) {
 		json_decref(d.names);
 		client_fail(c, err.text);
@@ -179,9 +184,10 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	}
 	add_descriptor(&d, "overlay", c->overlay.fd);
 	add_descriptor(&d, "scratch", c->scratch.fd);
-	answer = json_pack("{s:o, s:s, s:s*, s:s*, s:o*}", "descriptors", d.names, "digest",
-		c->digest, "name", image ? image->name : NULL, "tag", image ? image->tag : NULL,
-		"manifest", image ? manifest_to_json(image->manifest) : NULL);
+	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*}", "descriptors", d.names, "digest",
+		c->digest, "record_id", c->tally.record_id, "name", image ? image->name : NULL,
+		"tag", image ? image->tag : NULL, "manifest",
+		image ? manifest_to_json(image->manifest) : NULL);
 	c->state = CLIENT_LENT;
 	client_answer(c, answer, d.fds, d.count);
 }
@@ -309,6 +315,26 @@ static void on_open(struct client *c, const struct call *call)
 	}
 }
 
+static struct witness client_witness(const struct client *c)
+{
+	return (struct witness){.peer = &c->peer,
+		.lent = &c->wanted,
+		.own_image = c->own_image,
+		.digest = c->digest};
+}
+
+static void client_hold_record(struct client *c, const struct call *call)
+{
+	struct witness w = client_witness(c);
+
+	if (!call->record_id[0] || tally_lend(&c->tally, c->hypervisor->ledger) < 0) {
+		client_answer(c, json_object(), NULL, 0);
+		return;
+	}
+	tally_hold(&c->tally, call->record_id, &w, (pid_t)call->pid);
+	client_answer(c, json_pack("{s:s}", "record_id", c->tally.record_id), NULL, 0);
+}
+
 /* Who was there before us. */
 static void on_hold(struct client *c, const struct call *call)
 {
@@ -333,7 +359,7 @@ static void on_hold(struct client *c, const struct call *call)
 	memcpy(c->image, call->image, sizeof(c->image));
 	memcpy(c->digest, call->digest, sizeof(c->digest));
 	c->state = CLIENT_LENT;
-	client_answer(c, json_object(), NULL, 0);
+	client_hold_record(c, call);
 }
 
 static bool was_lent(const struct client *c, const char *key)
@@ -421,10 +447,39 @@ static void on_wish(struct client *c, const struct call *call)
 		client_answer(c, json_object(), NULL, 0);
 }
 
+/* The VM's start does not wait for an answer. */
+static void on_vm(struct client *c, const struct call *call)
+{
+	struct witness w = client_witness(c);
+
+	if (c->state == CLIENT_LENT && c->tally.ledger &&
+		peer_owns_process(&c->peer, (pid_t)call->pid))
+		tally_start(&c->tally, &w, (pid_t)call->pid);
+}
+
+static void on_recorded(const char *err, void *userdata)
+{
+	struct client *c = userdata;
+
+	if (err)
+		client_refuse(c, err);
+	else
+		client_answer(c, json_object(), NULL, 0);
+}
+
+static void on_record(struct client *c, const struct call *call)
+{
+	struct error err = {0};
+
+	if (tally_record(&c->tally, call->record, on_recorded, c, &err) < 0)
+		client_refuse(c, err.text);
+}
+
 static void on_started(struct client *c, const struct call *call)
 {
 	if (c->state == CLIENT_LENT)
 		drain_note_success(c->hypervisor->drain);
+	tally_look(&c->tally);
 	client_answer(c, json_object(), NULL, 0);
 }
 
@@ -483,6 +538,8 @@ static void (*const handlers[CALL_OPS])(struct client *c, const struct call *cal
 	[CALL_NODE] = on_node,
 	[CALL_DRAIN] = on_drain,
 	[CALL_RESUME] = on_resume,
+	[CALL_VM] = on_vm,
+	[CALL_RECORD] = on_record,
 };
 
 static void client_handle(struct client *c, json_t *json)
@@ -567,6 +624,7 @@ void client_sweep(struct client *c, uint64_t now_us)
 		client_end(c);
 		return;
 	}
+	tally_look(&c->tally);
 	if (loan_file_trim(&c->overlay) || loan_file_trim(&c->scratch))
 		log_warning("uid %u wrote more to a VM's disk than it has; it was cut off",
 			(unsigned int)c->peer.uid);

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <libgen.h>
 #include <pwd.h>
 
+#include "engine/spool.h"
 #include "hypervisor/client.h"
 #include "hypervisor/listener.h"
 #include "image/store.h"
@@ -13,6 +15,8 @@
 #include "lib/path.h"
 
 #define MIB UINT64_C(1048576)
+
+#define NODE_NAME_MAX 256
 
 /* Users look for images in the state directory; all else in it is closed to them. */
 static int open_state(struct hypervisor *h, const char *state, struct error *err)
@@ -73,6 +77,23 @@ static int open_templates(struct hypervisor *h, struct error *err)
 			       err);
 }
 
+/* The spool of records is beside the socket, where programs find it. */
+static int open_ledger(struct hypervisor *h, const char *socket, struct error *err)
+{
+	autofree char *spool = spool_path(socket), *directory = strdup(socket);
+	const char *set = h->settings.node_name;
+	char node[NODE_NAME_MAX] = "";
+	int r;
+
+	if (!spool || !directory)
+		return fail(err, -ENOMEM, "out of memory");
+	gethostname(node, sizeof(node) - 1);
+	r = file_make_dirs(dirname(directory), 0755);
+	return r < 0 ? fail_errno(err, r, "cannot make '%s'", directory)
+		     : ledger_new(h->event, h->state, spool, set && set[0] ? set : node, &h->ledger,
+			       err);
+}
+
 int hypervisor_open(struct hypervisor *h, const char *state, const char *socket, struct error *err)
 {
 	int r = open_state(h, state, err);
@@ -82,6 +103,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 		r = store_open(state, true, &h->store, err);
 	if (r == 0)
 		r = worker_new(h->event, &h->worker, err);
+	if (r == 0)
+		r = open_ledger(h, socket, err);
 	if (r == 0)
 		r = open_slots(h, err);
 	if (r == 0)
@@ -96,6 +119,7 @@ void hypervisor_close(struct hypervisor *h)
 	h->ending = true;
 	/* Its last jobs belong to the others. */
 	h->worker = worker_free(h->worker);
+	h->ledger = ledger_free(h->ledger);
 	listener_free(h->listener);
 	store_free(h->store);
 	drain_free(h->drain);

@@ -4,6 +4,7 @@
 #include "engine/settings.h"
 #include "hypervisor/allowance.h"
 #include "hypervisor/drain.h"
+#include "hypervisor/ledger.h"
 #include "hypervisor/maker.h"
 #include "hypervisor/slots.h"
 
@@ -17,6 +18,7 @@ struct hypervisor {
 	bool ending;         /* nothing that is lent is taken back: VMs go on */
 	struct store *store; /* of the machine's images; the worker's alone */
 	struct worker *worker;
+	struct ledger *ledger;
 	struct allowances allowances;
 	struct slots *slots;
 	struct shelf *shelf;

@@ -17,7 +17,7 @@ static const int kept[] = {
 	CAP_SETUID,          /* templates are made by the user without rights */
 	CAP_SETGID,          /* the same */
 	CAP_KILL,            /* ends that process */
-	CAP_DAC_READ_SEARCH, /* reads what it has made */
+	CAP_DAC_READ_SEARCH, /* reads what it has made, and records that users have left */
 };
 
 /* System calls that neither we nor what we start makes; with what they could do to a node. */

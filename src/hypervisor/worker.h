@@ -1,4 +1,4 @@
-/* The one thread beside the loop: for work that may take longer than clients are to wait, such as
+/* A thread beside the loop: for work that may take longer than clients are to wait, such as
  * reading a disk. Jobs are done one after the other, in the order in which they were added. */
 #pragma once
 

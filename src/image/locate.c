@@ -11,7 +11,7 @@
 #define LOCATE_SYSTEM_ENV "WNODES_SYSTEM_STORE" /* elsewhere, for tests and unusual sites */
 #define LOCATE_STORES     2
 
-static const char *system_directory(void)
+const char *locate_system_directory(void)
 {
 	const char *directory = getenv(LOCATE_SYSTEM_ENV);
 
@@ -25,9 +25,9 @@ static int locate_directories(char *ret[LOCATE_STORES])
 	ret[1] = NULL;
 	if (!ret[0])
 		return -ENOMEM;
-	if (streq(ret[0], system_directory()))
+	if (streq(ret[0], locate_system_directory()))
 		return 1;
-	ret[1] = strdup(system_directory());
+	ret[1] = strdup(locate_system_directory());
 	return ret[1] ? 2 : -ENOMEM;
 }
 
@@ -55,7 +55,7 @@ int locate_own_store(struct store **ret, struct error *err)
 	if (!directory)
 		return fail(err, -ENOMEM, "out of memory");
 	/* The system's store is for everybody to read, whatever root's umask. */
-	if (streq(directory, system_directory()))
+	if (streq(directory, locate_system_directory()))
 		umask(022);
 	return store_open(directory, true, ret, err);
 }

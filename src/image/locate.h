@@ -20,6 +20,9 @@ int locate_explain_missing(const char *reference, int r, struct error *err);
 /* Opens the user's own store for changes, and makes it if need be. */
 int locate_own_store(struct store **ret, struct error *err);
 
+/* The directory of the system's store, where the node's daemon has all that it keeps. */
+const char *locate_system_directory(void);
+
 /* Calls store_list() on each store that there is; `each` learns which one. An image of the system's
  * store is shown even if the user has one of the same name, which wins. */
 struct locate_visit {

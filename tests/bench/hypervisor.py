@@ -1,6 +1,7 @@
 """What the node's daemon costs: its own memory, and how many VMs a second it serves."""
 
 import array
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -16,6 +17,10 @@ import program
 
 LENT = 50
 SECONDS = 2.0
+TOGETHER = 32
+RECORD = {"schema": 1, "id": "00000000-0000-4000-8000-000000000000", "vm": "vm-1",
+          "started": "2026-11-21T17:51:00.250000Z", "ended": "2026-11-21T17:51:00.250000Z",
+          "phases": [{"phase": "boot", "start_s": 0.1, "duration_s": 1.5}], "exit_status": 0}
 
 
 @contextlib.contextmanager
@@ -53,6 +58,14 @@ class Lent:
         if "descriptors" not in json.loads(data):
             raise RuntimeError(data.decode())
 
+    def record(self, pid):
+        """All that a VM does: it starts, and has its record on the disk at its end."""
+        self.socket.send(json.dumps({"op": "vm", "pid": pid}).encode())
+        self.socket.send(json.dumps({"op": "record", "record": RECORD}).encode())
+        answer = self.socket.recv(200000)
+        if answer != b"{}":
+            raise RuntimeError(answer.decode())
+
     def end(self):
         self.socket.close()
         for fd in self.fds:
@@ -67,6 +80,26 @@ def rate(path):
     return count / (time.monotonic() - began)
 
 
+def record_rate(path):
+    """VMs a second that end one after the other, and so wait each for the disk; and at once."""
+    def serve(end):
+        with subprocess.Popen(["sleep", "100"]) as vm:
+            count = 0
+            while time.monotonic() < end:
+                lent = Lent(path)
+                lent.record(vm.pid)
+                lent.end()
+                count += 1
+            vm.kill()
+        return count
+
+    alone = serve(time.monotonic() + SECONDS) / SECONDS
+    end = time.monotonic() + SECONDS
+    with concurrent.futures.ThreadPoolExecutor(TOGETHER) as pool:
+        together = sum(pool.map(serve, [end] * TOGETHER)) / SECONDS
+    return alone, together
+
+
 def bench_hypervisor(results, rounds):
     if os.geteuid() != 0:
         print("the node's daemon needs root: not measured")
@@ -79,6 +112,11 @@ def bench_hypervisor(results, rounds):
         for vm in lent:
             vm.end()
         rates = [rate(path) for _ in range(rounds)]
+        records = [record_rate(path) for _ in range(rounds)]
     results.add("node's daemon, idle (MiB PSS)", idle, "<= 8")
     results.add(f"node's daemon with {LENT} VMs lent (MiB PSS)", used, "<= 16")
     results.add("node's daemon: VMs lent and taken back a second", median(rates), ">= 2000")
+    results.add("node's daemon: the same with a record each, one after the other",
+                median(alone for alone, _ in records))
+    results.add(f"node's daemon: the same with a record each, {TOGETHER} at once",
+                median(together for _, together in records))

@@ -2,10 +2,41 @@
 #include <assert.h>
 #include <ctype.h>
 
+#include "engine/record.h"
 #include "hypervisor/call.h"
 #include "hypervisor/peer.h"
+#include "hypervisor/witness.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What a daemon writes of what it is told is a record, and fits into a line. */
+static void check_record(const struct call *call)
+{
+	const struct peer peer = {.uid = 1000, .job = "17.0"};
+	const struct call lent = {.op = CALL_OPEN, .image = "el9:1", .cpus = 1, .memory_mib = 1};
+	const struct witness w = {.record_id = "00000000-0000-4000-8000-000000000001",
+		.node = "n1",
+		.peer = &peer,
+		.lent = &lent,
+		.digest = "d",
+		.lent_us = UINT64_C(1795283460000000)};
+	struct error err = {0};
+	json_t *record = record_check(call->record, &err), *known = witness_new(&w), *again;
+	char *text;
+
+	assert(known && (record || err.text[0]));
+	if (record) {
+		witness_correct(record, known, w.lent_us + 1);
+		text = json_dumps(record, JSON_COMPACT | JSON_ENSURE_ASCII);
+		assert(text && strlen(text) < RECORD_LINE_MAX - 2);
+		again = record_check(record, &err);
+		assert(again && json_equal(again, record));
+		json_decref(again);
+		free(text);
+	}
+	json_decref(record);
+	json_decref(known);
+}
 
 static void check(const struct call *call)
 {
@@ -14,6 +45,9 @@ static void check(const struct call *call)
 	assert(!call->key[0] || digest_is_hex(call->key));
 	assert(!call->digest[0] || digest_is_hex(call->digest));
 	assert(call->slots <= VM_SHARES_MAX);
+	assert(!call->record_id[0] || uuid_is_text(call->record_id));
+	if (call->record)
+		check_record(call);
 	for (const char *c = call->reason; *c; c++)
 		assert(!iscntrl((unsigned char)*c));
 }

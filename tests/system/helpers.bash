@@ -106,7 +106,7 @@ as_user() {
 	(
 		cd "$home" || exit 1
 		HOME=$home XDG_DATA_HOME=$home/data XDG_CONFIG_HOME=$home/config \
-			XDG_CACHE_HOME=$home/cache XDG_RUNTIME_DIR=$home/run \
+			XDG_CACHE_HOME=$home/cache XDG_RUNTIME_DIR=$home/run XDG_STATE_HOME=$home/state \
 			setpriv --reuid=$TEST_UID --regid=$TEST_UID --clear-groups "$@"
 	)
 }

@@ -11,6 +11,9 @@ load jobs
 	[ "${lines[2]}" = "$(id -un)" ]
 	[[ "$stderr" == *err* ]]
 	all_gone
+	jq -se 'length == 1 and (.[0] | .exit_status == 7 and .usage.guest_oom_kills == 0 and
+		(.job | .system == "slurm" and (.id | test("^[0-9]+$")) and .step == "0" and .partition != null))' \
+		"$XDG_STATE_HOME/wnodes/records.jsonl"
 }
 
 @test "jobs: the job's environment is there, the host's search paths are not" {

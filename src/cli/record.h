@@ -1,0 +1,6 @@
+/* wnodes record: what VMs have used. */
+#pragma once
+
+#include "cli/verb.h"
+
+extern const struct verb verb_record_list;
