@@ -26,7 +26,7 @@ check-memory: all
 # Half an hour: parts of a Slurm cluster are killed at random moments.
 soak: all
 	@tools/install-dependencies build test slurm
-	@WNODES_BUILD=$(realpath $(BUILD)) tests/soak/kill.sh $(ROUNDS)
+	@WNODES_BUILD=$(realpath $(BUILD)) tests/soak/kill.sh $(or $(ROUNDS),100)
 
 bench: all
 	@tools/install-dependencies build test

@@ -97,21 +97,22 @@ static int bait_fill_request(const struct arguments *a, struct request *r, struc
 	return ret < 0 ? ret : bait_fit_memory(a, r, err);
 }
 
-static int bait_execute(const struct arguments *a, struct request *r, struct error *err)
+static int bait_execute(const struct arguments *a, struct request *asked, struct error *err)
 {
 	autofree char *step = a->local_tasks > 1 ? step_name() : NULL;
-	autofree char *hostname = bait_name_hosts(a, r);
+	autofree char *hostname = bait_name_hosts(a, asked);
+	struct request r = *asked; /* what is added here is ours */
 	bool node_failed = false;
 	struct status_job job;
 	int ret;
 
-	r->hostname = hostname;
-	r->job = status_job_find(&job) ? &job : NULL;
-	r->notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
-	r->node_failed = &node_failed;
-	ret = step ? step_run(a, step, r, err) : run_execute(r);
+	r.hostname = hostname;
+	r.job = status_job_find(&job) ? &job : NULL;
+	r.notice_us = a->script || !environment_is_awaited() ? 0 : NOTICE_US;
+	r.node_failed = &node_failed;
+	ret = step ? step_run(a, step, &r, err) : run_execute(&r);
 	if (node_failed)
-		requeue_job(a, r->settings);
+		requeue_job(a, r.settings);
 	return ret;
 }
 

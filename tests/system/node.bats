@@ -198,6 +198,7 @@ is_waiting_again() {
 	broken_qemu $W1
 	id=$(batch -w $W1 true)
 	wait_for 30 is_waiting_again "$id"
+	sleep 3 # a node that has not done with a job refuses it
 	as "$TEST_UID" scontrol update jobid="$id" starttime=now
 	wait_for 60 no_job "$id"
 	[[ "$(output "$id")" == *"has been put back into the queue 1 times already, and fails"* ]]
