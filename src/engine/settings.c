@@ -92,9 +92,8 @@ const struct conf_setting settings_table[] = {
 	ROW("node", "administrators", CONF_STRINGS, node_administrators, NULL, 0, 0, NULL,
 		"User, or @group, who may drain and resume a node beside root; may be repeated."),
 	ROW("node", "failures", CONF_NUMBER, node_failures, "3", 0, 1000, NULL,
-		"After how many VMs in a row that did not start a node drains itself; 0 means never."),
-	ROW("node", "failure_users", CONF_NUMBER, node_failure_users, "1", 1, 100, NULL,
-		"How many different users must have seen them; with 2 nobody drains a node alone."),
+		"After how many VMs in a row that did not start a node starts one of its own, and drains "
+		"itself if that does not start either; 0 means never."),
 	ROW("node", "lrms", CONF_CHOICE, node_lrms, "auto", 0, 0, "auto|none|slurm",
 		"Batch system that is told when a node drains itself; auto: Slurm if it has scontrol."),
 	ROW("node", "name", CONF_STRING, node_name, NULL, 0, 0, NULL,

@@ -36,7 +36,7 @@ struct settings {
 	uint64_t node_templates_an_hour; /* of a user */
 	char *node_user;
 	char **node_administrators;
-	uint64_t node_failures, node_failure_users;
+	uint64_t node_failures;
 	char *node_lrms, *node_name;
 	/* [lrms] */
 	char *lrms_type;                 /* "auto", "local" or "slurm" */

@@ -488,7 +488,7 @@ static void on_failed(struct client *c, const struct call *call)
 {
 	if (c->state == CLIENT_LENT && !c->own_image && !c->counted_failure) {
 		c->counted_failure = true;
-		drain_note_failure(c->hypervisor->drain, c->peer.uid, call->reason);
+		drain_note_failure(c->hypervisor->drain, c->peer.uid, c->digest, call->reason);
 	}
 	client_answer(c, json_object(), NULL, 0);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "lib/child.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
@@ -13,7 +14,9 @@
 #define DRAIN_FILE       "drained"
 #define DRAIN_FILE_MAX   4096
 #define DRAIN_REASON_MAX 320
-#define DRAIN_USERS_MAX  100
+
+/* For how long a trial that went well speaks for the node. */
+#define TRIAL_HOLDS_US (60 * UINT64_C(1000000))
 
 struct drain {
 	sd_event *event;
@@ -25,9 +28,10 @@ struct drain {
 	char reason[DRAIN_REASON_MAX];
 	uint64_t since; /* s since the epoch */
 	uid_t by;
-	uint64_t failures;            /* in a row */
-	uid_t users[DRAIN_USERS_MAX]; /* who have seen them */
-	size_t user_count;
+	uint64_t failures;              /* in a row */
+	char failure[DRAIN_REASON_MAX]; /* the last one */
+	struct trial *trial;
+	uint64_t worked_us; /* when a VM of the node's own has started; 0: never */
 	sd_event_source *telling;
 	int pidfd;
 };
@@ -166,7 +170,7 @@ static void tell_slurm(struct drain *d)
 }
 
 int drain_new(sd_event *event, const struct settings *settings, const char *state,
-	struct drain **ret, struct error *err)
+	struct trial *trial, struct drain **ret, struct error *err)
 {
 	struct drain *d AUTO(drain_freep) = calloc(1, sizeof(*d));
 	int r;
@@ -175,6 +179,7 @@ int drain_new(sd_event *event, const struct settings *settings, const char *stat
 		return fail(err, -ENOMEM, "out of memory");
 	d->event = sd_event_ref(event);
 	d->settings = settings;
+	d->trial = trial;
 	d->pidfd = -1;
 	r = load(d, err);
 	if (r < 0)
@@ -203,7 +208,6 @@ int drain_clear(struct drain *d, struct error *err)
 	int r;
 
 	d->failures = 0;
-	d->user_count = 0;
 	if (!d->drained && !d->told)
 		return 0;
 	d->drained = false;
@@ -213,37 +217,62 @@ int drain_clear(struct drain *d, struct error *err)
 	return r;
 }
 
-static void note_user(struct drain *d, uid_t uid)
-{
-	for (size_t i = 0; i < d->user_count; i++)
-		if (d->users[i] == uid)
-			return;
-	if (d->user_count < DRAIN_USERS_MAX)
-		d->users[d->user_count++] = uid;
-}
-
-void drain_note_failure(struct drain *d, uid_t uid, const char *reason)
+static void drain_itself(struct drain *d)
 {
 	char text[DRAIN_REASON_MAX];
 	struct error err = {0};
 
-	d->failures++;
-	note_user(d, uid);
-	log_warning("a VM of uid %u did not start: %s", (unsigned int)uid, reason);
-	if (d->drained || d->settings->node_failures == 0 ||
-		d->failures < d->settings->node_failures ||
-		d->user_count < d->settings->node_failure_users)
-		return;
 	snprintf(text, sizeof(text), "wnodes: %llu VMs in a row did not start: %.230s",
-		(unsigned long long)d->failures, reason);
+		(unsigned long long)d->failures, d->failure);
 	if (drain_set(d, text, 0, &err) < 0)
 		log_warning("%s, ignoring", err.text);
+}
+
+static void on_tried(bool works, void *userdata)
+{
+	struct drain *d = userdata;
+
+	if (d->drained)
+		return;
+	if (!works) {
+		drain_itself(d);
+		return;
+	}
+	d->worked_us = clock_now_us();
+	d->failures = 0;
+	log_warning("a VM of the node's own has started: it is not the node");
+}
+
+/* Those who say that their VMs did not start may lie. */
+static void drain_doubt(struct drain *d, const char *digest)
+{
+	struct error err = {0};
+
+	if (d->worked_us > 0 && clock_now_us() - d->worked_us < TRIAL_HOLDS_US) {
+		d->failures = 0;
+		return;
+	}
+	log_warning("%llu VMs in a row did not start: trying with one of the node's own",
+		(unsigned long long)d->failures);
+	if (trial_start(d->trial, digest, on_tried, d, &err) == 0)
+		return;
+	log_warning("it cannot be tried: %s", err.text);
+	drain_itself(d);
+}
+
+void drain_note_failure(struct drain *d, uid_t uid, const char *digest, const char *reason)
+{
+	d->failures++;
+	snprintf(d->failure, sizeof(d->failure), "%s", reason);
+	log_warning("a VM of uid %u did not start: %s", (unsigned int)uid, reason);
+	if (!d->drained && d->settings->node_failures > 0 &&
+		d->failures >= d->settings->node_failures)
+		drain_doubt(d, digest);
 }
 
 void drain_note_success(struct drain *d)
 {
 	d->failures = 0;
-	d->user_count = 0;
 }
 
 json_t *drain_to_json(const struct drain *d)

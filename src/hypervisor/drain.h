@@ -6,11 +6,12 @@
 #include <systemd/sd-event.h>
 
 #include "engine/settings.h"
+#include "hypervisor/trial.h"
 
 struct drain;
 
 int drain_new(sd_event *event, const struct settings *settings, const char *state,
-	struct drain **ret, struct error *err);
+	struct trial *trial, struct drain **ret, struct error *err);
 struct drain *drain_free(struct drain *d);
 DEFINE_CLEANUP(struct drain *, drain_free)
 
@@ -22,8 +23,9 @@ const char *drain_reason(const struct drain *d);
 int drain_set(struct drain *d, const char *reason, uid_t uid, struct error *err);
 int drain_clear(struct drain *d, struct error *err);
 
-/* A VM of this user did not start, or did. */
-void drain_note_failure(struct drain *d, uid_t uid, const char *reason);
+/* A VM of this user, of this image of the machine's, did not start, or one did. After [node]
+ * failures in a row that did not, a VM of the node's own decides whether the node drains itself. */
+void drain_note_failure(struct drain *d, uid_t uid, const char *digest, const char *reason);
 void drain_note_success(struct drain *d);
 
 /* A new object: drained, reason, since, failures in a row. */

@@ -72,8 +72,10 @@ static int open_templates(struct hypervisor *h, struct error *err)
 				    &h->shelf, err)
 			  : fail(err, -ENOMEM, "out of memory");
 
+	if (r == 0)
+		r = servant_new(&h->settings, h->state, &h->servant, err);
 	return r < 0 ? r
-		     : maker_new(h->event, &h->settings, h->state, h->shelf, h->worker, &h->maker,
+		     : maker_new(h->event, &h->settings, h->servant, h->shelf, h->worker, &h->maker,
 			       err);
 }
 
@@ -110,7 +112,9 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 	if (r == 0)
 		r = open_templates(h, err);
 	if (r == 0)
-		r = drain_new(h->event, &h->settings, h->state, &h->drain, err);
+		r = trial_new(h->event, &h->settings, h->servant, &h->trial, err);
+	if (r == 0)
+		r = drain_new(h->event, &h->settings, h->state, h->trial, &h->drain, err);
 	return r < 0 ? r : listener_open(h, socket, &h->listener, err);
 }
 
@@ -122,8 +126,10 @@ void hypervisor_close(struct hypervisor *h)
 	h->ledger = ledger_free(h->ledger);
 	listener_free(h->listener);
 	store_free(h->store);
+	trial_free(h->trial);
 	drain_free(h->drain);
 	maker_free(h->maker);
+	servant_free(h->servant);
 	shelf_free(h->shelf);
 	slots_free(h->slots);
 	allowances_done(&h->allowances);

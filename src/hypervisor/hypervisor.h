@@ -6,6 +6,7 @@
 #include "hypervisor/drain.h"
 #include "hypervisor/ledger.h"
 #include "hypervisor/maker.h"
+#include "hypervisor/servant.h"
 #include "hypervisor/slots.h"
 
 struct hypervisor {
@@ -22,7 +23,9 @@ struct hypervisor {
 	struct allowances allowances;
 	struct slots *slots;
 	struct shelf *shelf;
+	struct servant *servant; /* NULL: there is no account for one */
 	struct maker *maker;
+	struct trial *trial;
 	struct drain *drain;
 	struct listener *listener;
 };

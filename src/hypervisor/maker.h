@@ -4,7 +4,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "engine/settings.h"
+#include "hypervisor/servant.h"
 #include "hypervisor/shelf.h"
 
 struct maker;
@@ -18,9 +18,8 @@ struct maker_wish {
 	bool scratch;
 };
 
-/* `state` is the daemon's directory, in which the maker gets one of its own. Without an account for
- * it no templates are made, which is logged once. */
-int maker_new(sd_event *event, const struct settings *settings, const char *state,
+/* Without a `servant` (NULL) no templates are made. */
+int maker_new(sd_event *event, const struct settings *settings, struct servant *servant,
 	struct shelf *shelf, struct worker *worker, struct maker **ret, struct error *err);
 struct maker *maker_free(struct maker *m);
 DEFINE_CLEANUP(struct maker *, maker_free)

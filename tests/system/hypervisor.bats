@@ -202,13 +202,35 @@ template_key() {
 	run -125 as $ONE "$WNODES" run --memory 256M -- true
 	[ "$(node .drain.drained)" = false ] && [ "$(node .drain.failures)" = 1 ]
 	run -125 as $ONE "$WNODES" run --memory 256M -- true
-	[ "$(node .drain.drained)" = true ]
+	wait_for 30 is_drained
 	wait_for 5 grep -q "^reason=wnodes: 2 VMs in a row did not start" scontrol.args
 	[ "$(head -3 scontrol.args | tr '\n' ' ')" = "update nodename=n17 state=drain " ]
 	run -125 as $TWO "$WNODES" run --memory 256M -- true
 	[[ "$output" == *"the node is drained"* ]]
 	"$WNODES" node resume
 	wait_for 5 grep -q "^state=resume" scontrol.args
+}
+
+is_drained() {
+	[ "$(node .drain.drained)" = true ]
+}
+
+@test "hypervisor: a user whose VMs do not start drains no node" {
+	own_config 'failures = 2'
+	start_daemon
+	cp -r config broken
+	sed -i 's|^accel = .*|&\nqemu = /bin/false|' broken/wnodes/wnodes.conf
+	for _ in 1 2; do
+		XDG_CONFIG_HOME=$WORK/broken run -125 as $ONE "$WNODES" run --memory 256M -- true
+	done
+	wait_for 60 grep -q "a VM of the node's own has started: it is not the node" daemon.err
+	[ "$(node .drain.drained)" = false ] && [ "$(node .drain.failures)" = 0 ]
+	# Nothing is left of it.
+	wait_for 10 no_process_of $MAKER_UID
+}
+
+no_process_of() {
+	! pgrep -u "$1"
 }
 
 @test "hypervisor: wnodes node tells what the node can do, and what it lends" {
