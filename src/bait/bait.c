@@ -22,14 +22,7 @@
 /* The guest's memory and what the host needs beside it are to fit into what the job was given. */
 static int bait_fit_memory(const struct arguments *a, struct request *r, struct error *err)
 {
-	const struct overhead_shape shape = {
-		.accel = r->accel == ACCEL_AUTO ? ACCEL_TCG : r->accel,
-		.cpus = r->cpus,
-		.network = r->network,
-		.scratch = r->scratch_bytes > 0,
-		.shares = r->shares.items,
-		.share_count = r->shares.count,
-	};
+	const struct overhead_shape shape = overhead_shape_of(r);
 	uint64_t need;
 
 	if (a->job_memory_mib == 0)

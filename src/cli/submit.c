@@ -6,6 +6,7 @@
 #include "cli/batch.h"
 #include "cli/vm_options.h"
 #include "engine/local.h"
+#include "engine/overhead.h"
 #include "lib/log.h"
 #include "lib/path.h"
 
@@ -212,6 +213,11 @@ static int fill_job(
 		.timeout_us = limited ? d->vm.timeout : s->timeout,
 		.umask = d->caller.umask,
 	};
+	if (d->job.image) {
+		const struct overhead_shape shape = overhead_shape_of(&d->request);
+
+		d->job.overhead_bytes = overhead_mib(&shape, d->request.memory_mib) << 20;
+	}
 	if (check_name(d->job.name, err) < 0)
 		return err->code;
 	if (check_output(d->directory, "output", d->job.output, err) < 0)

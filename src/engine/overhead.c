@@ -70,6 +70,18 @@ size_t overhead_parts(const struct overhead_shape *shape, uint64_t guest_mib,
 	return count;
 }
 
+struct overhead_shape overhead_shape_of(const struct request *r)
+{
+	return (struct overhead_shape){
+		.accel = r->accel == ACCEL_AUTO ? ACCEL_TCG : r->accel,
+		.cpus = r->cpus,
+		.network = r->network,
+		.scratch = r->scratch_bytes > 0,
+		.shares = r->shares.items,
+		.share_count = r->shares.count,
+	};
+}
+
 uint64_t overhead_mib(const struct overhead_shape *shape, uint64_t guest_mib)
 {
 	struct overhead_part parts[OVERHEAD_PARTS_MAX];

@@ -2,6 +2,7 @@
  * what a job was given. How the numbers were found: docs/memory.md. */
 #pragma once
 
+#include "engine/request.h"
 #include "vm/spec.h"
 
 #define OVERHEAD_PARTS_MAX 12
@@ -20,6 +21,9 @@ struct overhead_part {
 	const char *what;
 	uint64_t mib;
 };
+
+/* Of this request's VM; the shares stay the request's. */
+struct overhead_shape overhead_shape_of(const struct request *r);
 
 /* All of it, in MiB, for a guest with so much memory. Never less for more memory. */
 uint64_t overhead_mib(const struct overhead_shape *shape, uint64_t guest_mib);

@@ -59,6 +59,7 @@ struct lrms_submission {
 	const char *directory;          /* absolute; the command starts there */
 	const char *output, *error;     /* files; %j is the job's id; relative to `directory` */
 	uint64_t cpus, memory_bytes;
+	uint64_t overhead_bytes; /* what a VM takes of the host beside its memory */
 	uint64_t timeout_us; /* 0: none. The command keeps to it by itself if there is an image */
 	mode_t umask;
 };

@@ -35,9 +35,6 @@
 /* What Slurm's own limit grants a job beyond that which `wnodes run` keeps: to boot and to end. */
 #define TIMEOUT_MARGIN_US (600 * SECOND)
 
-/* What QEMU and wnodes take besides the memory of the VM. */
-#define OVERHEAD_BYTES (256 * MIB)
-
 struct slurm {
 	struct lrms base;
 	const struct lrms_options *options;
@@ -73,11 +70,11 @@ static int script_open(const char *const *command)
 static void add_limits(struct strv *argv, const struct lrms_submission *s)
 {
 	uint64_t margin = s->image ? TIMEOUT_MARGIN_US : 0;
-	uint64_t overhead = s->image ? OVERHEAD_BYTES : 0;
 
 	strv_add_all(argv, "--nodes=1", "--ntasks=1", NULL);
 	strv_add_format(argv, "--cpus-per-task=%" PRIu64, s->cpus);
-	strv_add_format(argv, "--mem=%" PRIu64 "M", (s->memory_bytes + overhead + MIB - 1) / MIB);
+	strv_add_format(
+		argv, "--mem=%" PRIu64 "M", (s->memory_bytes + s->overhead_bytes + MIB - 1) / MIB);
 	/* Minutes and seconds; Slurm counts in minutes, rounded up. */
 	if (s->timeout_us > 0)
 		strv_add_format(

@@ -136,6 +136,7 @@ write_slurm_conf() {
 		SlurmctldTimeout=30
 		SlurmdTimeout=30
 		KillWait=5
+		EnforcePartLimits=ALL
 		MinJobAge=600
 		SlurmdParameters=config_overrides
 		TmpFS=$state/tmp/%n

@@ -1,81 +1,19 @@
-# The same verbs where there is Slurm: a real one, of one node, made for this file. Accounting, which
-# needs a database, is not part of it.
+# The same verbs where there is Slurm: a real one, without accounting, which needs a database.
 
 bats_require_minimum_version 1.5.0
 load helpers
+load cluster
 
 setup_file() {
-	local program
-	export WHY_NOT=
-	[ "$(id -u)" -eq 0 ] || WHY_NOT="needs root"
-	for program in slurmctld slurmd munged mungekey sbatch squeue scancel; do
-		command -v $program >/dev/null || WHY_NOT="$program is not installed"
-	done
-	[ -z "$WHY_NOT" ] || return 0
-	export SLURM=$BATS_FILE_TMPDIR/slurm
-	export SLURM_CONF=$SLURM/slurm.conf
-	cluster_start
+	cluster_setup queue --no-accounting --nodes 1 --cpus 2 --memory 4000 --plugin none
 }
 
 teardown_file() {
-	local file pid
-	[ -z "$WHY_NOT" ] || return 0
-	for file in "$SLURM"/run/*.pid; do
-		pid=$(cat "$file" 2>/dev/null) || continue
-		kill "$pid" 2>/dev/null || continue
-		wait_for 10 is_gone "$pid" || kill -9 "$pid"
-	done
-}
-
-is_gone() {
-	! kill -0 "$1" 2>/dev/null
-}
-
-cluster_start() {
-	local host
-	host=$(hostname -s)
-	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$(dirname "$BATS_FILE_TMPDIR")"
-	mkdir -p "$SLURM"/{run,state,spool,socket} && mkdir -m 700 "$SLURM/key"
-	mungekey -c -k "$SLURM/key/munge.key"
-	munged --key-file="$SLURM/key/munge.key" --socket="$SLURM/socket/munge" --pid-file="$SLURM/run/munged.pid" \
-		--log-file="$SLURM/munged.log" --seed-file="$SLURM/key/munged.seed"
-	cat >"$SLURM_CONF" <<-CONF
-		ClusterName=queue
-		SlurmctldHost=$host(127.0.0.1)
-		SlurmUser=root
-		SlurmdUser=root
-		AuthType=auth/munge
-		CredType=cred/munge
-		AuthInfo=socket=$SLURM/socket/munge
-		SlurmctldPort=26817
-		StateSaveLocation=$SLURM/state
-		SlurmdSpoolDir=$SLURM/spool/%n
-		SlurmctldPidFile=$SLURM/run/slurmctld.pid
-		SlurmdPidFile=$SLURM/run/slurmd-%n.pid
-		SlurmctldLogFile=$SLURM/slurmctld.log
-		SlurmdLogFile=$SLURM/slurmd-%n.log
-		ProctrackType=proctrack/linuxproc
-		TaskPlugin=task/none
-		JobAcctGatherType=jobacct_gather/none
-		AccountingStorageType=accounting_storage/none
-		SelectType=select/cons_tres
-		SelectTypeParameters=CR_Core_Memory
-		ReturnToService=2
-		MpiDefault=none
-		KillWait=5
-		EnforcePartLimits=ALL
-		SlurmdParameters=config_overrides
-		SchedulerParameters=sched_min_interval=10000,batch_sched_delay=0,bf_interval=1
-		NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=27001 CPUs=2 RealMemory=4000 State=UNKNOWN
-		PartitionName=p Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-	CONF
-	slurmctld -f "$SLURM_CONF"
-	slurmd -f "$SLURM_CONF" -N n1
-	wait_for 30 sh -c 'timeout 5 sinfo -h -o %T | grep -qx idle'
+	cluster_teardown
 }
 
 setup() {
-	[ -z "$WHY_NOT" ] || skip "$WHY_NOT"
+	[ -z "${WHY_NOT:-}" ] || skip "$WHY_NOT"
 	setup_work
 	settings auto
 }
