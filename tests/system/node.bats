@@ -202,7 +202,11 @@ is_waiting_again() {
 	as "$TEST_UID" scontrol update jobid="$id" starttime=now
 	wait_for 60 no_job "$id"
 	[[ "$(output "$id")" == *"has been put back into the queue 1 times already, and fails"* ]]
-	[ "$(sacct -nXP -j "$id" -o state,exitcode)" = "FAILED|125:0" ]
+	wait_for 10 has_failed "$id" || { sacct -D -j "$id" && return 1; }
+}
+
+has_failed() {
+	[ "$(sacct -nXP -j "$1" -o state,exitcode)" = "FAILED|125:0" ]
 }
 
 @test "node: a job whose image is not there fails, and the node is none the worse" {
