@@ -24,6 +24,18 @@ char *accounting_file(const struct settings *settings)
 	return state ? path_format("%s/" RECORD_FILE, state) : NULL;
 }
 
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && value[0] ? value : NULL;
+}
+
+static bool is_job(const struct request *request)
+{
+	return request->lrms || variable("WNODES_JOB_ID") || variable("SLURM_JOB_ID");
+}
+
 bool accounting_is_wanted(const struct request *request, const struct resources *resources)
 {
 	autofree char *file = NULL;
@@ -32,15 +44,11 @@ bool accounting_is_wanted(const struct request *request, const struct resources 
 		return false;
 	if (broker_record_id(resources->broker))
 		return true;
+	/* Nobody asks what a command by hand has used, and a record takes the disk's time. */
+	if (!request->settings->record_file && !is_job(request))
+		return false;
 	file = accounting_file(request->settings);
 	return file != NULL;
-}
-
-static const char *variable(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value && value[0] ? value : NULL;
 }
 
 /* What the batch system says in the environment. A job of the local queue may have been submitted

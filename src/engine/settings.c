@@ -116,8 +116,8 @@ const struct conf_setting settings_table[] = {
 		"How long jobs that have ended are listed."),
 	ROW("record", "file", CONF_STRING, record_file, NULL, 0, 0, NULL,
 		"File that the usage records of your VMs are added to, but of those that a node's "
-		"daemon has lent, which keeps them itself; $XDG_STATE_HOME/wnodes/records.jsonl when "
-		"not set; none: nowhere."),
+		"daemon has lent, which keeps them itself; none: nowhere. When not set, "
+		"$XDG_STATE_HOME/wnodes/records.jsonl for the VMs of jobs, and nowhere for others."),
 	{.key = NULL},
 };
 

@@ -44,7 +44,7 @@ struct settings {
 	uint64_t lrms_grace, lrms_keep;  /* us */
 	uint64_t lrms_requeues;
 	/* [record] */
-	char *record_file; /* the user's own; NULL: the usual one; "" or "none": none */
+	char *record_file; /* the user's own; NULL: the usual one, for jobs; "" or "none": none */
 };
 
 extern const struct conf_setting settings_table[];

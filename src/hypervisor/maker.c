@@ -16,7 +16,7 @@
 #define MAKER_LIFE_US (1800 * UINT64_C(1000000))
 
 /* How many wishes a user has had in the hour that began then. */
-struct tally {
+struct quota {
 	uid_t uid;
 	uint64_t since_us, count;
 };
@@ -29,7 +29,7 @@ struct maker {
 	struct servant *servant; /* NULL: there is none, and no template is made */
 	struct maker_wish wishes[MAKER_WISHES_MAX];
 	size_t count; /* the first is being made if there is a child */
-	struct tally tallies[MAKER_USERS_MAX];
+	struct quota quotas[MAKER_USERS_MAX];
 	struct servant_task task;
 	bool cleaning; /* the child removes what was taken over */
 	bool adopting;
@@ -81,13 +81,13 @@ bool maker_is_busy(const struct maker *m)
 	return m->task.pidfd >= 0 || m->adopting;
 }
 
-static struct tally *find_tally(struct maker *m, uid_t uid)
+static struct quota *find_quota(struct maker *m, uid_t uid)
 {
 	uint64_t now = clock_now_us();
-	struct tally *free_one = NULL;
+	struct quota *free_one = NULL;
 
 	for (size_t i = 0; i < MAKER_USERS_MAX; i++) {
-		struct tally *t = &m->tallies[i];
+		struct quota *t = &m->quotas[i];
 		bool counts = t->count > 0 && now - t->since_us < HOUR_US;
 
 		if (counts && t->uid == uid)
@@ -96,7 +96,7 @@ static struct tally *find_tally(struct maker *m, uid_t uid)
 			free_one = t;
 	}
 	if (free_one)
-		*free_one = (struct tally){uid, now, 0};
+		*free_one = (struct quota){uid, now, 0};
 	return free_one;
 }
 
@@ -109,7 +109,7 @@ static bool same_wish(const struct maker_wish *a, const struct maker_wish *b)
 
 int maker_wish(struct maker *m, const struct maker_wish *wish)
 {
-	struct tally *tally;
+	struct quota *quota;
 
 	if (!m->servant)
 		return -ENOENT;
@@ -122,11 +122,11 @@ int maker_wish(struct maker *m, const struct maker_wish *wish)
 			return 0;
 	if (m->count >= MAKER_WISHES_MAX)
 		return -ENOBUFS;
-	tally = find_tally(m, wish->uid);
-	if (!tally || (m->settings->node_templates_an_hour > 0 && wish->uid != 0 &&
-			      tally->count >= m->settings->node_templates_an_hour))
+	quota = find_quota(m, wish->uid);
+	if (!quota || (m->settings->node_templates_an_hour > 0 && wish->uid != 0 &&
+			      quota->count >= m->settings->node_templates_an_hour))
 		return -EDQUOT;
-	tally->count++;
+	quota->count++;
 	m->wishes[m->count++] = *wish;
 	maker_next(m);
 	return 0;

@@ -10,6 +10,7 @@ import time
 
 TESTER = 64321
 ROUND_S = 300
+RECORDS_S = 60
 # Slurm believes for so long in a job that its node does not know: BatchStartTimeout and MessageTimeout.
 BELIEF_S = 20
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "REQUEUED"}
@@ -120,6 +121,24 @@ class Cluster:
         return found
 
 
+    def records(self):
+        """The usage records of the nodes."""
+        lines = []
+        for node in self.nodes:
+            file = self.state / "nodes" / node / "lib" / "records.jsonl"
+            lines += file.read_text().splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def without_record(self, jobs):
+        """The jobs whose command ran in a VM of which there is no record."""
+        recorded = {record["job"]["id"] for record in self.records() if record["job"]}
+        return [job for job in jobs if job not in recorded and "begin" in self.output(job)]
+
+    def output(self, job):
+        file = self.home / f"{job}.out"
+        return file.read_text() if file.exists() else ""
+
+
 def run(*command, check=True):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     if check and done.returncode != 0:
@@ -137,11 +156,10 @@ def wait(seconds, done, meanwhile=lambda: None):
     return result
 
 
-def outcome(job, home):
+def outcome(job, cluster):
     """How the job ended by Slurm's records, and what is wrong with that."""
     states = [line.split()[0] for line in run("sacct", "-nX", "-D", "-P", "-j", job, "-o", "state").splitlines() if line]
-    output = home / f"{job}.out"
-    text = output.read_text() if output.exists() else ""
+    text = cluster.output(job)
     if not states or states[-1] not in ENDED:
         return states, f"job {job} is lost: {states}"
     if states[-1] == "COMPLETED" and not text.rstrip().endswith("end"):
@@ -175,13 +193,16 @@ def play(cluster, kind, rng):
         step.kill()
     states = []
     for job in jobs:
-        state, problem = outcome(job, cluster.home)
+        state, problem = outcome(job, cluster)
         states.append("+".join(state))
         if state and state[-1] not in ("COMPLETED", "REQUEUED"):
-            states[-1] += f" {(cluster.home / f'{job}.out').read_text()!r}"
+            states[-1] += f" {cluster.output(job)!r}"
         wrong += [problem] if problem else []
     if not wait(20, lambda: not cluster.left()):
         wrong += cluster.left()
+    # A daemon that was killed waits for the programs of its VMs before it writes what it knows of them.
+    if not wait(RECORDS_S, lambda: not cluster.without_record(jobs)):
+        wrong += [f"no record of job {job}" for job in cluster.without_record(jobs)]
     return victim, states, wrong
 
 
@@ -198,6 +219,11 @@ def main():
         print(f"round {number + 1}: {kind}{'' if victim else ' (none was there)'}: {' '.join(states)}, "
               f"{time.monotonic() - begin:.0f} s", *wrong, sep="\n  ", flush=True)
         failures += bool(wrong)
+    ids = [record["id"] for record in cluster.records()]
+    if len(ids) != len(set(ids)):
+        failures += 1
+        print(f"{len(ids) - len(set(ids))} records were written twice")
+    print(f"{len(ids)} records of VMs")
     print(f"{rounds} rounds, {failures} with something wrong")
     sys.exit(1 if failures else 0)
 

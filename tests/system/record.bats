@@ -55,6 +55,10 @@ running() {
 	own_config
 	sed -i '/^broker/d' "$WORK/config/wnodes/wnodes.conf"
 	printf '%s\n' '[vm]' 'broker = none' '[lrms]' 'type = local' >>"$WORK/config/wnodes/wnodes.conf"
+	# A command by hand has none, unless one is asked for.
+	as $ONE "$WNODES" run --memory 256M -- true
+	[ ! -e "$WORK/user-$ONE/state/wnodes/records.jsonl" ]
+	printf '%s\n' '[record]' "file = $WORK/user-$ONE/state/wnodes/records.jsonl" >>"$WORK/config/wnodes/wnodes.conf"
 	run -3 as $ONE "$WNODES" run --memory 256M -- sh -c 'head -c 5000000 /dev/zero >/root-file 2>/dev/null || true; exit 3'
 	own_records | jq -se --arg uid "$ONE" 'length == 1 and (.[0] |
 		.exit_status == 3 and .reason == null and .uid == ($uid | tonumber) and .user == "uid" + $uid and
