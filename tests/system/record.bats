@@ -116,7 +116,7 @@ running() {
 		.image.name == "debian" and (.image.digest | length) == 64 and .usage.cpu_user_s > 0.1 and
 		.usage.disk_read_bytes > 0 and .started <= .lent and .lent < .ended and .reason == null'
 	[ "$(stat -c '%u %a' "$STATE/records.jsonl")" = "0 640" ]
-	[ ! -e "$WORK/user-$ONE/state/wnodes" ]
+	[ ! -e "$WORK/user-$ONE/state/wnodes/records.jsonl" ]
 	run -125 as $TWO "$WNODES" run --image nosuch -- true
 	as $TWO "$WNODES" run --memory 256M -- true
 	recorded 'length == 2 and (map(.id) | unique | length) == 2'
