@@ -234,6 +234,7 @@ is_shown_in() {
 	scontrol requeue "$(cat number)"
 	# Slurm lets a requeued job wait for two minutes, if it is let.
 	wait_for 60 sh -c 'squeue -h -t PD -j "$(cat number)" | grep .'
+	sleep 5 # a node that has not done with a job refuses it
 	wait_for 30 scontrol update "jobid=$(cat number)" starttime=now
 	wait_for 180 test -e started1
 	wait_for 10 is_shown_last run

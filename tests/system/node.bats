@@ -139,6 +139,7 @@ is_empty() {
 	[[ "$(output "$one")" == *"QEMU failed: no such luck"*"put back into the queue, to start on another node (1 of 3)"* ]]
 	[[ "$(sinfo -R -h -o %E -n $W1)" == "wnodes: 2 VMs in a row did not start: "* ]]
 	# Slurm would let them wait for two minutes.
+	sleep 5 # as a node that has not done with a job refuses it
 	as "$TEST_UID" scontrol update jobid="$one" starttime=now
 	as "$TEST_UID" scontrol update jobid="$two" starttime=now
 	wait_for 90 no_job_left
@@ -198,7 +199,7 @@ is_waiting_again() {
 	broken_qemu $W1
 	id=$(batch -w $W1 true)
 	wait_for 30 is_waiting_again "$id"
-	sleep 3 # a node that has not done with a job refuses it
+	sleep 5 # a node that has not done with a job refuses it
 	as "$TEST_UID" scontrol update jobid="$id" starttime=now
 	wait_for 60 no_job "$id"
 	[[ "$(output "$id")" == *"has been put back into the queue 1 times already, and fails"* ]]
