@@ -101,6 +101,8 @@ static void fill_usage(const struct report *report, struct record *r)
 		r->disk_read_bytes = u->disk_read_bytes;
 		r->disk_written_bytes = u->disk_written_bytes;
 	}
+	if (report->request->network == VM_NETWORK_NONE)
+		r->network_received_bytes = r->network_sent_bytes = 0;
 	if (u->has_guest) {
 		r->network_received_bytes = u->network_received_bytes;
 		r->network_sent_bytes = u->network_sent_bytes;

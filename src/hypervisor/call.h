@@ -13,7 +13,8 @@
  *   {"op":"vm","pid":n}             the VM's QEMU, a child of the caller, has been started: from
  * now on there will be a record of it                                                        no
  * answer
- *   {"op":"record","record":{...}}  at the VM's end, docs/records.md  -> {} when it is on the disk
+ *   {"op":"record","record":{...}}  at the VM's end, docs/records.md  -> {} when it is safe from
+ * our end
  *   {"op":"hold","image","digest","cpus","memory_mib","pid":n,"record_id"}   instead of open, after
  * the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the caller
  *                                                                        -> {"record_id":"..."}

@@ -67,6 +67,14 @@ struct noting {
 	struct ledger_note note;
 };
 
+/* A record, noted whole, before it is on the disk. */
+struct accepting {
+	struct worker_job job; /* first */
+	struct ledger *ledger;
+	struct ledger_note note;
+	int result;
+};
+
 struct reading {
 	struct worker_job job;
 	struct ledger *ledger;
@@ -132,12 +140,6 @@ static struct loan *add_loan(struct ledger *l, const struct ledger_note *note, b
 	loan->next = l->loans;
 	l->loans = loan;
 	return loan;
-}
-
-static void on_note_found(const struct ledger_note *note, void *userdata)
-{
-	if (!add_loan(userdata, note, false))
-		json_decref(note->known);
 }
 
 static uid_t uid_of(const json_t *record)
@@ -247,6 +249,54 @@ static void tell(struct entry *e, const char *err)
 		done(err, e->userdata);
 }
 
+static struct entry *find_entry(struct ledger *l, const char *id)
+{
+	for (struct entry *e = l->waiting; e; e = e->next)
+		if (streq(e->id, id))
+			return e;
+	for (size_t i = 0; l->batch && i < l->batch->count; i++)
+		if (streq(l->batch->entries[i]->id, id))
+			return l->batch->entries[i];
+	return NULL;
+}
+
+static void accepting_work(struct worker_job *job)
+{
+	struct accepting *a = (struct accepting *)(void *)job;
+
+	a->result = ledger_disk_note(&a->ledger->disk, &a->note);
+}
+
+/* A daemon that is killed finds it. Else its writer is told when it is on the disk. */
+static void accepting_done(struct worker_job *job, bool cancelled)
+{
+	struct accepting *a = (struct accepting *)(void *)job;
+	struct entry *e = cancelled || a->result < 0 ? NULL : find_entry(a->ledger, a->note.id);
+
+	if (e)
+		tell(e, NULL);
+	json_decref(a->note.known);
+	free(a);
+}
+
+/* Its writer need not wait for the disk: the note will do if we are killed. */
+static void accept_early(struct ledger *l, const struct entry *e)
+{
+	struct accepting *a = l->worker ? calloc(1, sizeof(*a)) : NULL;
+
+	if (!a)
+		return;
+	a->job = (struct worker_job){.work = accepting_work, .done = accepting_done};
+	a->ledger = l;
+	a->note.told = true;
+	snprintf(a->note.id, sizeof(a->note.id), "%s", e->id);
+	a->note.known = json_deep_copy(e->record); /* the thread's own */
+	if (a->note.known)
+		worker_add(l->worker, &a->job);
+	else
+		free(a);
+}
+
 static void tell_failing(struct ledger *l, const struct batch *b)
 {
 	if (b->result < 0 && !l->failing)
@@ -347,11 +397,24 @@ static int add_entry(
 		last = &(*last)->next;
 	*last = e;
 	l->waiting_count++;
-	loan = find_loan(l, id);
+	loan = find_loan(l, e->id);
 	if (loan)
 		loan->ending = true;
+	if (done)
+		accept_early(l, e);
 	write_next(l);
 	return 0;
+}
+
+/* Of a daemon before us: a VM, or a record that did not get to the disk. */
+static void on_note_found(const struct ledger_note *note, void *userdata)
+{
+	struct ledger *l = userdata;
+
+	if (note->told)
+		add_entry(l, note->known, NULL, NULL, NULL);
+	else if (!add_loan(l, note, false))
+		json_decref(note->known);
 }
 
 int ledger_write(struct ledger *l, json_t *record, ledger_fn done, void *userdata)

@@ -31,7 +31,8 @@ json_t *ledger_claim(struct ledger *l, const char *id, uid_t uid);
 /* Its connection has ended without a record: one is written later, of what is known. */
 void ledger_release(struct ledger *l, const char *id);
 
-/* `err` is NULL when the record is on the disk. */
+/* `err` is NULL when the record is on the disk, or in a note that the next daemon writes it from.
+ */
 typedef void (*ledger_fn)(const char *err, void *userdata);
 
 /* Writes a record and removes the note of its VM; an id that has its record already is as good.

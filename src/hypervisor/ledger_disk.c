@@ -12,6 +12,7 @@
 #include "lib/path.h"
 
 #define DISK_NOTES "loans"
+#define NOTE_FRESH ".new" /* what is being written */
 
 /* Who comes with a record a second time does so soon: its first is among the last. */
 #define RECENT_MAX  4096
@@ -130,23 +131,34 @@ static char *note_path(const struct ledger_disk *d, const char *id)
 	return path_format("%s/%s", d->notes, id);
 }
 
-void ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note)
+/* The file is whole or not there. */
+static int write_note(const char *path, const char *text)
+{
+	autofree char *fresh = path_format("%s" NOTE_FRESH, path);
+	autoclose int fd = -1;
+	int r;
+
+	if (!fresh)
+		return -ENOMEM;
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	r = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
+	return r == 0 && rename(fresh, path) < 0 ? -errno : r;
+}
+
+int ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note)
 {
 	autofree char *path = note_path(d, note->id), *text = NULL;
-	json_t *json = json_pack("{s:O, s:I, s:I}", "record", note->known, "pid",
-		(json_int_t)note->keeper.pid, "start", (json_int_t)note->keeper.start);
-	autoclose int fd = -1;
+	json_t *json = json_pack("{s:O, s:I, s:I, s:b}", "record", note->known, "pid",
+		(json_int_t)note->keeper.pid, "start", (json_int_t)note->keeper.start, "told",
+		note->told);
 	int r;
 
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
-	if (path && text)
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	r = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
-	if (r < 0 && path)
-		unlink(path);
+	r = path && text ? write_note(path, text) : -ENOMEM;
 	if (r < 0)
 		log_warning("cannot note a VM in '%s': %s, ignoring", d->notes, strerror(-r));
+	return r;
 }
 
 void ledger_disk_remove_note(const struct ledger_disk *d, const char *id)
@@ -170,6 +182,7 @@ static int read_note(const struct ledger_disk *d, const char *id, struct ledger_
 	json = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
 	snprintf(ret->id, sizeof(ret->id), "%s", id);
 	ret->known = record_check(json_object_get(json, "record"), &err);
+	ret->told = json_is_true(json_object_get(json, "told"));
 	ret->keeper.pid = (pid_t)json_integer_value(json_object_get(json, "pid"));
 	ret->keeper.start = (uint64_t)json_integer_value(json_object_get(json, "start"));
 	json_decref(json);
@@ -188,6 +201,8 @@ void ledger_disk_list(const struct ledger_disk *d,
 	while (dir && (e = readdir(dir))) {
 		struct ledger_note note;
 
+		if (strstr(e->d_name, NOTE_FRESH))
+			ledger_disk_remove_note(d, e->d_name);
 		if (!uuid_is_text(e->d_name))
 			continue;
 		if (ledger_disk_has(d, e->d_name)) {

@@ -29,11 +29,13 @@ int ledger_disk_append(struct ledger_disk *d, json_t **records, size_t count, st
 struct ledger_note {
 	char id[UUID_TEXT_SIZE];
 	json_t *known;         /* the record as far as the daemon knows it */
+	bool told;             /* it is whole, and only has to be written */
 	struct process keeper; /* that ran the VM; pid 0: not known */
 };
 
-/* A note survives the daemon's end; it is not waited for to be on the disk. */
-void ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note);
+/* A note survives the daemon's end; it is not waited for to be on the disk. It stands for one of
+ * the same id before it. Returns 0 or negative errno, which is logged. */
+int ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note);
 void ledger_disk_remove_note(const struct ledger_disk *d, const char *id);
 
 /* Calls `each`, which takes `note->known`, for the notes that were left; those of VMs that have

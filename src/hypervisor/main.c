@@ -115,6 +115,7 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = hypervisor_open(&h, a.state, a.socket, &err);
 	if (r == 0) {
+		malloc_trim(0); /* what the filter of system calls was made with */
 		sd_notify(false, "READY=1");
 		log_info("listens on %s", a.socket);
 		r = sd_event_loop(h.event);

@@ -490,8 +490,8 @@ static int on_usage_late(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-int vm_query_usage(
-	struct vm *vm, void (*done)(const struct vm_usage *usage, void *userdata), void *userdata)
+int vm_query_usage(struct vm *vm, bool guest,
+	void (*done)(const struct vm_usage *usage, void *userdata), void *userdata)
 {
 	int r;
 
@@ -506,7 +506,8 @@ int vm_query_usage(
 	if (r >= 0)
 		r = qmp_execute(vm->qmp, "query-blockstats", NULL, on_blockstats, vm);
 	vm->usage_open += r >= 0;
-	if (r >= 0 && agent_call(vm->agent, FRAME_STATISTICS, NULL, NULL, on_statistics, vm) >= 0)
+	if (r >= 0 && guest &&
+		agent_call(vm->agent, FRAME_STATISTICS, NULL, NULL, on_statistics, vm) >= 0)
 		vm->usage_open++;
 	if (r < 0) {
 		vm->usage_done = NULL;

@@ -64,11 +64,11 @@ void vm_get_times(const struct vm *vm, struct vm_times *ret);
 int vm_save(struct vm *vm, int state_fd, void (*done)(const char *error, void *userdata),
 	void *userdata);
 
-/* Asks QEMU and the agent what the VM has used so far, and calls `done` once with what they said,
- * after 2 s with what has been said until then; not once the VM is freed. One question at a time.
- * Returns 0 or negative errno. */
-int vm_query_usage(
-	struct vm *vm, void (*done)(const struct vm_usage *usage, void *userdata), void *userdata);
+/* Asks QEMU, and with `guest` the agent, what the VM has used so far, and calls `done` once with
+ * what they said, after 2 s with what has been said until then; not once the VM is freed. One
+ * question at a time. Returns 0 or negative errno. */
+int vm_query_usage(struct vm *vm, bool guest,
+	void (*done)(const struct vm_usage *usage, void *userdata), void *userdata);
 
 /* Asks QEMU to end at once (the guest is not told), and kills it if it has not within 2 s. */
 void vm_quit(struct vm *vm);

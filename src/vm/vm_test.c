@@ -472,8 +472,8 @@ static void usage_is_what_was_said_in_time(void **state)
 	usages = 0;
 	start_fake(x, "counters");
 	run_for(x, 300);
-	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
-	assert_int_equal(vm_query_usage(x->vm, on_usage, x), -EBUSY);
+	assert_int_equal(vm_query_usage(x->vm, true, on_usage, x), 0);
+	assert_int_equal(vm_query_usage(x->vm, true, on_usage, x), -EBUSY);
 	run_until_usage(x);
 	assert_true(seen_usage.has_disk && !seen_usage.has_guest);
 	assert_int_equal(seen_usage.disk_read_bytes, 5);
@@ -487,7 +487,7 @@ static void usage_that_nobody_tells_is_not_waited_for(void **state)
 	usages = 0;
 	start_fake(x, "disobeying");
 	run_for(x, 300);
-	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	assert_int_equal(vm_query_usage(x->vm, true, on_usage, x), 0);
 	run_until_usage(x);
 	assert_false(seen_usage.has_disk || seen_usage.has_guest);
 	vm_kill(x->vm);
@@ -502,7 +502,7 @@ static void usage_of_a_vm_that_ends_is_told_once_and_first(void **state)
 	usages = 0;
 	start_fake(x, "vanishing");
 	run_for(x, 300);
-	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	assert_int_equal(vm_query_usage(x->vm, true, on_usage, x), 0);
 	run_until_end(x);
 	assert_int_equal(usages, 1);
 	assert_false(seen_usage.has_disk || seen_usage.has_guest);
@@ -515,7 +515,7 @@ static void freed_vm_tells_no_usage(void **state)
 	usages = 0;
 	start_fake(x, "disobeying");
 	run_for(x, 300);
-	assert_int_equal(vm_query_usage(x->vm, on_usage, x), 0);
+	assert_int_equal(vm_query_usage(x->vm, true, on_usage, x), 0);
 	x->vm = vm_free(x->vm);
 	run_for(x, 50);
 	assert_int_equal(usages, 0);

@@ -105,8 +105,8 @@ def bench_hypervisor(results, rounds):
         print("the node's daemon needs root: not measured")
         return
     with daemon() as (path, process):
-        Lent(path).end()  # hashes the image once
         idle = program.pss_mib(process.pid)
+        Lent(path).end()  # hashes the image once
         lent = [Lent(path) for _ in range(LENT)]
         used = program.pss_mib(process.pid)
         for vm in lent:
