@@ -142,7 +142,11 @@ static int write_note(const char *path, const char *text)
 		return -ENOMEM;
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
-	return r == 0 && rename(fresh, path) < 0 ? -errno : r;
+	if (r == 0 && rename(fresh, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(fresh);
+	return r;
 }
 
 int ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note)
