@@ -39,6 +39,12 @@ skip_if_sanitized() {
 	! nm -D "$WNODES" | grep -q __asan_init || skip "the leak sanitizer needs ptrace"
 }
 
+# For a test in which users execute what is in the build directory, or in the tests', by themselves.
+skip_if_closed() {
+	setpriv --reuid="$ONE" --regid="$ONE" --clear-groups sh -c 'test -x "$0" && test -r "$1"' "$WNODES" \
+		"$BATS_TEST_DIRNAME" 2>/dev/null || skip "$WNODES_BUILD is closed to other users"
+}
+
 start_daemon() {
 	daemon --socket "$SOCKET" --state "$STATE" --config "$WORK/config/wnodes/wnodes.conf" \
 		2>>daemon.err </dev/null 3>&- &

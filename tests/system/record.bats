@@ -52,6 +52,7 @@ running() {
 }
 
 @test "record: without a daemon it is in the user's own file" {
+	skip_if_closed
 	own_config
 	sed -i '/^broker/d' "$WORK/config/wnodes/wnodes.conf"
 	printf '%s\n' '[vm]' 'broker = none' '[lrms]' 'type = local' >>"$WORK/config/wnodes/wnodes.conf"
@@ -107,6 +108,7 @@ running() {
 }
 
 @test "record: with a daemon it is the node's, and says what the daemon knows" {
+	skip_if_closed
 	own_config 'name = n17'
 	start_daemon
 	# A user's word about whose job it is counts for nothing more than that.
@@ -128,6 +130,7 @@ running() {
 }
 
 @test "record: a job is the one of its cgroup, whatever it says" {
+	skip_if_closed
 	cgroup=/sys/fs/cgroup/freezer/slurm
 	mkdir -p $cgroup/uid_$ONE/job_4712/step_0 2>/dev/null || skip "needs cgroup version 1"
 	start_daemon
@@ -265,6 +268,7 @@ running() {
 }
 
 @test "record: the tasks of a step are told as well, and have one record" {
+	skip_if_closed
 	own_config
 	sed -i "s|^broker = .*|broker = none|" "$WORK/config/wnodes/wnodes.conf"
 	task() {
