@@ -42,7 +42,6 @@ static int attach_recv(int socket, json_t **ret, int *ret_fd, struct error *err)
 	int fds[PACKET_FDS_MAX];
 	size_t n = 0;
 	int r = packet_recv(socket, ret, fds, &n);
-	const char *refusal;
 
 	if (r <= 0)
 		return fail(err, r < 0 ? r : -ECONNRESET, "the VM ended");
@@ -50,13 +49,7 @@ static int attach_recv(int socket, json_t **ret, int *ret_fd, struct error *err)
 		close(fds[i]);
 	if (ret_fd)
 		*ret_fd = n > 0 ? fds[0] : -1;
-	refusal = json_string_value(json_object_get(*ret, "error"));
-	if (!refusal)
-		return 0;
-	fail(err, -EREMOTEIO, "%s", refusal);
-	json_decref(*ret);
-	*ret = NULL;
-	return -EREMOTEIO;
+	return packet_check_refusal(ret, err);
 }
 
 int attach_ask(int socket, const char *op, struct error *err)

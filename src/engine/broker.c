@@ -582,7 +582,6 @@ int broker_ask(const char *broker, json_t *question, json_t **ret, struct error 
 	const char *path = broker_path(streq(broker, "none") ? "auto" : broker, &required);
 	autoclose int fd = connect_to(path);
 	int fds[PACKET_FDS_MAX], r = fd < 0 ? fd : packet_send(fd, question, NULL, 0);
-	const char *refusal;
 	size_t count = 0;
 
 	if (r == 0)
@@ -592,11 +591,5 @@ int broker_ask(const char *broker, json_t *question, json_t **ret, struct error 
 			"the node's daemon, wnodes-hypervisor, does not answer at '%s'", path);
 	while (count > 0)
 		close(fds[--count]);
-	refusal = json_string_value(json_object_get(*ret, "error"));
-	if (!refusal)
-		return 0;
-	fail(err, -EREMOTEIO, "%s", refusal);
-	json_decref(*ret);
-	*ret = NULL;
-	return -EREMOTEIO;
+	return packet_check_refusal(ret, err);
 }

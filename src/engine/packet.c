@@ -68,3 +68,15 @@ int packet_recv(int socket, json_t **ret, int ret_fds[PACKET_FDS_MAX], size_t *r
 		close(ret_fds[i]);
 	return n > 0 ? -EPROTO : 0;
 }
+
+int packet_check_refusal(json_t **answer, struct error *err)
+{
+	const char *refusal = json_string_value(json_object_get(*answer, "error"));
+
+	if (!refusal)
+		return 0;
+	fail(err, -EREMOTEIO, "%s", refusal);
+	json_decref(*answer);
+	*answer = NULL;
+	return -EREMOTEIO;
+}

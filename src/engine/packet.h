@@ -15,3 +15,6 @@ int packet_send(int socket, json_t *json, const int *fds, size_t fd_count);
 /* Receives one packet. *ret is the caller's, and so are the descriptors, *ret_count of them.
  * Returns 1, 0 at the end of the connection, -EPROTO for bytes that are no packet, or -errno. */
 int packet_recv(int socket, json_t **ret, int ret_fds[PACKET_FDS_MAX], size_t *ret_count);
+
+/* Is the answer {"error":"..."}? Then it is freed, and -EREMOTEIO returned with what it says. */
+int packet_check_refusal(json_t **answer, struct error *err);

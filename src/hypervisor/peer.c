@@ -7,14 +7,11 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 
-#include "lib/file.h"
-#include "lib/path.h"
+#include "lrms/process.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
-
-#define PROC_TEXT_MAX 65536
 
 /* Copies digits, or one of the words that Slurm calls steps by. Returns what follows, or NULL. */
 static const char *take_name(const char *text, bool words, char *ret, size_t size)
@@ -102,15 +99,6 @@ bool peer_parse_cgroup(const char *text, uid_t uid, char ret_job[PEER_JOB_MAX])
 	return false;
 }
 
-static char *read_proc(pid_t pid, const char *name)
-{
-	autofree char *path = path_format("/proc/%d/%s", (int)pid, name);
-	char *text = NULL;
-	size_t length;
-
-	return path && file_read(AT_FDCWD, path, PROC_TEXT_MAX, &text, &length) >= 0 ? text : NULL;
-}
-
 /* A number in the lines of /proc/PID/status, or -1. */
 static long status_number(const char *status, const char *key)
 {
@@ -137,7 +125,7 @@ static int open_process(int socket, const struct peer *peer)
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0)
 		return TAKE_FD(pidfd);
 	pidfd = pidfd_open(peer->pid, 0);
-	status = read_proc(peer->pid, "status");
+	status = process_read(peer->pid, "status");
 	return status_number(status, "\nUid:\t") == (long)peer->uid ? TAKE_FD(pidfd) : -1;
 }
 
@@ -157,7 +145,7 @@ int peer_get(int socket, struct peer *ret)
 	pidfd = peer.pid > 0 ? open_process(socket, ret) : -1;
 	if (pidfd < 0)
 		return 0; /* it has ended, or lives where we cannot see it: in no job, then */
-	cgroup = read_proc(peer.pid, "cgroup");
+	cgroup = process_read(peer.pid, "cgroup");
 	if (cgroup)
 		peer_parse_cgroup(cgroup, peer.uid, ret->job);
 	if (has_ended(pidfd))
@@ -167,7 +155,7 @@ int peer_get(int socket, struct peer *ret)
 
 bool peer_owns_process(const struct peer *peer, pid_t pid)
 {
-	autofree char *status = pid > 0 ? read_proc(pid, "status") : NULL;
+	autofree char *status = pid > 0 ? process_read(pid, "status") : NULL;
 
 	return status && status_number(status, "\nUid:\t") == (long)peer->uid &&
 	       status_number(status, "\nPPid:\t") == (long)peer->pid &&

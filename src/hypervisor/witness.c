@@ -1,14 +1,10 @@
 #include "hypervisor/witness.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "engine/record.h"
-#include "lib/file.h"
-#include "lib/path.h"
 #include "lib/timestamp.h"
-
-#define PROC_TEXT_MAX 65536
+#include "lrms/process.h"
 
 /* "123.batch" is a job and its step. */
 static void split_job(const char *job, char id[PEER_JOB_MAX], char step[PEER_JOB_MAX])
@@ -174,18 +170,9 @@ json_t *witness_alone(const json_t *known, const struct witness_usage *usage, ui
 	return record;
 }
 
-static char *read_proc(pid_t pid, const char *name)
-{
-	autofree char *path = path_format("/proc/%d/%s", (int)pid, name);
-	char *text = NULL;
-	size_t length;
-
-	return path && file_read(AT_FDCWD, path, PROC_TEXT_MAX, &text, &length) >= 0 ? text : NULL;
-}
-
 void witness_look(pid_t pid, struct witness_usage *usage)
 {
-	autofree char *stat = read_proc(pid, "stat"), *status = read_proc(pid, "status");
+	autofree char *stat = process_read(pid, "stat"), *status = process_read(pid, "status");
 	const char *rest = stat ? strrchr(stat, ')') : NULL;
 	const char *peak = status ? strstr(status, "\nVmHWM:") : NULL;
 	unsigned long long user, system,

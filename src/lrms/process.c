@@ -11,8 +11,10 @@
 
 #include "lib/deadline.h"
 #include "lib/file.h"
+#include "lib/path.h"
 
 #define STAT_MAX        4096
+#define PROC_TEXT_MAX   65536
 #define ENVIRONMENT_MAX (4 << 20) /* more than ARG_MAX of any usual stack limit */
 #define PAUSE_MS        5
 
@@ -240,4 +242,13 @@ int process_kill_all(pid_t ancestor, const char *mark, int timeout_ms)
 			return 0;
 		poll(NULL, 0, PAUSE_MS);
 	}
+}
+
+char *process_read(pid_t pid, const char *name)
+{
+	autofree char *path = path_format("/proc/%d/%s", (int)pid, name);
+	char *text = NULL;
+	size_t length;
+
+	return path && file_read(AT_FDCWD, path, PROC_TEXT_MAX, &text, &length) >= 0 ? text : NULL;
 }

@@ -28,3 +28,7 @@ int process_open(const struct process *process);
  * until none is left; those that are our children are reaped. Processes of others, that we may not
  * look into or kill, are left out. Returns 0, or -ETIMEDOUT with one of them alive. */
 int process_kill_all(pid_t ancestor, const char *mark, int timeout_ms);
+
+/* The text of /proc/PID/NAME, its first 64 KiB, for the caller to free; NULL if it cannot be read.
+ */
+char *process_read(pid_t pid, const char *name);
