@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -37,12 +38,14 @@ struct step {
 	struct request *request;
 	char *directory;
 	int directory_fd;
+	int guardian_fd; /* pidfd of slurmstepd, the tasks' parent; -1: none */
 };
 
 static void step_done(struct step *s)
 {
 	free(s->directory);
 	base_close(s->directory_fd);
+	base_close(s->guardian_fd);
 }
 
 static const char *variable(const char *name, const char *otherwise)
@@ -154,8 +157,10 @@ static void keeper_detach(void)
 static void __attribute__((noreturn)) keeper_run(struct step *s)
 {
 	autofree char *link = path_format("%s/" STEP_CONTROL, s->directory);
-	const struct request_tasks tasks = {
-		.count = s->arguments->local_tasks, .wait_us = STEP_WAIT_US, .link = link};
+	const struct request_tasks tasks = {.count = s->arguments->local_tasks,
+		.wait_us = STEP_WAIT_US,
+		.link = link,
+		.guardian_fd = s->guardian_fd};
 	struct request request = *s->request;
 	int code = EXIT_WNODES;
 
@@ -245,7 +250,8 @@ static void step_wait_for_keeper(const struct step *s)
 int step_run(
 	const struct arguments *a, const char *name, struct request *request, struct error *err)
 {
-	struct step s AUTO(step_done) = {.arguments = a, .request = request, .directory_fd = -1};
+	struct step s AUTO(step_done) = {
+		.arguments = a, .request = request, .directory_fd = -1, .guardian_fd = -1};
 	uint32_t cpus[256];
 	bool last = false;
 	struct attach_command command = {
@@ -263,6 +269,9 @@ int step_run(
 
 	if (r < 0)
 		return r;
+	/* Killed, it ends no process, and the keeper is not its child. */
+	if (a->lrms && streq(a->lrms, "slurm"))
+		s.guardian_fd = pidfd_open(getppid(), 0);
 	command.cpu_count = task_cpus(&s, cpus);
 	socket = step_connect(&s, err);
 	r = socket < 0 ? socket : attach_exec(socket, &command, err);

@@ -17,6 +17,7 @@ struct request_tasks {
 	uint64_t count;   /* the VM ends with the end of the last of so many */
 	uint64_t wait_us; /* or when none has been there for so long */
 	const char *link; /* becomes a symbolic link to the control socket */
+	int guardian_fd;  /* pidfd of a process with which the VM ends; -1: none */
 };
 
 struct request {

@@ -535,6 +535,8 @@ static int run_open(struct run *run, const struct request *request, struct error
 		r = progress_start(run->event, &run->phases, &run->progress);
 	if (r >= 0)
 		r = run_watch_start(run);
+	if (r >= 0)
+		r = run_watch_guardian(run);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
 	return run_open_control(run, err);
@@ -556,6 +558,7 @@ static void run_close(struct run *run)
 	sd_event_source_disable_unref(run->deadline);
 	sd_event_source_disable_unref(run->later);
 	sd_event_source_disable_unref(run->warming);
+	sd_event_source_disable_unref(run->guardian);
 	base_close(run->warm_fd);
 	sd_event_unref(run->event);
 }

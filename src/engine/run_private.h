@@ -42,6 +42,7 @@ struct run {
 	struct vm_identity identity;
 	uint32_t agent_features;
 	sd_event_source *warming;
+	sd_event_source *guardian;
 	int warm_fd; /* of the process that makes a template */
 	struct launch launch;
 	uint64_t tasks_ended;
@@ -76,6 +77,9 @@ int run_open_control(struct run *run, struct error *err);
 
 /* Instead of a command of our own: serves those that come. */
 void run_tasks(struct run *run);
+
+/* Sees to it that the VM does not outlive its tasks' guardian. Returns 0 or negative errno. */
+int run_watch_guardian(struct run *run);
 
 /* A task's command has ended. Was it the last? */
 bool run_task_ended(struct run *run);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "engine/run_private.h"
+#include "lib/exit.h"
 
 static void run_watch_tasks(struct run *run);
 
@@ -32,6 +33,27 @@ void run_tasks(struct run *run)
 	run_enter(run, PHASE_RUN, 0);
 	control_start_waiting(run->control);
 	run_watch_tasks(run);
+}
+
+static int on_guardian_end(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->guardian = sd_event_source_disable_unref(run->guardian);
+	run_interrupt(run, EXIT_WNODES,
+		"the batch system's process that looks after the step was killed");
+	return 0;
+}
+
+int run_watch_guardian(struct run *run)
+{
+	const struct request_tasks *tasks = run->request->tasks;
+	int r = !tasks || tasks->guardian_fd < 0
+			? 0
+			: sd_event_add_io(run->event, &run->guardian, tasks->guardian_fd, EPOLLIN,
+				  on_guardian_end, run);
+
+	return r < 0 ? r : 0;
 }
 
 bool run_task_ended(struct run *run)

@@ -251,3 +251,28 @@ is_shown_in() {
 is_shown_last() {
 	"$WNODES" job show --json "$(cat number)" | jq -e '.vms[-1].phase == "'"$1"'"'
 }
+
+@test "jobs: a slurmstepd that is killed takes the VM of its tasks with it" {
+	timeout 100 srun --quiet -n2 --mem=1500 -J orphans --vm-image=debian --vm-cpus=1 --vm-memory=1G \
+		sh -c 'echo up; sleep 90' >out 2>&1 &
+	waiting=$!
+	wait_for 60 is_up_twice
+	job=$(squeue -h -n orphans -o %A)
+	kill -KILL "$(slurmstepd_of "$job.0")"
+	wait_for 15 no_process_left
+	# Slurm itself does not see it: srun would wait for ever.
+	scancel "$job"
+	wait "$waiting" || true
+	wait_for 30 no_job "$job"
+}
+
+is_up_twice() {
+	[ "$(grep -c up out)" = 2 ]
+}
+
+slurmstepd_of() {
+	local pid
+	for pid in $(pgrep -f "^slurmstepd: \[${1//./\\.}\]"); do
+		grep -qF "$SLURM_TOP" "/proc/$pid/environ" && echo "$pid"
+	done
+}
