@@ -18,7 +18,7 @@ load jobs
 
 @test "jobs: the job's environment is there, the host's search paths are not" {
 	export MINE=1 LD_LIBRARY_PATH=/host PYTHONPATH=/host TMPDIR=/host
-	run -0 vmrun sh -c 'echo $MINE $SLURM_JOB_ID/$SLURM_PROCID; echo "<$LD_LIBRARY_PATH$PYTHONPATH$TMPDIR>"'
+	run -0 --separate-stderr vmrun sh -c 'echo $MINE $SLURM_JOB_ID/$SLURM_PROCID; echo "<$LD_LIBRARY_PATH$PYTHONPATH$TMPDIR>"'
 	[[ "${lines[0]}" =~ ^1\ [0-9]+/0$ ]]
 	[ "${lines[1]}" = "<>" ]
 }
@@ -49,13 +49,13 @@ load jobs
 }
 
 @test "jobs: what the tasks write to a shared directory is there when the step has ended" {
-	run -0 timeout 120 srun --quiet -n2 --mem=1500 --vm-image=debian --vm-cpus=2 --vm-memory=1G \
+	run -0 --separate-stderr timeout 120 srun --quiet -n2 --mem=1500 --vm-image=debian --vm-cpus=2 --vm-memory=1G \
 		sh -c 'sleep 0.$SLURM_PROCID; dd if=/dev/zero of=file$SLURM_PROCID bs=1M count=4 status=none'
 	[ "$(stat -c %s file0 file1 | tr '\n' ' ')" = "4194304 4194304 " ]
 }
 
 @test "jobs: each node has a VM of its own" {
-	run -0 vmrun -N2 sh -c 'echo $SLURMD_NODENAME $(hostname)'
+	run -0 --separate-stderr vmrun -N2 sh -c 'echo $SLURMD_NODENAME $(hostname)'
 	[ "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f1 | sort -u | wc -l)" -eq 2 ]
 	[ "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f2 | sort -u | wc -l)" -eq 2 ]
 }
@@ -66,7 +66,7 @@ load jobs
 	vmrun -w "$node" sh -c 'touch started; until [ -e end ]; do sleep 0.2; done' &
 	vm=$!
 	wait_for 60 test -e started
-	run -0 timeout 30 srun --quiet --mem=100 -w "$node" hostname
+	run -0 --separate-stderr timeout 30 srun --quiet --mem=100 -w "$node" hostname
 	[ "$output" = "$node" ]
 	touch end
 	wait $vm

@@ -135,7 +135,7 @@ counts() {
 }
 
 @test "wide: srun with two components" {
-	run -0 timeout 60 srun -Q --mem=1500 --vm-image=debian --vm-cpus=1 --vm-memory=1G -n1 hostname : \
+	run -0 --separate-stderr timeout 60 srun -Q --mem=1500 --vm-image=debian --vm-cpus=1 --vm-memory=1G -n1 hostname : \
 		-n1 --mem=1500 sh -c 'echo second; hostname'
 	[ "$(grep -c '^vm-' <<<"$output")" -eq 2 ]
 	grep -qx second <<<"$output"
@@ -188,7 +188,7 @@ counts() {
 
 @test "wide: the accounting has the command's status" {
 	local job
-	run -5 vmrun sh -c 'echo $SLURM_JOB_ID; exit 5'
+	run -5 --separate-stderr vmrun sh -c 'echo $SLURM_JOB_ID; exit 5'
 	wait_for 15 accounted "${lines[0]}" "FAILED|5:0"
 	job=$(sbatch --parsable --mem=1500 -o out --vm-image=debian --vm-cpus=1 --vm-memory=1G --wrap 'exit 6')
 	wait_for 60 accounted "$job" "FAILED|6:0"
@@ -234,13 +234,13 @@ counts() {
 }
 
 @test "wide: mpirun finds its hosts and its launcher in the VM, also where the job comes from Slurm" {
-	run -0 vmrun -N2 sh -c 'echo $HYDRA_BOOTSTRAP $HYDRA_RMK $OMPI_MCA_plm $WNODES_NODELIST $(hostname)'
+	run -0 --separate-stderr vmrun -N2 sh -c 'echo $HYDRA_BOOTSTRAP $HYDRA_RMK $OMPI_MCA_plm $WNODES_NODELIST $(hostname)'
 	[ "${#lines[@]}" -eq 2 ]
 	[[ "${lines[0]}" =~ ^fork\ user\ isolated\ (vm-[0-9]+-0-[a-z0-9]+),(vm-[0-9]+-0-[a-z0-9]+)\ vm- ]]
 	# All know the list, and each VM is in it by its own name.
 	[ "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f4 | sort -u)" = "${BASH_REMATCH[1]},${BASH_REMATCH[2]}" ]
 	[ "$(printf '%s\n' "${lines[@]}" | cut -d' ' -f5 | sort | tr '\n' ' ')" = "${BASH_REMATCH[1]} ${BASH_REMATCH[2]} " ]
-	OMPI_MCA_plm=mine run -0 vmrun --vm-env=HYDRA_RMK=other sh -c 'echo $OMPI_MCA_plm $HYDRA_RMK'
+	OMPI_MCA_plm=mine run -0 --separate-stderr vmrun --vm-env=HYDRA_RMK=other sh -c 'echo $OMPI_MCA_plm $HYDRA_RMK'
 	[ "$output" = "mine other" ]
 	run -0 batch --vm-image=debian --vm-cpus=1 --vm-memory=1G --wrap 'echo $WNODES_NODELIST $(hostname)'
 	[ "${lines[0]% *}" = "${lines[0]#* }" ]
@@ -267,17 +267,17 @@ mpi_image() {
 		sys.stdout.write("%d %d %d %s\n" % line)
 	END
 	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-	run -0 timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun -n 2 python3 allreduce.py
+	run -0 --separate-stderr timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun -n 2 python3 allreduce.py
 	[ "$(sort <<<"$output" | cut -d' ' -f1-3 | tr '\n' ',')" = "0 2 3,1 2 3," ]
 	[ "$(cut -d' ' -f4 <<<"$output" | sort -u | grep -c '^vm-')" -eq 1 ]
 	# Without -n, as many ranks as the VM has CPUs.
-	run -0 timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun hostname
+	run -0 --separate-stderr timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun hostname
 	[ "${#lines[@]}" -eq 2 ]
 }
 
 @test "wide: MPICH's mpirun in one command" {
 	mpi_image
-	run -0 timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun.mpich -n 2 sh -c 'echo $PMI_RANK of $PMI_SIZE'
+	run -0 --separate-stderr timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun.mpich -n 2 sh -c 'echo $PMI_RANK of $PMI_SIZE'
 	[ "$(sort <<<"$output" | tr '\n' ',')" = "0 of 2,1 of 2," ]
 }
 

@@ -92,11 +92,11 @@ state_of() {
 
 @test "node: the first job boots, and the next is a clone of the node's own template" {
 	configure
-	run -0 vmrun -w $W1 sh -c 'hostname; id -un'
+	run -0 --separate-stderr vmrun -w $W1 sh -c 'hostname; id -un'
 	[[ "${lines[0]}" = vm-* ]] && [ "${lines[1]}" = "$SLURM_USER" ]
 	wait_for 120 a_template $W1
 	# Several tasks too, and nothing else will do.
-	run -0 vmrun -w $W1 --vm-start=clone -n2 hostname
+	run -0 --separate-stderr vmrun -w $W1 --vm-start=clone -n2 hostname
 	[ "${lines[0]}" = "${lines[1]}" ]
 	[ "$(stat -c %u "$NODES/$W1"/lib/templates/*/memory)" = 0 ]
 	[ "$(node "$W1" '.vm_list | length')" = 0 ]
