@@ -11,6 +11,7 @@ import time
 TESTER = 64321
 ROUND_S = 300
 RECORDS_S = 60
+PATIENCE_S = 5
 # Slurm believes for so long in a job that its node does not know: BatchStartTimeout and MessageTimeout.
 BELIEF_S = 20
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "REQUEUED"}
@@ -41,6 +42,7 @@ class Cluster:
         self.script = self.top / "job.sh"
         self.script.write_text(SCRIPT)
         self.script.chmod(0o755)
+        self.waiting = {}  # jobs that wait, and since when
 
     def on(self, node, *command):
         return run(str(self.tools / "on.sh"), "--state", str(self.state), node, *command)
@@ -98,9 +100,12 @@ class Cluster:
         return [line.split() for line in run("squeue", "-h", "-o", "%A %t").splitlines()]
 
     def hasten(self):
-        """A job that was put back would wait for minutes, and a node that lost its jobs stay down."""
+        """A job that was put back would wait for minutes, and a node that lost its jobs stay down. A node that has
+        not done with a job refuses it."""
         for job, state in self.active():
-            if state == "PD":
+            if state != "PD":
+                self.waiting.pop(job, None)
+            elif time.monotonic() - self.waiting.setdefault(job, time.monotonic()) > PATIENCE_S:
                 run("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
         for node in self.nodes:
             if run("sinfo", "-h", "-n", node, "-o", "%T").startswith(("down", "drain")):
@@ -156,9 +161,20 @@ def wait(seconds, done, meanwhile=lambda: None):
     return result
 
 
+def states_of(job):
+    """How the job ended, each time that it was started, by Slurm's records."""
+    return [line.split()[0] for line in run("sacct", "-nX", "-D", "-P", "-j", job, "-o", "state").splitlines() if line]
+
+
+def has_ended(job):
+    states = states_of(job)
+    return bool(states) and states[-1] in ENDED
+
+
 def outcome(job, cluster):
-    """How the job ended by Slurm's records, and what is wrong with that."""
-    states = [line.split()[0] for line in run("sacct", "-nX", "-D", "-P", "-j", job, "-o", "state").splitlines() if line]
+    """What Slurm's records say of the job, some seconds late, and what is wrong with that."""
+    wait(20, lambda: has_ended(job))
+    states = states_of(job)
     text = cluster.output(job)
     if not states or states[-1] not in ENDED:
         return states, f"job {job} is lost: {states}"

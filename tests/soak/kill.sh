@@ -15,7 +15,7 @@ top=$(mktemp -d /tmp/wnodes-soak.XXXXXX)
 state=$top/state status=0
 chmod 755 "$top"
 trap '"$here/../slurm/down.sh" --state "$state"; rm -rf "$top"' EXIT
-printf '%s\n' '[run]' 'network = none' '[vm]' 'accel = tcg' '[node]' 'failures = 0' >"$top/wnodes.conf"
+printf '%s\n' '[run]' 'network = none' '[vm]' 'accel = tcg' 'broker = /run/wnodes/hypervisor' '[node]' 'failures = 0' >"$top/wnodes.conf"
 lines=$("$here/../slurm/up.sh" --state "$state" --build "$build" --cpus 4 --memory 6000 --hypervisor "$store" \
 	--settings "$top/wnodes.conf" --user tester:64321:"$top/home") || status=$?
 [ $status -eq 0 ] || exit $status
