@@ -272,17 +272,27 @@ running() {
 	skip_if_closed
 	own_config
 	sed -i "s|^broker = .*|broker = none|" "$WORK/config/wnodes/wnodes.conf"
-	task() {
-		as $ONE env SLURM_JOB_ID=17 SLURM_STEP_ID=0 SLURM_LOCALID="$1" SLURM_PROCID="$1" "$WNODES_BUILD/wnodes-bait" \
-			--lrms slurm --image debian --cpus 1 --memory 256M --network none --mount none --start boot \
-			--local-tasks 2 -- "${@:2}"
-	}
-	task 0 sh -c 'sleep 5; exit 3' >0.out 2>0.err 3>&- &
-	pid=$!
-	run -137 --separate-stderr task 1 tail /dev/zero
-	[[ "$stderr" == *"the VM's memory was full"* ]]
-	ends_with 3 $pid
-	[ ! -s 0.err ]
+	# One parent for both, as slurmstepd is.
+	cat >step <<-END
+		task() {
+			exec env SLURM_JOB_ID=17 SLURM_STEP_ID=0 SLURM_LOCALID=\$1 SLURM_PROCID=\$1 "$WNODES_BUILD/wnodes-bait" \
+				--lrms slurm --image debian --cpus 1 --memory 256M --network none --mount none --start boot \
+				--local-tasks 2 -- "\$2" "\$3" "\$4"
+		}
+		cd "$WORK/user-$ONE" || exit
+		task 0 sh -c 'sleep 5; exit 3' >0.out 2>0.err &
+		first=\$!
+		(task 1 tail -n1 /dev/zero) >1.out 2>1.err
+		echo \$? >1.status
+		wait \$first
+		echo \$? >0.status
+	END
+	as $ONE true
+	as $ONE sh "$WORK/step"
+	cd "$WORK/user-$ONE"
+	[ "$(cat 0.status 1.status | tr '\n' ' ')" = "3 137 " ]
+	grep -q "the VM's memory was full" 1.err
+	! grep -q "the VM's memory was full" 0.err
 	wait_for 10 own_records
 	own_records | jq -se 'length == 1 and (.[0] | .job.id == "17" and .job.step == "0" and .exit_status == null and
 		.usage.guest_oom_kills >= 1 and .source == "user")'
