@@ -143,7 +143,9 @@ write_slurm_conf() {
 		PlugStackConfig=$state/etc/plugstack.conf
 	END
 	if [ $tracking = cgroup ]; then
-		printf '%s\n' ProctrackType=proctrack/cgroup TaskPlugin=task/cgroup,task/affinity \
+		# Tasks cannot be bound to CPUs that the machine does not have.
+		printf '%s\n' ProctrackType=proctrack/cgroup \
+			"TaskPlugin=task/cgroup$([ $constrain_cores = no ] || echo ,task/affinity)" \
 			JobAcctGatherType=jobacct_gather/cgroup JobAcctGatherFrequency=task=1
 	else
 		printf '%s\n' ProctrackType=proctrack/linuxproc TaskPlugin=task/none \
