@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <time.h>
 
 #include "lib/child.h"
@@ -14,6 +16,9 @@
 #define DRAIN_FILE       "drained"
 #define DRAIN_FILE_MAX   4096
 #define DRAIN_REASON_MAX 320
+
+/* A controller that is away keeps scontrol for a while; the next drain or resume tells it again. */
+#define SCONTROL_US (120 * UINT64_C(1000000))
 
 /* For how long a trial that went well speaks for the node. */
 #define TRIAL_HOLDS_US (60 * UINT64_C(1000000))
@@ -32,7 +37,7 @@ struct drain {
 	char failure[DRAIN_REASON_MAX]; /* the last one */
 	struct trial *trial;
 	uint64_t worked_us; /* when a VM of the node's own has started; 0: never */
-	sd_event_source *telling;
+	sd_event_source *telling, *deadline;
 	int pidfd;
 };
 
@@ -63,6 +68,7 @@ static int load(struct drain *d, struct error *err)
 static void telling_done(struct drain *d)
 {
 	d->telling = sd_event_source_disable_unref(d->telling);
+	d->deadline = sd_event_source_disable_unref(d->deadline);
 	d->pidfd = base_close(d->pidfd);
 }
 
@@ -133,6 +139,14 @@ static int spawn_scontrol(struct drain *d, struct error *err)
 
 static void tell_slurm(struct drain *d);
 
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	const struct drain *d = userdata;
+
+	pidfd_send_signal(d->pidfd, SIGKILL, NULL, 0); /* on_told() follows */
+	return 0;
+}
+
 static int on_told(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct drain *d = userdata;
@@ -151,6 +165,13 @@ static int on_told(sd_event_source *source, int fd, uint32_t events, void *userd
 	return 0;
 }
 
+static void watch_scontrol(struct drain *d)
+{
+	sd_event_add_io(d->event, &d->telling, d->pidfd, EPOLLIN, on_told, d);
+	sd_event_add_time_relative(
+		d->event, &d->deadline, CLOCK_MONOTONIC, SCONTROL_US, 0, on_deadline, d);
+}
+
 /* Tells it what it does not know yet. Takes its time, and is not waited for. */
 static void tell_slurm(struct drain *d)
 {
@@ -166,7 +187,7 @@ static void tell_slurm(struct drain *d)
 	if (r < 0)
 		log_warning("Slurm was not told of it: %s, ignoring", err.text);
 	else
-		sd_event_add_io(d->event, &d->telling, d->pidfd, EPOLLIN, on_told, d);
+		watch_scontrol(d);
 }
 
 int drain_new(sd_event *event, const struct settings *settings, const char *state,
