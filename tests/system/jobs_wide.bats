@@ -281,13 +281,14 @@ mpi_image() {
 	[ "$(sort <<<"$output" | tr '\n' ',')" = "0 of 2,1 of 2," ]
 }
 
-# What the cgroups of a step say, until they go: sample JOB NODE. CPU time in ns, most memory in bytes.
+# What the cgroups of a step say, until they go: sample JOB NODE. CPU time in ns, most memory in bytes. While
+# a cgroup is emptied, its memory may for a moment read as a little less than nothing, as 2^64 less a bit.
 sample() {
 	local step cpu=0 rss=0 value
 	step=slurm_$2/uid_$(id -u)/job_$1/step_0
 	while value=$(cat "/sys/fs/cgroup/cpuacct/$step/cpuacct.usage" 2>/dev/null); do
 		cpu=$value
-		value=$(sed -n 's/^total_rss //p' "/sys/fs/cgroup/memory/$step/memory.stat" 2>/dev/null)
+		value=$(sed -nE 's/^total_rss ([0-9]{1,18})$/\1/p' "/sys/fs/cgroup/memory/$step/memory.stat" 2>/dev/null)
 		[ "${value:-0}" -le "$rss" ] || rss=$value
 		sleep 0.05
 	done
