@@ -1,0 +1,52 @@
+/* Lists: what a noun's rows look like outside, how they are filtered and paged. One table of
+ * columns gives the SQL, the JSON, the filters and the schema.
+ *
+ * Pages go by the key: ?limit=100&after=KEY; the answer is {"items":[...],"next":KEY or null}. A
+ * filter is ?COLUMN=VALUE, of columns that may be filtered by; several must all hold, VALUE may be
+ * a list "a,b". */
+#pragma once
+
+#include "controller/exchange.h"
+
+#define LISTING_LIMIT     100 /* without ?limit= */
+#define LISTING_LIMIT_MAX 1000
+
+enum listing_type {
+	LISTING_TEXT,
+	LISTING_NUMBER,
+	LISTING_BOOL, /* 0 or 1 */
+	LISTING_TIME, /* us since the epoch, written as RFC 3339; 0 or NULL: null */
+	LISTING_JSON, /* a text that is JSON */
+};
+
+struct listing_column {
+	const char *name; /* in JSON, and of the filter */
+	const char *sql;  /* of the table; a text constant */
+	enum listing_type type;
+	bool filter;
+	const char *help; /* a phrase for the published schema */
+};
+
+struct listing {
+	const char *noun;  /* "node", for messages and the schema's name */
+	const char *table; /* or several, joined: "lease JOIN ..." */
+	const struct listing_column *columns; /* end with a NULL name; the first is the key, unique */
+	/* Whose rows a user sees who administers nothing: the column (SQL) that must be the user's
+	 * name; NULL: all. */
+	const char *owner;
+	/* Whose rows a node sees: the column that must be the node's name; NULL: all. */
+	const char *node;
+	const char *revision; /* the column of the ETag; NULL: none */
+	bool newest_first;    /* pages go down by the key */
+};
+
+/* Answers a page, or one row (`one`: the key is the last parameter). Returns the status. */
+int listing_run(struct exchange *x, struct sql *db);
+
+/* One row as a new object, *ret_revision (may be NULL) its revision. Returns 1, 0 if there is none,
+ * or negative errno. Whose it is does not matter here. */
+int listing_get(struct sql *db, const struct listing *l, const char *key, json_t **ret,
+	int64_t *ret_revision, struct error *err);
+
+/* A new JSON Schema of a row. */
+json_t *listing_to_schema(const struct listing *l);
