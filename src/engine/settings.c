@@ -118,6 +118,31 @@ const struct conf_setting settings_table[] = {
 		"File that the usage records of your VMs are added to, but of those that a node's "
 		"daemon has lent, which keeps them itself; none: nowhere. When not set, "
 		"$XDG_STATE_HOME/wnodes/records.jsonl for the VMs of jobs, and nowhere for others."),
+	ROW("site", "controllers", CONF_STRINGS, site_controllers, NULL, 0, 0, NULL,
+		"Address of a controller of the site, https://HOST:PORT or unix:/PATH; may be repeated, "
+		"and one that answers is taken. When not set, this machine's own controller, if it runs "
+		"here."),
+	ROW("site", "ca", CONF_STRING, site_ca, NULL, 0, 0, NULL,
+		"File with the certificate of the site's own authority (PEM), by which controllers are "
+		"known; the system's authorities when not set."),
+	ROW("site", "token_file", CONF_STRING, site_token_file, NULL, 0, 0, NULL,
+		"File with a token that says to controllers who you are, where neither their socket nor "
+		"MUNGE does; only you may read it."),
+	ROW("site", "munge", CONF_CHOICE, site_munge, "auto", 0, 0, "auto|yes|no",
+		"Whether MUNGE says to controllers who you are; auto: where munged runs and there is no "
+		"token."),
+	ROW("site", "heartbeat", CONF_DURATION, site_heartbeat, "30s", SECOND, 3600 * SECOND, NULL,
+		"How often a node tells the controllers what it runs."),
+	ROW("site", "autonomy", CONF_DURATION, site_autonomy, "24h", 0, 0, NULL,
+		"How long a node goes on starting jobs when no controller answers."),
+	ROW("site", "user", CONF_STRING, site_user, "wnodes-courier", 0, 0, NULL,
+		"Account of the user without rights who speaks with the controllers for a node; nobody "
+		"where there is no such account."),
+	ROW("site", "pool", CONF_STRING, site_pool, NULL, 0, 0, NULL,
+		"Pool of names and addresses for a node's VMs, of which the node keeps some ready; none "
+		"when not set."),
+	ROW("site", "lease_block", CONF_NUMBER, site_lease_block, "16", 1, 1024, NULL,
+		"How many names and addresses a node keeps ready."),
 	{.key = NULL},
 };
 

@@ -45,6 +45,15 @@ struct settings {
 	uint64_t lrms_requeues;
 	/* [record] */
 	char *record_file; /* the user's own; NULL: the usual one, for jobs; "" or "none": none */
+	/* [site] */
+	char **site_controllers; /* addresses; none: the local socket, if there is one */
+	char *site_ca;           /* file; NULL: the system's authorities */
+	char *site_token_file;
+	char *site_munge;                       /* "auto", "yes" or "no" */
+	uint64_t site_heartbeat, site_autonomy; /* us */
+	char *site_user;
+	char *site_pool; /* NULL: none */
+	uint64_t site_lease_block;
 };
 
 extern const struct conf_setting settings_table[];
