@@ -1,0 +1,22 @@
+/* Looks at what a request has shown, and says who the caller is. */
+#pragma once
+
+#include "controller/exchange.h"
+
+/* All of it is the request's, and is gone with it. */
+struct identity_evidence {
+	bool local; /* on the local socket; peer_uid is what the kernel says */
+	uid_t peer_uid;
+	const char *authorization; /* the header, at most one; NULL: none */
+	void *tls_session;         /* gnutls_session_t; NULL: no TLS */
+	const char *method;
+	const char *target; /* as it was sent: path and query, not decoded */
+	const void *body;
+	size_t body_length;
+};
+
+/* Fills x->caller. Who has shown nothing is CALLER_NOBODY with ROLE_ANYONE, which is no error; what
+ * was shown and is not valid is never passed over. `db` is for reading; NULL: the database is not
+ * reached, which is an error only for whom it would have to be asked. Returns 0, or the status
+ * (401, 503) with the error said. Called in several threads at once. */
+int identity_find(struct exchange *x, const struct identity_evidence *e, struct sql *db);
