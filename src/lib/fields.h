@@ -18,13 +18,15 @@ enum field_type {
 	FIELD_TIME,   /* uint64_t: us since the epoch, written as RFC 3339 */
 	FIELD_OBJECT, /* json_t *, borrowed from the object that is parsed; not looked into */
 	FIELD_LIST,   /* the same for an array, of at most `max` items */
+	FIELD_LINES,  /* const char *, borrowed: text of at most `max` bytes; it may have several
+		       * lines  and tabs, no other control characters, and may be empty */
 };
 
 struct field {
 	const char *name;
 	enum field_type type;
 	size_t offset;
-	uint64_t min, max;
+	uint64_t min, max; /* of a list and lines, a max of 0 is no limit */
 	bool required;
 	const char *words; /* of FIELD_WORD */
 	const char *help;  /* a sentence for the published schema; may be NULL */
@@ -36,10 +38,11 @@ struct field {
 /* Tables end with a row whose name is NULL. */
 
 /* Fills the zeroed struct `ret`. Members that no row knows are ignored, so that newer senders are
- * served; null is as if the member were not there. Returns 0 or -EINVAL with what is wrong. */
+ * served; null is as if the member were not there. A text that is not required may be "". Returns 0
+ * or -EINVAL with what is wrong. */
 int fields_parse(const struct field *table, json_t *object, void *ret, struct error *err);
 
-/* One member alone, whatever `required` says. */
+/* One member alone, whatever `required` says; null is no value of any type. */
 int field_parse(const struct field *row, json_t *value, void *ret, struct error *err);
 
 /* A new JSON Schema of the object, or NULL when out of memory. */
