@@ -1,6 +1,7 @@
 /* A request and its answer, without anything of how they travel. Handlers get one, and a
  * connection of the database that fits: of a route that reads, one for reading; of one that writes,
- * one in the middle of a transaction, which is kept if the status is below 400 and undone if not. */
+ * one in the middle of a transaction, which is kept if the status is below 400 and undone if not.
+ */
 #pragma once
 
 #include <jansson.h>
@@ -20,15 +21,15 @@ struct exchange {
 	const struct route *route;
 	struct caller caller;
 	char params[EXCHANGE_PARAMS_MAX][EXCHANGE_PARAM_MAX]; /* of "{...}" in the path, in order */
-	json_t *query;        /* an object of texts */
-	json_t *body;         /* parsed; NULL: none */
+	json_t *query;                                        /* an object of texts */
+	json_t *body;                                         /* parsed; NULL: none */
 	const char *if_match; /* the ETag without quotes; NULL: none, "*" any */
 	uint64_t now_us;      /* since the epoch, one for the whole request */
 	/* The answer: */
-	int status;     /* 200, ... */
-	json_t *answer; /* owned; NULL: none (204) */
-	char etag[64];  /* without quotes; "": none */
-	char *text;     /* instead of JSON, owned: /metrics; its type is the route's */
+	int status;        /* 200, ... */
+	json_t *answer;    /* owned; NULL: none (204) */
+	char etag[64];     /* without quotes; "": none */
+	char *text;        /* instead of JSON, owned: /metrics; its type is the route's */
 	int retry_after_s; /* 0: none */
 };
 

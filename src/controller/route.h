@@ -24,12 +24,12 @@ struct route {
 	enum route_kind kind;
 	unsigned int roles; /* of which one is needed; ROLE_... */
 	const char *summary;
-	const struct field *body;           /* NULL: none is taken */
-	const struct route_query *queries;  /* beside those of the listing; end with a NULL name */
-	const struct listing *listing;      /* what is answered: the rows of one, or one of them */
-	bool one;                           /* one row of the listing, whose key is the last parameter */
-	bool matches;                       /* needs If-Match */
-	const char *answer_type;            /* "text/plain; version=0.0.4"; NULL: application/json */
+	const struct field *body;          /* NULL: none is taken */
+	const struct route_query *queries; /* beside those of the listing; end with a NULL name */
+	const struct listing *listing;     /* what is answered: the rows of one, or one of them */
+	bool one;                /* one row of the listing, whose key is the last parameter */
+	bool matches;            /* needs If-Match */
+	const char *answer_type; /* "text/plain; version=0.0.4"; NULL: application/json */
 	/* Returns the status; x->answer and so on are set. NULL with a listing: listing_run(). */
 	int (*run)(struct exchange *x, struct sql *db);
 };

@@ -1,0 +1,101 @@
+#include "controller/settings.h"
+
+#include <errno.h>
+
+#include "config.h"
+
+#define SECOND UINT64_C(1000000)
+#define HOUR   (3600 * SECOND)
+
+#define ROW(key, type, fallback, min, max, choices, help)                                      \
+	{                                                                                      \
+		"controller", #key, type, offsetof(struct controller_settings, key), fallback, \
+			min, max, choices, help                                                \
+	}
+
+const struct conf_setting controller_settings_table[] = {
+	ROW(listen, CONF_STRINGS, "*:8443", 0, 0, NULL,
+		"ADDRESS:PORT where the controller is asked by HTTPS; * is every address of the machine. "
+		"May be repeated."),
+	ROW(socket, CONF_STRING, "/run/wnodes-controller/socket", 0, 0, NULL,
+		"Socket where users of this machine ask, known by their account; none: nowhere."),
+	ROW(database, CONF_STRING, "sqlite:/var/lib/wnodes-controller/site.db", 0, 0, NULL,
+		"Where all is kept: sqlite:/PATH, or postgresql://... for any number of controllers."),
+	ROW(state, CONF_STRING, "/var/lib/wnodes-controller", 0, 0, NULL,
+		"Directory of the controller's own files."),
+	ROW(user, CONF_STRING, "wnodes-controller", 0, 0, NULL,
+		"Account without rights that the controller becomes when root starts it."),
+	ROW(certificate, CONF_STRING, NULL, 0, 0, NULL,
+		"File with the certificate (PEM) of the controller; made from the site's own authority "
+		"when not set."),
+	ROW(key, CONF_STRING, NULL, 0, 0, NULL, "File with the certificate's key (PEM)."),
+	ROW(names, CONF_STRINGS, NULL, 0, 0, NULL,
+		"Name or address of the controller for the certificate that is made, beside the host's "
+		"name and localhost; may be repeated."),
+	ROW(threads, CONF_NUMBER, "0", 0, 64, NULL,
+		"Threads that answer requests; 0: as many as there are CPUs, at most 4."),
+	ROW(connections, CONF_NUMBER, "12000", 16, 1000000, NULL,
+		"Connections at a time; more are closed at once."),
+	ROW(address_connections, CONF_NUMBER, "4000", 1, 1000000, NULL,
+		"Connections at a time from one address."),
+	ROW(streams, CONF_NUMBER, "256", 0, 100000, NULL,
+		"Streams of events at a time; more are refused."),
+	ROW(request_time, CONF_DURATION, "30s", SECOND, HOUR, NULL,
+		"How long a client may take to send a request, or to take an answer."),
+	ROW(idle_time, CONF_DURATION, "60s", SECOND, HOUR, NULL,
+		"How long a connection without a request is kept."),
+	ROW(lost_after, CONF_DURATION, "90s", SECOND, 24 * HOUR, NULL,
+		"After what time without a heartbeat a node is lost."),
+	ROW(lease_grace, CONF_DURATION, "10m", 0, 720 * HOUR, NULL,
+		"After what time more the names and addresses of a lost node's VMs are lent to others."),
+	ROW(administrators, CONF_STRINGS, NULL, 0, 0, NULL,
+		"User, or @group, who administers the site beside root; may be repeated."),
+	ROW(endorsers, CONF_STRINGS, NULL, 0, 0, NULL,
+		"User, or @group, who endorses images; may be repeated."),
+	ROW(metrics_open, CONF_BOOL, "no", 0, 0, NULL,
+		"Whether /metrics is answered to everybody; else to those on the socket, and to known "
+		"users and nodes."),
+	ROW(log_format, CONF_CHOICE, "text", 0, 0, "text|json",
+		"How the log is written to stderr: text, or json, an object a line."),
+	ROW(log_level, CONF_CHOICE, "info", 0, 0, "error|warning|info|debug",
+		"What the log has: info also has each change and what was refused, debug each request."),
+	{.key = NULL},
+};
+
+const char *controller_settings_file(void)
+{
+	return WNODES_SYSCONFDIR "/controller.conf";
+}
+
+static int check(const struct controller_settings *s, struct error *err)
+{
+	if (!s->certificate != !s->key)
+		return fail(err, -EINVAL, "certificate and key are set together, or neither");
+	if (!s->listen[0] && streq(s->socket, "none"))
+		return fail(err, -EINVAL, "there is neither an address to listen on nor a socket");
+	return 0;
+}
+
+int controller_settings_load(struct controller_settings *ret, const char *path, struct error *err)
+{
+	int r;
+
+	*ret = (struct controller_settings){0};
+	r = conf_init(controller_settings_table, ret, err);
+	if (r < 0)
+		return r;
+	r = conf_load(
+		controller_settings_table, ret, path ? path : controller_settings_file(), err);
+	if (r == -ENOENT && !path)
+		r = 0;
+	if (r == 0)
+		r = check(ret, err);
+	if (r < 0)
+		controller_settings_done(ret);
+	return r;
+}
+
+void controller_settings_done(struct controller_settings *s)
+{
+	conf_done(controller_settings_table, s);
+}

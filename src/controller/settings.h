@@ -1,0 +1,35 @@
+/* The settings of controller.conf: one table gives parsing, defaults, ranges and the manual page.
+ */
+#pragma once
+
+#include "lib/conf.h"
+
+struct controller_settings {
+	/* [controller] */
+	char **listen;           /* "ADDRESS:PORT" */
+	char *socket;            /* for users of this machine; "none": none */
+	char *database;          /* as sql_open() */
+	char *state;             /* directory */
+	char *user;              /* account to become when started as root */
+	char *certificate, *key; /* files; NULL: made from the site's own authority */
+	char **names;            /* of the certificate that is made */
+	uint64_t threads;        /* 0: by the machine */
+	uint64_t connections, address_connections, streams;
+	uint64_t request_time, idle_time; /* us */
+	/* What a reload takes over, too: */
+	uint64_t lost_after, lease_grace;   /* us */
+	char **administrators, **endorsers; /* users and @groups */
+	bool metrics_open;
+	char *log_format; /* "text" or "json" */
+	char *log_level;  /* "error", "warning", "info" or "debug" */
+};
+
+extern const struct conf_setting controller_settings_table[];
+
+/* The system's file, /etc/wnodes/controller.conf. */
+const char *controller_settings_file(void);
+
+/* From this file, which must be there; NULL: from the system's, if it is there. Returns 0 or
+ * negative errno. */
+int controller_settings_load(struct controller_settings *ret, const char *path, struct error *err);
+void controller_settings_done(struct controller_settings *s);
