@@ -49,7 +49,7 @@ static inline struct sql_value sql_text(const char *text)
  * COMMIT is then unknown), -ENOSPC, -EBUSY, -EAGAIN (a deadlock or serialisation failure: try the
  * whole transaction again) or another negative errno.
  *   sql_change(s, err, "DELETE FROM node WHERE name = ?1", sql_text(name)) */
-#define sql_change(s, err, text, ...)                                          \
+#define sql_change(s, err, text, ...)                                                       \
 	sql_change_values(s, err, text, (const struct sql_value[]){{0}, ##__VA_ARGS__} + 1, \
 		ARRAY_SIZE(((const struct sql_value[]){{0}, ##__VA_ARGS__})) - 1)
 int sql_change_values(struct sql *s, struct error *err, const char *text,
@@ -57,13 +57,15 @@ int sql_change_values(struct sql *s, struct error *err, const char *text,
 
 /* Runs a statement that gives rows. *ret is read to its end or freed before the next statement of
  * this connection. Returns 0 or negative errno as above. */
-#define sql_select(s, err, ret, text, ...)                                          \
+#define sql_select(s, err, ret, text, ...)                                                       \
 	sql_select_values(s, err, ret, text, (const struct sql_value[]){{0}, ##__VA_ARGS__} + 1, \
 		ARRAY_SIZE(((const struct sql_value[]){{0}, ##__VA_ARGS__})) - 1)
 int sql_select_values(struct sql *s, struct error *err, struct sql_rows **ret, const char *text,
 	const struct sql_value *values, size_t count);
 
 /* For statements that are put together at run time (of constants only): as above, not kept. */
+int sql_change_once(struct sql *s, struct error *err, const char *text,
+	const struct sql_value *values, size_t count);
 int sql_select_once(struct sql *s, struct error *err, struct sql_rows **ret, const char *text,
 	const struct sql_value *values, size_t count);
 
@@ -78,24 +80,41 @@ const char *sql_rows_text(const struct sql_rows *rows, int column);
 int64_t sql_rows_number(const struct sql_rows *rows, int column);
 bool sql_rows_is_null(const struct sql_rows *rows, int column);
 
+/* How many columns there are, and what they are called. */
+int sql_rows_count(const struct sql_rows *rows);
+const char *sql_rows_name(const struct sql_rows *rows, int column);
+
 /* The first column of the first row as a number. Returns 1, 0 where there is no row, or -errno. */
-#define sql_get_number(s, err, ret, text, ...)                                          \
-	sql_get_number_values(s, err, ret, text, (const struct sql_value[]){{0}, ##__VA_ARGS__} + 1, \
+#define sql_get_number(s, err, ret, text, ...)                      \
+	sql_get_number_values(s, err, ret, text,                    \
+		(const struct sql_value[]){{0}, ##__VA_ARGS__} + 1, \
 		ARRAY_SIZE(((const struct sql_value[]){{0}, ##__VA_ARGS__})) - 1)
 int sql_get_number_values(struct sql *s, struct error *err, int64_t *ret, const char *text,
 	const struct sql_value *values, size_t count);
 
 /* A transaction that may write: in the whole site one at a time (BEGIN IMMEDIATE; an advisory lock
- * of PostgreSQL's), so that what is read in it does not change. */
+ * of PostgreSQL's), so that what is read in it does not change. After a statement in it has failed,
+ * it takes no others (as PostgreSQL has it) until sql_undo() or sql_rollback(): where a key may be
+ * taken already, say ON CONFLICT. sql_commit() has ended it in any case. */
 int sql_begin(struct sql *s, struct error *err);
 int sql_commit(struct sql *s, struct error *err);
 void sql_rollback(struct sql *s);
+
+/* As sql_begin(), and its statements may take as long as they need: tables are changed or copied.
+ */
+int sql_begin_patient(struct sql *s, struct error *err);
+
+/* Why the transaction takes no more statements: 0 or a negative errno. */
+int sql_failure(const struct sql *s);
 
 /* Within one: what was done since the savepoint is kept or undone. One level. */
 int sql_savepoint(struct sql *s, struct error *err);
 int sql_release(struct sql *s, struct error *err);
 int sql_undo(struct sql *s, struct error *err);
 
-/* A script of several statements separated by ";\n", for schemas: "SERIAL" as a word becomes a
- * column type that counts itself up. Within the caller's transaction. */
+/* A script of several statements separated by ";\n", for schemas, within the caller's transaction.
+ * Texts of its tables are compared byte by byte. */
 int sql_script(struct sql *s, const char *text, struct error *err);
+
+/* How many tables are called `name`, or there are at all (NULL). Returns that or negative errno. */
+int sql_count_tables(struct sql *s, const char *name, struct error *err);
