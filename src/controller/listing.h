@@ -30,9 +30,11 @@ struct listing_column {
 struct listing {
 	const char *noun;  /* "node", for messages and the schema's name */
 	const char *table; /* or several, joined: "lease JOIN ..." */
-	const struct listing_column *columns; /* end with a NULL name; the first is the key, unique */
-	/* Whose rows a user sees who administers nothing: the column (SQL) that must be the user's
-	 * name; NULL: all. */
+	const struct listing_column
+		*columns; /* end with a NULL name; the first is the key, unique */
+	/* Whose rows a user sees: the column (SQL) that must be the user's name; NULL: all. Who
+	 * administers host groups sees those of their nodes too, if `node` is there; who
+	 * administers the site sees all. */
 	const char *owner;
 	/* Whose rows a node sees: the column that must be the node's name; NULL: all. */
 	const char *node;
@@ -42,6 +44,23 @@ struct listing {
 
 /* Answers a page, or one row (`one`: the key is the last parameter). Returns the status. */
 int listing_run(struct exchange *x, struct sql *db);
+
+/* What a handler asks of the rows beside the filters: SQL with one '?' for the value, or none. */
+struct listing_condition {
+	const char *sql; /* a text constant */
+	struct sql_value value;
+};
+
+#define LISTING_CONDITIONS_MAX 8
+
+/* The same with conditions, up to one whose `sql` is NULL. */
+int listing_run_with(
+	struct exchange *x, struct sql *db, const struct listing_condition *conditions);
+
+/* Adds the condition that the caller may see a row, if there is one. */
+struct statement;
+void listing_add_restriction(
+	struct statement *s, const struct listing *l, const struct caller *caller);
 
 /* One row as a new object, *ret_revision (may be NULL) its revision. Returns 1, 0 if there is none,
  * or negative errno. Whose it is does not matter here. */
