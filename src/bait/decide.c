@@ -72,7 +72,7 @@ int decide_load(struct decide *ret, const char *path, struct arguments *a, struc
 	if (declined)
 		a->options.image = NULL;
 	fill_asked(a, &asked);
-	r = policies_load(&ret->policies, NULL, path, err);
+	r = policies_load_over(&ret->policies, NULL, settings_pushed_file(), path, err);
 	if (r == 0)
 		r = policy_decide(&ret->policies, &subject, asked.given != 0 && !declined, &asked,
 			&ret->decision, err);

@@ -91,7 +91,10 @@ int policy_read(
 	if (path && access(path, R_OK) < 0)
 		return fail_errno(err, -errno, "cannot open '%s'", path);
 	r = conf_init(settings_table, ret_settings, err);
-	if (r == 0)
-		r = policies_load(ret, ret_settings, path ? path : settings_site_file(), err);
+	if (r == 0 && path)
+		r = policies_load(ret, ret_settings, path, err);
+	else if (r == 0)
+		r = policies_load_over(
+			ret, ret_settings, settings_pushed_file(), settings_site_file(), err);
 	return r;
 }

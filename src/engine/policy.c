@@ -188,6 +188,52 @@ int policies_load(
 	return r == -ENOENT ? 0 : r;
 }
 
+static bool has_name(const struct policies *p, const char *name)
+{
+	for (size_t i = 0; i < p->list.count; i++)
+		if (streq(p->list.items[i].name, name))
+			return true;
+	return false;
+}
+
+/* Moves those of `from` whose names are not taken behind the others. */
+static int policies_append(struct policies *p, struct policies *from)
+{
+	size_t most = p->list.count + from->list.count, kept = 0;
+	struct conf_item *grown = reallocarray(p->list.items, most + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	p->list.items = grown;
+	for (size_t i = 0; i < from->list.count; i++) {
+		struct conf_item *item = &from->list.items[i];
+
+		if (has_name(p, item->name)) {
+			from->list.items[kept++] = *item;
+			continue;
+		}
+		grown[p->list.count++] = *item;
+	}
+	from->list.count = kept;
+	return 0;
+}
+
+int policies_load_over(struct policies *ret, struct settings *settings, const char *pushed,
+	const char *path, struct error *err)
+{
+	struct policies below AUTO(policies_done) = {policy_section};
+	int r = policies_load(&below, settings, pushed, err);
+
+	*ret = (struct policies){policy_section};
+	if (r == 0)
+		r = policies_load(ret, settings, path, err);
+	if (r == 0 && policies_append(ret, &below) < 0) {
+		policies_done(ret);
+		r = fail(err, -ENOMEM, "out of memory");
+	}
+	return r;
+}
+
 void policies_done(struct policies *p)
 {
 	conf_list_done(&p->list);

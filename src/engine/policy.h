@@ -84,6 +84,12 @@ int policies_load(
 	struct policies *ret, struct settings *settings, const char *path, struct error *err);
 void policies_done(struct policies *p);
 
+/* The same for two files: what `path` says comes first. Of the settings its values hold, of the
+ * policies its own are asked before those of `pushed`, and stand for those of the same name. That
+ * file is what the site's controllers have pushed: settings_pushed_file(). */
+int policies_load_over(struct policies *ret, struct settings *settings, const char *pushed,
+	const char *path, struct error *err);
+
 /* For the example file and the manual page; without items. A file of a user is read with this: the
  * section is known there, and refused. */
 extern const struct conf_list policy_section, policy_section_refused;

@@ -151,11 +151,17 @@ const char *settings_site_file(void)
 	return WNODES_SYSCONFDIR "/wnodes.conf";
 }
 
-static int settings_load_site(struct settings *s, const char *path, struct error *err)
+const char *settings_pushed_file(void)
+{
+	return "/var/lib/wnodes/" SETTINGS_PUSHED;
+}
+
+static int settings_load_site(
+	struct settings *s, const char *pushed, const char *path, struct error *err)
 {
 	struct policies unused AUTO(policies_done) = {policy_section};
 
-	return policies_load(&unused, s, path, err);
+	return policies_load_over(&unused, s, pushed, path, err);
 }
 
 static int settings_load_own(struct settings *s, const char *path, struct error *err)
@@ -177,7 +183,7 @@ int settings_load(struct settings *ret, struct error *err)
 		return fail(err, -ENOMEM, "out of memory");
 	r = conf_init(settings_table, ret, err);
 	if (r == 0)
-		r = settings_load_site(ret, settings_site_file(), err);
+		r = settings_load_site(ret, settings_pushed_file(), settings_site_file(), err);
 	if (r == 0)
 		r = settings_load_own(ret, path, err);
 	if (r < 0)
@@ -185,7 +191,8 @@ int settings_load(struct settings *ret, struct error *err)
 	return r;
 }
 
-int settings_load_from(struct settings *ret, const char *path, struct error *err)
+int settings_load_from(
+	struct settings *ret, const char *pushed, const char *path, struct error *err)
 {
 	int r;
 
@@ -194,7 +201,7 @@ int settings_load_from(struct settings *ret, const char *path, struct error *err
 		return fail(err, -errno, "cannot read %s: %s", path, strerror(errno));
 	r = conf_init(settings_table, ret, err);
 	if (r == 0)
-		r = settings_load_site(ret, path ? path : settings_site_file(), err);
+		r = settings_load_site(ret, pushed, path ? path : settings_site_file(), err);
 	if (r < 0)
 		settings_done(ret);
 	return r;

@@ -64,10 +64,17 @@ extern const struct conf_setting settings_table[];
 /* The system's file, /etc/wnodes/wnodes.conf. */
 const char *settings_site_file(void);
 
-/* Defaults, then the system's file, then the user's own, which wins. The system's may have policies
- * (policy.h), which are checked; a user's may not. Returns 0 or negative errno; files that do not
- * exist are no error. */
+/* What the site's controllers have pushed to this node: as the system's file, which is read after
+ * it, so that what stands there holds. */
+#define SETTINGS_PUSHED "site/wnodes.conf" /* in the node's daemon's directory */
+const char *settings_pushed_file(void);
+
+/* Defaults, then the pushed and the system's file, then the user's own, which wins. The system's
+ * may have policies (policy.h), which are checked; a user's may not. Returns 0 or negative errno;
+ * files that do not exist are no error. */
 int settings_load(struct settings *ret, struct error *err);
-/* The same from this file alone, which must be there; NULL: the machine's, if it is there. */
-int settings_load_from(struct settings *ret, const char *path, struct error *err);
+/* The same from the `pushed` file, if it is there, and `path`, which must be; NULL: the machine's,
+ * if it is there. */
+int settings_load_from(
+	struct settings *ret, const char *pushed, const char *path, struct error *err);
 void settings_done(struct settings *s);

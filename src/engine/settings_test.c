@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "engine/policy.h"
 #include "lib/file.h"
 #include "lib/path.h"
 
@@ -128,6 +129,40 @@ static void mistakes_are_told_with_file_and_line(void **state)
 	}
 }
 
+static void write_file(const char *path, const char *text)
+{
+	assert_int_equal(file_replace(AT_FDCWD, path, text, strlen(text), 0600), 0);
+}
+
+static void local_values_hold_over_pushed_ones(void **state)
+{
+	autofree char *pushed = path_format("%s/pushed.conf", directory);
+	autofree char *local = path_format("%s/local.conf", directory);
+	struct policies policies;
+	struct error err = {0};
+	struct settings s;
+
+	write_file(pushed, "[run]\nimage = el9\ncpus = 2\nenv = A\nenv = B\n"
+			   "[policy one]\nvm = forbid\n[policy two]\n[policy three]\n");
+	write_file(local, "[run]\nimage = el8\nenv = C\n[policy zero]\n[policy one]\nvm = force\n");
+	assert_int_equal(settings_load_from(&s, pushed, local, &err), 0);
+	assert_string_equal(s.image, "el8");
+	assert_int_equal(s.cpus, 2);
+	assert_string_equal(s.env[0], "C");
+	assert_null(s.env[1]);
+	settings_done(&s);
+	assert_int_equal(policies_load_over(&policies, NULL, pushed, local, &err), 0);
+	assert_int_equal(policies_count(&policies), 4);
+	assert_string_equal(policies_get(&policies, 0)->name, "zero");
+	assert_int_equal(policies_get(&policies, 1)->vm, POLICY_FORCE);
+	assert_string_equal(policies_get(&policies, 2)->name, "two");
+	assert_string_equal(policies_get(&policies, 3)->name, "three");
+	policies_done(&policies);
+	write_file(pushed, "[run]\ncpus = none\n");
+	assert_int_equal(settings_load_from(&s, pushed, local, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "pushed.conf:2"));
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -137,6 +172,7 @@ int main(void)
 		EACH(every_row_can_be_set_and_explains_itself),
 		EACH(without_files_the_defaults_hold),
 		EACH(users_file_is_read),
+		EACH(local_values_hold_over_pushed_ones),
 		EACH(mistakes_are_told_with_file_and_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

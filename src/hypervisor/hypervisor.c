@@ -12,6 +12,7 @@
 #include "image/store.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/path.h"
 
 #define MIB UINT64_C(1048576)
@@ -47,11 +48,9 @@ static int open_state(struct hypervisor *h, const char *state, struct error *err
 	return r < 0 ? fail_errno(err, r, "cannot make '%s'", h->instances) : 0;
 }
 
-static int open_slots(struct hypervisor *h, struct error *err)
+static struct slots_limits limits_of(const struct settings *s)
 {
-	static const struct slots_events events = {client_on_granted, client_on_moved};
-	const struct settings *s = &h->settings;
-	const struct slots_limits limits = {
+	return (struct slots_limits){
 		.vms = s->node_vms,
 		.memory_mib = s->node_memory / MIB,
 		.user_vms = s->node_user_vms,
@@ -59,6 +58,13 @@ static int open_slots(struct hypervisor *h, struct error *err)
 		.image_vms = s->node_image_vms,
 		.queue = s->node_queue,
 	};
+}
+
+static int open_slots(struct hypervisor *h, struct error *err)
+{
+	static const struct slots_events events = {client_on_granted, client_on_moved};
+	const struct settings *s = &h->settings;
+	const struct slots_limits limits = limits_of(s);
 
 	h->allowances.connections_max = s->node_connections;
 	h->allowances.requests = s->node_requests;
@@ -94,6 +100,37 @@ static int open_ledger(struct hypervisor *h, const char *socket, struct error *e
 	return r < 0 ? fail_errno(err, r, "cannot make '%s'", directory)
 		     : ledger_new(h->event, h->state, spool, set && set[0] ? set : node, &h->ledger,
 			       err);
+}
+
+int hypervisor_load(struct hypervisor *h, const char *state, struct error *err)
+{
+	autofree char *pushed = path_format("%s/" SETTINGS_PUSHED, state);
+	struct settings fresh;
+	int r = pushed ? settings_load_from(&fresh, pushed, h->config, err)
+		       : fail(err, -ENOMEM, "out of memory");
+
+	if (r < 0)
+		return r;
+	settings_done(&h->settings);
+	h->settings = fresh;
+	return 0;
+}
+
+void hypervisor_reload(struct hypervisor *h)
+{
+	struct slots_limits limits;
+	struct error err = {0};
+
+	if (hypervisor_load(h, h->state, &err) < 0) {
+		log_warning(
+			"the settings are not read again: %s; those from before hold", err.text);
+		return;
+	}
+	limits = limits_of(&h->settings);
+	h->allowances.connections_max = h->settings.node_connections;
+	h->allowances.requests = h->settings.node_requests;
+	slots_set_limits(h->slots, &limits);
+	log_info("settings were read again");
 }
 
 int hypervisor_open(struct hypervisor *h, const char *state, const char *socket, struct error *err)

@@ -12,9 +12,10 @@
 struct hypervisor {
 	sd_event *event;
 	struct settings settings;
-	char *state;     /* the directory with the machine's store and all that is kept */
-	char *instances; /* where the files of VMs are, which have no name */
-	int lock_fd;     /* one daemon a directory */
+	const char *config; /* the file of the settings; NULL: the machine's */
+	char *state;        /* the directory with the machine's store and all that is kept */
+	char *instances;    /* where the files of VMs are, which have no name */
+	int lock_fd;        /* one daemon a directory */
 	uint64_t started_us;
 	bool ending;         /* nothing that is lent is taken back: VMs go on */
 	struct store *store; /* of the machine's images; the worker's alone */
@@ -30,7 +31,15 @@ struct hypervisor {
 	struct listener *listener;
 };
 
-/* Starts all of it; `settings` is taken. Returns 0 or negative errno. */
+/* Reads the settings, of `config` and of what the site has pushed to `state`. Returns 0 or negative
+ * errno, and then nothing has changed. */
+int hypervisor_load(struct hypervisor *h, const char *state, struct error *err);
+
+/* Reads them again: limits and what is looked up at its use change at once, accounts and
+ * directories with the next start. VMs that run stay. */
+void hypervisor_reload(struct hypervisor *h);
+
+/* Starts all of it. Returns 0 or negative errno. */
 int hypervisor_open(struct hypervisor *h, const char *state, const char *socket, struct error *err);
 
 /* VMs that run do not notice. */

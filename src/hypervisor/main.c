@@ -76,20 +76,29 @@ static int parse(struct arguments *a, int argc, char **argv)
 	return -1;
 }
 
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	hypervisor_reload(userdata);
+	return 0;
+}
+
 static int open_loop(struct hypervisor *h, struct error *err)
 {
-	sigset_t ends;
+	sigset_t heard;
 	int r;
 
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGINT);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
+	sigemptyset(&heard);
+	sigaddset(&heard, SIGTERM);
+	sigaddset(&heard, SIGINT);
+	sigaddset(&heard, SIGHUP);
+	sigprocmask(SIG_BLOCK, &heard, NULL);
 	r = sd_event_new(&h->event);
 	if (r >= 0)
 		r = sd_event_add_signal(h->event, NULL, SIGTERM, NULL, NULL);
 	if (r >= 0)
 		r = sd_event_add_signal(h->event, NULL, SIGINT, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(h->event, NULL, SIGHUP, on_hangup, h);
 	if (r >= 0)
 		r = sd_event_set_watchdog(h->event, true);
 	return r < 0 ? fail_errno(err, r, "cannot set up the event loop") : 0;
@@ -107,7 +116,8 @@ int main(int argc, char **argv)
 	r = file_open_stdio() < 0 ? EXIT_WNODES : parse(&a, argc, argv);
 	if (r >= 0)
 		return r;
-	r = settings_load_from(&h.settings, a.config, &err);
+	h.config = a.config;
+	r = hypervisor_load(&h, a.state, &err);
 	if (r == 0)
 		r = rights_drop(&err);
 	if (r == 0)

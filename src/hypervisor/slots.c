@@ -200,6 +200,12 @@ static void grant(struct slots *s)
 	s->granting = false;
 }
 
+void slots_set_limits(struct slots *s, const struct slots_limits *limits)
+{
+	s->limits = *limits;
+	grant(s);
+}
+
 static uint64_t list_count(const struct slot *list)
 {
 	uint64_t n = 0;

@@ -40,6 +40,10 @@ int slots_new(
 struct slots *slots_free(struct slots *s);
 DEFINE_CLEANUP(struct slots *, slots_free)
 
+/* Those that fit within the new limits are granted before this returns; none that is held is taken
+ * back. */
+void slots_set_limits(struct slots *s, const struct slots_limits *limits);
+
 /* Asks for a slot as `wanted` says. Returns 1 if it is granted, 0 if it waits (`may_wait`), -EDQUOT
  * with the reason if it is refused, or -ENOMEM. *ret is for slots_release(). */
 int slots_ask(struct slots *s, const struct slot *wanted, bool may_wait, struct slot **ret,

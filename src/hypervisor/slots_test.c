@@ -200,6 +200,22 @@ static void slot_may_be_given_back_as_it_is_granted(void **state)
 	assert_true(c->held);
 }
 
+static void larger_limits_grant_at_once_and_smaller_ones_take_nothing(void **state)
+{
+	struct slots_limits limits = {.vms = 2, .queue = 10};
+	struct slot *a, *b;
+
+	open_slots((struct slots_limits){.vms = 1});
+	assert_int_equal(ask(1, 1, "a", &a), 1);
+	assert_int_equal(ask(1, 1, "b", &b), 0);
+	slots_set_limits(slots, &limits);
+	assert_string_equal(granted, "b");
+	limits.vms = 1;
+	slots_set_limits(slots, &limits);
+	assert_true(a->held && b->held);
+	assert_int_equal(ask(1, 1, "c", &a), 0);
+}
+
 #define EACH(test) cmocka_unit_test_teardown(test, teardown)
 
 int main(void)
@@ -215,6 +231,7 @@ int main(void)
 		EACH(vm_that_runs_already_counts_beyond_the_limits),
 		EACH(vm_that_is_said_to_run_is_within_its_users_limits),
 		EACH(slot_may_be_given_back_as_it_is_granted),
+		EACH(larger_limits_grant_at_once_and_smaller_ones_take_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
