@@ -40,7 +40,7 @@ struct sql {
 	bool broken;
 	/* The first failure in a transaction, after which it takes no more statements: PostgreSQL
 	 * is like that, so that SQLite had better be. */
-	int failed;
+	struct error failed;
 };
 
 struct sql_rows {

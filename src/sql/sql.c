@@ -51,15 +51,18 @@ bool sql_is_broken(const struct sql *s)
 
 int sql_failure(const struct sql *s)
 {
-	return s->failed;
+	return s->failed.code;
 }
 
-static int note(struct sql *s, int r)
+/* Notes what a call's end means for the next. */
+static int note(struct sql *s, int r, const struct error *err)
 {
 	if (r == -ENOTCONN)
 		s->broken = true;
-	if (r < 0 && s->in_transaction && s->failed == 0)
-		s->failed = r;
+	if (r < 0 && s->in_transaction && s->failed.code == 0) {
+		s->failed = err ? *err : (struct error){.text = "the database has failed"};
+		s->failed.code = r;
+	}
 	return r;
 }
 
@@ -68,9 +71,8 @@ static int check(const struct sql *s, struct error *err)
 {
 	if (s->broken)
 		return fail(err, -ENOTCONN, "the connection to the database is lost");
-	if (s->failed < 0)
-		return fail_errno(err, s->failed,
-			"a change before this one has failed in the same transaction");
+	if (s->failed.code < 0)
+		return fail(err, s->failed.code, "%s", s->failed.text);
 	return 0;
 }
 
@@ -79,7 +81,7 @@ static int run(struct sql *s, struct error *err, const char *text, const struct 
 {
 	int r = check(s, err);
 
-	return r < 0 ? r : note(s, s->backend->run(s, text, values, count, keep, ret, err));
+	return r < 0 ? r : note(s, s->backend->run(s, text, values, count, keep, ret, err), err);
 }
 
 int sql_change_values(struct sql *s, struct error *err, const char *text,
@@ -108,7 +110,7 @@ int sql_select_once(struct sql *s, struct error *err, struct sql_rows **ret, con
 
 int sql_rows_next(struct sql_rows *rows, struct error *err)
 {
-	return note(rows->s, rows->s->backend->rows_next(rows, err));
+	return note(rows->s, rows->s->backend->rows_next(rows, err), err);
 }
 
 struct sql_rows *sql_rows_free(struct sql_rows *rows)
@@ -162,7 +164,7 @@ static int begin(struct sql *s, bool patient, struct error *err)
 	int r = check(s, err);
 
 	if (r == 0)
-		r = note(s, s->backend->begin(s, patient, err));
+		r = note(s, s->backend->begin(s, patient, err), err);
 	s->in_transaction = r == 0;
 	return r;
 }
@@ -182,7 +184,7 @@ int sql_commit(struct sql *s, struct error *err)
 	int r = check(s, err);
 
 	if (r == 0)
-		r = note(s, s->backend->commit(s, err));
+		r = note(s, s->backend->commit(s, err), err);
 	if (r < 0) {
 		sql_rollback(s);
 		return r;
@@ -196,35 +198,38 @@ void sql_rollback(struct sql *s)
 	if (s->in_transaction && !s->broken)
 		s->backend->rollback(s);
 	s->in_transaction = false;
-	s->failed = 0;
+	s->failed = (struct error){0};
 }
 
 int sql_savepoint(struct sql *s, struct error *err)
 {
 	int r = check(s, err);
 
-	return r < 0 ? r : note(s, s->backend->savepoint(s, err));
+	return r < 0 ? r : note(s, s->backend->savepoint(s, err), err);
 }
 
 int sql_release(struct sql *s, struct error *err)
 {
 	int r = check(s, err);
 
-	return r < 0 ? r : note(s, s->backend->release(s, err));
+	return r < 0 ? r : note(s, s->backend->release(s, err), err);
 }
 
 int sql_undo(struct sql *s, struct error *err)
 {
-	int before = s->failed, r;
+	struct error before = s->failed;
+	int r;
 
 	if (s->broken)
 		return check(s, err);
-	s->failed = 0;
-	r = note(s, s->backend->undo(s, err));
+	s->failed = (struct error){0};
+	r = note(s, s->backend->undo(s, err), err);
 	/* What made it fail says more than that it cannot be undone. */
-	if (r < 0 && before < 0)
+	if (r < 0 && before.code < 0) {
 		s->failed = before;
-	return r < 0 ? s->failed : r;
+		return check(s, err);
+	}
+	return r;
 }
 
 int sql_count_tables(struct sql *s, const char *name, struct error *err)
