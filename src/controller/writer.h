@@ -9,9 +9,9 @@ struct writer_job {
 	 * failed as a whole, so it changes nothing but the database and its own answer. Returns 0,
 	 * or a negative value if its changes are to be undone. */
 	int (*work)(struct writer_job *job, struct sql *db);
-	/* In the writer's thread: `result` is work()'s and the changes are on the disk, or the
-	 * database's negative errno with the reason (-ENOTCONN: it is not reached; -ESHUTDOWN: we
-	 * end) and nothing of it is kept, as far as can be known. */
+	/* In the writer's thread: `result` is work()'s, err->code is 0, and the changes are on the
+	 * disk; or `result` is the database's negative errno with the reason (-ENOTCONN: it is not
+	 * reached) and nothing of it is kept, as far as can be known. */
 	void (*done)(struct writer_job *job, int result, const struct error *err);
 	struct writer_job *next;
 };
