@@ -21,6 +21,7 @@ struct site {
 	CURL *curl;
 	size_t count, current; /* controllers; the one that is tried first */
 	bool answered;         /* `current` has */
+	int status;            /* of the last answer */
 };
 
 static int check_controller(const char *address, struct error *err)
@@ -93,6 +94,11 @@ struct site *site_free(struct site *s)
 const char *site_controller(const struct site *s)
 {
 	return s->answered ? s->options.controllers[s->current] : NULL;
+}
+
+int site_get_status(const struct site *s)
+{
+	return s->status;
 }
 
 /* The answer's own words, else the status. */
@@ -221,6 +227,7 @@ int site_call(struct site *s, const char *method, const char *path, json_t *body
 	if (r < 0)
 		return fail(err, r, "%s", reason.text);
 	s->answered = true;
+	s->status = answer.status;
 	if (answer.status >= 400)
 		explain(&answer, -EREMOTEIO, err);
 	*ret = TAKE_PTR(answer.json);

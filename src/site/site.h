@@ -37,5 +37,8 @@ int site_call(struct site *s, const char *method, const char *path, json_t *body
 int site_list(struct site *s, const char *path, int (*each)(json_t *item, void *userdata),
 	void *userdata, struct error *err);
 
+/* The status of the last answer; 0: none has come. */
+int site_get_status(const struct site *s);
+
 /* The address of the controller that has answered last; NULL: none. */
 const char *site_controller(const struct site *s);

@@ -1,0 +1,115 @@
+/* The program wnodes-call: one request to the site's controllers, for those that have no HTTP
+ * inside of them.
+ *
+ *   wnodes-call [--list] METHOD PATH [--if-match ETAG]
+ *
+ * The body is on stdin, JSON (nothing: none); of GET and DELETE it is not read. The answer is on
+ * stdout; of --list, all pages, a line for each item. Exit status 0: done; 1: refused, with
+ * {"error":"...","status":n} as the last line of stdout; 3: no controller answers, with the reason
+ * on stderr; 125: anything else, likewise. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "call/call.h"
+#include "config.h"
+#include "lib/buffer.h"
+#include "lib/exit.h"
+#include "lib/file.h"
+#include "lib/log.h"
+
+#define BODY_MAX (16U << 20)
+
+static const struct option options[] = {
+	{"list", no_argument, NULL, 'l'},
+	{"if-match", required_argument, NULL, 'm'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+};
+
+/* Returns -1 to go on, else the exit status. */
+static int parse(struct call *c, int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		switch (option) {
+		case 'l':
+			c->list = true;
+			break;
+		case 'm':
+			c->if_match = optarg;
+			break;
+		case 'V':
+			printf("wnodes-call %s\n", WNODES_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			return EXIT_WNODES;
+		}
+	if (argc - optind != 2 || (c->list && !streq(argv[optind], "GET"))) {
+		log_error("use: wnodes-call [--list] METHOD PATH [--if-match ETAG]; a list is got");
+		return EXIT_WNODES;
+	}
+	c->method = argv[optind];
+	c->path = argv[optind + 1];
+	return -1;
+}
+
+static int read_all(int fd, struct buffer *ret, struct error *err)
+{
+	ssize_t n;
+
+	do {
+		n = buffer_read(ret, fd, 65536);
+		if (n == -EINTR)
+			n = 1;
+	} while (n > 0 && ret->len <= BODY_MAX);
+	if (n < 0)
+		return fail_errno(err, (int)n, "cannot read the body");
+	return n > 0 ? fail(err, -EFBIG, "the body has more than %u MiB", BODY_MAX >> 20) : 0;
+}
+
+/* *ret is NULL where there is none. */
+static int read_body(const struct call *c, json_t **ret, struct error *err)
+{
+	struct buffer text AUTO(buffer_done) = {0};
+	json_error_t where;
+	int r;
+
+	*ret = NULL;
+	if (streq(c->method, "GET") || streq(c->method, "DELETE"))
+		return 0;
+	r = read_all(STDIN_FILENO, &text, err);
+	if (r < 0 || text.len == 0)
+		return r;
+	*ret = json_loadb(
+		(const char *)buffer_head(&text), text.len, JSON_REJECT_DUPLICATES, &where);
+	if (!*ret)
+		return fail(err, -EINVAL, "the body is no JSON: %s", where.text);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct call c AUTO(call_done) = {0};
+	struct error err = {0};
+	json_t *body = NULL;
+	int r;
+
+	log_set("wnodes-call", LOG_LEVEL_WARNING);
+	signal(SIGPIPE, SIG_IGN);
+	r = file_open_stdio() < 0 ? EXIT_WNODES : parse(&c, argc, argv);
+	if (r >= 0)
+		return r;
+	r = read_body(&c, &body, &err);
+	if (r == 0)
+		r = call_open(&c, &err);
+	if (r == 0)
+		r = call_run(&c, body, &err);
+	json_decref(body);
+	if (r >= 0)
+		return r;
+	log_error("%s", err.text[0] ? err.text : strerror(-r));
+	return r == -ENOTCONN ? CALL_UNREACHABLE : EXIT_WNODES;
+}
