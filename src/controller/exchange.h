@@ -53,3 +53,10 @@ int exchange_check_match(struct exchange *x, int64_t revision);
 
 /* Sets the ETag of a row. */
 void exchange_set_etag(struct exchange *x, int64_t revision);
+
+/* Reads the body of a request: an object, no name twice, not nested too deeply. An empty one is
+ * none. Returns 0, or the status 400 with the error said. */
+int exchange_parse_body(struct exchange *x, const void *data, size_t length);
+
+/* Frees all of it. */
+void exchange_done(struct exchange *x);

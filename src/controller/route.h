@@ -34,15 +34,17 @@ struct route {
 	int (*run)(struct exchange *x, struct sql *db);
 };
 
-/* Tables of routes end with a row whose method is NULL. Each noun has one; route.c has the list of
- * the tables. */
+/* Tables of routes end with a row whose method is NULL. Each noun has one; routes.c has the list of
+ * the tables, which ends with NULL. */
+extern const struct route *const route_tables[];
 
-/* Finds the route of a request, and fills x->route and x->params. Returns 0, or the status 404 or
- * 405 with the error said (405: *ret_allow is the value for the header Allow, static). */
+/* Finds the route of a request, and fills x->route and x->params. `path` is as it was sent, up to
+ * the '?'. HEAD is as GET. Returns 0, or the status 400, 404 or 405 with the error said (405:
+ * *ret_allow is the value for the header Allow, valid until the thread's next call). */
 int route_find(struct exchange *x, const char *method, const char *path, const char **ret_allow);
 
 /* May the caller? Returns 0, or 401 or 403 with the error said. */
 int route_check_caller(struct exchange *x);
 
-/* The OpenAPI 3.0 document, or NULL when out of memory. */
-json_t *route_to_openapi(void);
+/* Is the query one that the route knows? Returns 0, or the status 400 with the error said. */
+int route_check_query(struct exchange *x);
