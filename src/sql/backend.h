@@ -16,6 +16,7 @@ struct sql_backend {
 	void (*rows_close)(struct sql_rows *rows);
 	int (*rows_count)(const struct sql_rows *rows);
 	const char *(*rows_name)(const struct sql_rows *rows, int column);
+	bool (*rows_is_number)(const struct sql_rows *rows, int column);
 	bool (*rows_is_null)(const struct sql_rows *rows, int column);
 	const char *(*rows_text)(const struct sql_rows *rows, int column);
 	int64_t (*rows_number)(const struct sql_rows *rows, int column);

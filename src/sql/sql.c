@@ -131,6 +131,11 @@ const char *sql_rows_name(const struct sql_rows *rows, int column)
 	return rows->s->backend->rows_name(rows, column);
 }
 
+bool sql_rows_is_number(const struct sql_rows *rows, int column)
+{
+	return rows->s->backend->rows_is_number(rows, column);
+}
+
 const char *sql_rows_text(const struct sql_rows *rows, int column)
 {
 	return rows->s->backend->rows_text(rows, column);

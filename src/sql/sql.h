@@ -38,10 +38,16 @@ static inline struct sql_value sql_number(int64_t number)
 	return (struct sql_value){.type = SQL_NUMBER, .number = number};
 }
 
-/* NULL becomes NULL. */
+/* NULL becomes the NULL of a text. */
 static inline struct sql_value sql_text(const char *text)
 {
-	return text ? (struct sql_value){.type = SQL_TEXT, .text = text} : (struct sql_value){0};
+	return (struct sql_value){.type = SQL_TEXT, .text = text};
+}
+
+/* For what is not a text; the statement must say by itself what it is then. */
+static inline struct sql_value sql_null(void)
+{
+	return (struct sql_value){.type = SQL_NULL};
 }
 
 /* Runs a statement that gives no rows. Returns how many rows it has changed, or -EEXIST (a unique
@@ -80,9 +86,10 @@ const char *sql_rows_text(const struct sql_rows *rows, int column);
 int64_t sql_rows_number(const struct sql_rows *rows, int column);
 bool sql_rows_is_null(const struct sql_rows *rows, int column);
 
-/* How many columns there are, and what they are called. */
+/* How many columns there are, what they are called, and whether one holds 64-bit numbers. */
 int sql_rows_count(const struct sql_rows *rows);
 const char *sql_rows_name(const struct sql_rows *rows, int column);
+bool sql_rows_is_number(const struct sql_rows *rows, int column);
 
 /* The first column of the first row as a number. Returns 1, 0 where there is no row, or -errno. */
 #define sql_get_number(s, err, ret, text, ...)                      \

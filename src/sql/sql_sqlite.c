@@ -210,6 +210,11 @@ static const char *sqlite_rows_name(const struct sql_rows *rows, int column)
 	return sqlite3_column_name(rows_of(rows)->statement, column);
 }
 
+static bool sqlite_rows_is_number(const struct sql_rows *rows, int column)
+{
+	return sqlite3_column_type(rows_of(rows)->statement, column) == SQLITE_INTEGER;
+}
+
 static bool sqlite_rows_is_null(const struct sql_rows *rows, int column)
 {
 	return sqlite3_column_type(rows_of(rows)->statement, column) == SQLITE_NULL;
@@ -400,6 +405,7 @@ const struct sql_backend sql_sqlite = {
 	.rows_close = sqlite_rows_close,
 	.rows_count = sqlite_rows_count,
 	.rows_name = sqlite_rows_name,
+	.rows_is_number = sqlite_rows_is_number,
 	.rows_is_null = sqlite_rows_is_null,
 	.rows_text = sqlite_rows_text,
 	.rows_number = sqlite_rows_number,
