@@ -6,7 +6,9 @@
  * - site: the controllers' own, what must be the same for all of them
  * - role: subject is "user:NAME", or "group:NAME" of the operating system's group; hostgroup ''
  *   is the whole site
- * - token: kind is join (a node may join once) or bearer (whose user it is); kept is the SHA-256
+ * - token: kind is join (a node may join once) or bearer (whose user it is); kept is the SHA-256.
+ *   serial: of the certificate that it was given for
+ * - certificate: csr is the SHA-256 of the request, by which an answer that was lost is given again
  * - node: state is joined (never heard of since), up, drained or lost. status_json is all that the
  *   node told; autonomous: since when it is on its own, as it told; boot and sequence: of its last
  *   heartbeat; wish: drained or not, as people want it, NULL: the node's own affair
@@ -32,10 +34,11 @@
 	"CREATE TABLE token (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, kind"     \
 	" TEXT NOT NULL, name TEXT NOT NULL, hostgroup TEXT NOT NULL, roles TEXT NOT"  \
 	" NULL, created_by TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT NOT" \
-	" NULL, used BIGINT NOT NULL);\n"                                              \
+	" NULL, used BIGINT NOT NULL, serial TEXT NOT NULL DEFAULT '');\n"             \
 	"CREATE TABLE certificate (serial TEXT PRIMARY KEY, node TEXT NOT NULL,"       \
 	" issued BIGINT NOT NULL, not_after BIGINT NOT NULL, revoked BIGINT NOT NULL," \
-	" reason TEXT NOT NULL);\n"                                                    \
+	" reason TEXT NOT NULL, csr TEXT NOT NULL DEFAULT '', pem TEXT NOT NULL"       \
+	" DEFAULT '');\n"                                                              \
 	"CREATE INDEX certificate_node ON certificate (node);\n"                       \
 	"CREATE TABLE node (name TEXT PRIMARY KEY, hostgroup TEXT NOT NULL, state"     \
 	" TEXT NOT NULL, reason TEXT NOT NULL, version TEXT NOT NULL, status_json"     \
