@@ -5,7 +5,10 @@
 #include <time.h>
 
 #include "lib/parse.h"
+#include "lib/timestamp.h"
 
+#define SECOND_US     1000000
+#define COLUMNS_MAX   64
 #define COLUMN_GAP    2
 #define DIGEST_DIGITS 12
 #define TIME_MAX      32
@@ -15,6 +18,8 @@
 struct table {
 	const struct table_column *columns;
 	json_t *rows;
+	bool begun;                 /* something was flushed */
+	size_t widths[COLUMNS_MAX]; /* of what was */
 };
 
 struct table *table_new(const struct table_column *columns)
@@ -121,6 +126,17 @@ static char *number_format(enum table_format format, json_int_t number)
 	return strdup(text);
 }
 
+static char *string_format(enum table_format format, const char *string)
+{
+	uint64_t us;
+
+	if (format == TABLE_DIGEST)
+		return strndup(string, DIGEST_DIGITS);
+	if (format == TABLE_TIME && timestamp_parse(string, &us) == 0)
+		return number_format(format, (json_int_t)(us / SECOND_US));
+	return text_sanitise(string);
+}
+
 static char *value_format(enum table_format format, const json_t *value);
 
 /* "a,b,c" */
@@ -148,9 +164,7 @@ static char *value_format(enum table_format format, const json_t *value)
 
 	switch (value ? json_typeof(value) : JSON_NULL) {
 	case JSON_STRING:
-		if (format == TABLE_DIGEST)
-			return strndup(json_string_value(value), DIGEST_DIGITS);
-		return text_sanitise(json_string_value(value));
+		return string_format(format, json_string_value(value));
 	case JSON_INTEGER:
 		return number_format(format, json_integer_value(value));
 	case JSON_REAL:
@@ -181,10 +195,10 @@ static char *cell_format(const struct table_column *column, const json_t *row)
 
 /* All texts of a table, row after row, the titles first. */
 struct grid {
-	const struct table_column *columns[64];
+	const struct table_column *columns[COLUMNS_MAX];
 	size_t column_count, row_count;
 	char **cells;
-	size_t widths[64];
+	size_t widths[COLUMNS_MAX];
 };
 
 static void grid_done(struct grid *g)
@@ -199,6 +213,7 @@ static int grid_init(struct grid *g, const struct table *t)
 	for (const struct table_column *c = t->columns; c->key; c++)
 		if (c->title && g->column_count < ARRAY_SIZE(g->columns))
 			g->columns[g->column_count++] = c;
+	memcpy(g->widths, t->widths, sizeof(g->widths));
 	g->row_count = json_array_size(t->rows) + 1;
 	g->cells = calloc(g->column_count * g->row_count + 1, sizeof(*g->cells));
 	if (!g->cells)
@@ -223,18 +238,14 @@ static bool column_is_right(const struct table_column *column)
 	       column->format == TABLE_DURATION;
 }
 
-int table_print(const struct table *t, FILE *out)
+static void grid_print(const struct grid *g, size_t first_row, FILE *out)
 {
-	struct grid g AUTO(grid_done) = {0};
-
-	if (grid_init(&g, t) < 0)
-		return -ENOMEM;
-	for (size_t r = 0; r < g.row_count; r++) {
-		for (size_t c = 0; c < g.column_count; c++) {
-			const char *text = g.cells[r * g.column_count + c];
-			int pad = (int)(g.widths[c] - text_width(text));
-			bool right = column_is_right(g.columns[c]);
-			bool last = c + 1 == g.column_count;
+	for (size_t r = first_row; r < g->row_count; r++) {
+		for (size_t c = 0; c < g->column_count; c++) {
+			const char *text = g->cells[r * g->column_count + c];
+			int pad = (int)(g->widths[c] - text_width(text));
+			bool right = column_is_right(g->columns[c]);
+			bool last = c + 1 == g->column_count;
 
 			fprintf(out, "%*s%s%*s", right ? pad : 0, "", text,
 				last    ? 0
@@ -244,6 +255,46 @@ int table_print(const struct table *t, FILE *out)
 		}
 		putc('\n', out);
 	}
+}
+
+int table_print(const struct table *t, FILE *out)
+{
+	struct grid g AUTO(grid_done) = {0};
+
+	if (grid_init(&g, t) < 0)
+		return -ENOMEM;
+	grid_print(&g, 0, out);
+	return 0;
+}
+
+int table_flush(struct table *t, FILE *out)
+{
+	struct grid g AUTO(grid_done) = {0};
+
+	if (grid_init(&g, t) < 0)
+		return -ENOMEM;
+	grid_print(&g, t->begun ? 1 : 0, out);
+	memcpy(t->widths, g.widths, sizeof(t->widths));
+	t->begun = true;
+	json_array_clear(t->rows);
+	return 0;
+}
+
+int table_flush_json(struct table *t, bool last, FILE *out)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(t->rows, i, row)
+	{
+		fputs(t->begun ? ",\n" : "[\n", out);
+		t->begun = true;
+		if (json_dumpf(row, out, JSON_COMPACT | JSON_PRESERVE_ORDER) < 0)
+			return ferror(out) ? -EIO : -ENOMEM;
+	}
+	if (last)
+		fputs(t->begun ? "\n]\n" : "[]\n", out);
+	json_array_clear(t->rows);
 	return 0;
 }
 

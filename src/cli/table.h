@@ -16,8 +16,8 @@ enum table_format {
 	TABLE_NUMBER,   /* right-aligned, as are the next two */
 	TABLE_SIZE,     /* bytes, shown as "1.5 GiB" */
 	TABLE_DURATION, /* microseconds, shown as "3m05s" */
-	TABLE_TIME,     /* seconds since the epoch, shown as local date and time */
-	TABLE_DIGEST,   /* hex digits, of which people see the first twelve */
+	TABLE_TIME, /* seconds since the epoch, or a text (lib/timestamp.h); shown as local time */
+	TABLE_DIGEST, /* hex digits, of which people see the first twelve */
 };
 
 struct table_column {
@@ -45,6 +45,13 @@ json_t *table_rows(const struct table *t);
 /* Writes titles and rows, or nothing but the titles. A missing, null or empty value is "-"; control
  * characters, which a terminal would obey, are shown as "?". Returns 0 or -ENOMEM. */
 int table_print(const struct table *t, FILE *out);
+
+/* For lists of any length: writes the rows that are there and forgets them, the titles before the
+ * first of all. A column that was too narrow so far is wider from there on. */
+int table_flush(struct table *t, FILE *out);
+
+/* The same as a JSON array, a line for each row; `last` ends it. */
+int table_flush_json(struct table *t, bool last, FILE *out);
 
 /* Writes the first row alone, a "Title: value" line each, for verbs that show one thing. */
 int table_print_record(const struct table *t, FILE *out);

@@ -147,6 +147,55 @@ static void row_that_could_not_be_made_is_out_of_memory(void **state)
 	assert_null(table_free(NULL));
 }
 
+static void flushed_rows_are_aligned_with_those_before(void **state)
+{
+	struct table *t AUTO(table_freep) = table_new(two);
+	autofree char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	table_add(t, json_pack("{s:s, s:i}", "a", "x", "b", 1));
+	assert_int_equal(table_flush(t, out), 0);
+	assert_int_equal(json_array_size(table_rows(t)), 0);
+	table_add(t, json_pack("{s:s, s:i}", "a", "y", "b", 2));
+	table_add(t, json_pack("{s:s, s:i}", "a", "a long one", "b", 3));
+	assert_int_equal(table_flush(t, out), 0);
+	table_add(t, json_pack("{s:s, s:i}", "a", "z", "b", 4));
+	assert_int_equal(table_flush(t, out), 0);
+	assert_int_equal(table_flush(t, out), 0);
+	fclose(out);
+	assert_string_equal(text, "FIRST  SECOND\nx      1\ny           2\na long one  3\n"
+				  "z           4\n");
+}
+
+static void flushed_json_is_one_array(void **state)
+{
+	struct table *t AUTO(table_freep) = table_new(two);
+	autofree char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	table_add(t, json_pack("{s:s, s:i}", "a", "x", "c", 1));
+	assert_int_equal(table_flush_json(t, false, out), 0);
+	assert_int_equal(table_flush_json(t, false, out), 0);
+	table_add(t, json_pack("{s:s}", "a", "y"));
+	table_add(t, json_pack("{s:s}", "a", "z"));
+	assert_int_equal(table_flush_json(t, true, out), 0);
+	fclose(out);
+	assert_string_equal(text, "[\n{\"a\":\"x\",\"c\":1},\n{\"a\":\"y\"},\n{\"a\":\"z\"}\n]\n");
+}
+
+static void times_may_be_texts(void **state)
+{
+	static const struct table_column time[] = {{"t", "TIME", TABLE_TIME}, {.key = NULL}};
+	struct table *t AUTO(table_freep) = table_new(time);
+
+	setenv("TZ", "UTC", 1);
+	table_add(t, json_pack("{s:s}", "t", "2026-11-21T17:51:59.500000Z"));
+	table_add(t, json_pack("{s:s}", "t", "not yet"));
+	prints(t, table_print, "TIME\n2026-11-21 17:51\nnot yet\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +206,9 @@ int main(void)
 		cmocka_unit_test(columns_count_characters_not_bytes),
 		cmocka_unit_test(record_is_a_line_for_each_title),
 		cmocka_unit_test(member_is_a_line_for_each_row),
+		cmocka_unit_test(flushed_rows_are_aligned_with_those_before),
+		cmocka_unit_test(flushed_json_is_one_array),
+		cmocka_unit_test(times_may_be_texts),
 		cmocka_unit_test(row_that_could_not_be_made_is_out_of_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
