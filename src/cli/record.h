@@ -3,4 +3,4 @@
 
 #include "cli/verb.h"
 
-extern const struct verb verb_record_list;
+extern const struct verb verb_record_list, verb_record_export, verb_record_summary;

@@ -45,6 +45,8 @@ const struct verb *const verbs[] = {
 	&verb_policy_list,
 	&verb_policy_test,
 	&verb_record_list,
+	&verb_record_export,
+	&verb_record_summary,
 	&verb_config,
 	&verb_help,
 	&verb_completion,

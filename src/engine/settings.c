@@ -12,6 +12,21 @@
 #define MIB    UINT64_C(1048576)
 #define TIB    (MIB * 1048576)
 
+/* Of a benchmark's value. */
+#define BENCHMARK_DIGITS 16
+
+int settings_check_benchmark(const char *text, struct error *err)
+{
+	size_t whole = strspn(text, "0123456789"), part = 0;
+
+	if (text[whole] == '.')
+		part = strspn(text + whole + 1, "0123456789");
+	if (whole == 0 || strlen(text) != whole + (part ? part + 1 : 0) ||
+		strlen(text) > BENCHMARK_DIGITS)
+		return fail(err, -EINVAL, "'%s' is no speed; write for example 15.3", text);
+	return 0;
+}
+
 #define ROW(section, key, type, member, fallback, min, max, choices, help)                 \
 	{                                                                                  \
 		section, key, type, offsetof(struct settings, member), fallback, min, max, \
@@ -118,6 +133,24 @@ const struct conf_setting settings_table[] = {
 		"File that the usage records of your VMs are added to, but of those that a node's "
 		"daemon has lent, which keeps them itself; none: nowhere. When not set, "
 		"$XDG_STATE_HOME/wnodes/records.jsonl for the VMs of jobs, and nowhere for others."),
+	ROW("record", "site", CONF_STRING, record_site, NULL, 0, 0, NULL,
+		"Name of the site in the records that wnodes record export writes for APEL, as GOCDB "
+		"has it."),
+	ROW("record", "submit_host", CONF_STRING, record_submit_host, NULL, 0, 0, NULL,
+		"Host that jobs come from, in records for APEL: the computing element."),
+	ROW("record", "infrastructure", CONF_STRING, record_infrastructure, NULL, 0, 0, NULL,
+		"What ran the jobs, in records for APEL; when not set, APEL-WNODES- and the batch "
+		"system's name."),
+	ROW("record", "infrastructure_type", CONF_CHOICE, record_infrastructure_type, "local", 0, 0,
+		"grid|local", "Whose jobs they are, in records for APEL."),
+	ROW("record", "cloud_service", CONF_STRING, record_cloud_service, NULL, 0, 0, NULL,
+		"Name of the service that gives VMs, in records of clouds for APEL."),
+	ROW("record", "benchmark", CONF_CHOICE, record_benchmark, "none", 0, 0, SETTINGS_BENCHMARKS,
+		"What the speed of a CPU is measured in, in records for APEL."),
+	{"record", "benchmark_value", CONF_STRING,
+		offsetof(struct settings, record_benchmark_value), "0", 0, 0, NULL,
+		"Speed of one CPU of the site in that benchmark, for example 15.3; 0: not known.",
+		settings_check_benchmark},
 	ROW("site", "controllers", CONF_STRINGS, site_controllers, NULL, 0, 0, NULL,
 		"Address of a controller of the site, https://HOST:PORT or unix:/PATH; may be repeated, "
 		"and one that answers is taken. When not set, this machine's own controller, if it runs "

@@ -45,6 +45,9 @@ struct settings {
 	uint64_t lrms_requeues;
 	/* [record] */
 	char *record_file; /* the user's own; NULL: the usual one, for jobs; "" or "none": none */
+	char *record_site, *record_submit_host; /* of records for APEL; NULL: not known */
+	char *record_infrastructure, *record_infrastructure_type, *record_cloud_service;
+	char *record_benchmark, *record_benchmark_value; /* "none", "0": not known */
 	/* [site] */
 	char **site_controllers; /* addresses; none: the local socket, if there is one */
 	char *site_ca;           /* file; NULL: the system's authorities */
@@ -60,6 +63,12 @@ extern const struct conf_setting settings_table[];
 
 #define SETTINGS_NETWORKS "none|user"
 #define SETTINGS_STARTS   "auto|clone|boot"
+
+/* As APEL knows them. */
+#define SETTINGS_BENCHMARKS "none|si2k|hepspec|HEPscore23"
+
+/* Is it a number, as "15.3"? Returns 0 or -EINVAL. */
+int settings_check_benchmark(const char *text, struct error *err);
 
 /* The system's file, /etc/wnodes/wnodes.conf. */
 const char *settings_site_file(void);
