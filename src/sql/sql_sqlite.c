@@ -355,6 +355,8 @@ static int sqlite_init(struct sqlite *q, struct error *err)
 		return r;
 	return execute(q,
 		"PRAGMA synchronous = FULL; PRAGMA case_sensitive_like = ON;"
+		/* What is deleted need not be overwritten: it has to be possible on a full disk. */
+		"PRAGMA secure_delete = FAST;"
 		"PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " STRING(LOG_BYTES),
 		err);
 }

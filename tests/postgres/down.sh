@@ -12,6 +12,6 @@ server_names "$1"
 [ -e "$dir/data/PG_VERSION" ] || exit 0
 if server_is_up; then
 	as_server "$programs/pg_ctl" -s -w -t 20 -m fast -D "$dir/data" stop >&2 ||
-		as_server "$programs/pg_ctl" -s -w -t 20 -m immediate -D "$dir/data" stop >&2
+		as_server "$programs/pg_ctl" -s -w -t 20 -m immediate -D "$dir/data" stop >&2 || ! server_is_up
 fi
 [ -n "$keep" ] || rm -rf "$dir"

@@ -22,6 +22,7 @@ as_server() {
 	(cd / && exec ${user:+setpriv --reuid=$user --regid="$(id -g "$user")" --clear-groups} timeout 120 "$@")
 }
 
+# One that was killed just now still has a process, but answers no more.
 server_is_up() {
-	as_server "$programs/pg_ctl" -D "$dir/data" status >/dev/null 2>&1
+	timeout 10 "$programs/pg_isready" -q -t 5 -h "$dir"
 }
