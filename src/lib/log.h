@@ -21,6 +21,10 @@ enum log_level log_get_level(void);
 /* Called before each line is printed, so that a progress display can clear its own line. */
 void log_set_before(void (*before)(void *userdata), void *userdata);
 
+/* Called instead of printing, by any thread, for daemons whose log has another form; the text has
+ * no name and no end. NULL: messages are printed. */
+void log_set_sink(void (*sink)(enum log_level level, const char *text));
+
 void log_print(enum log_level level, const char *format, ...) PRINTF(2, 3);
 
 #define log_error(...)   log_print(LOG_LEVEL_ERROR, __VA_ARGS__)

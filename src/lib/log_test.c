@@ -52,11 +52,30 @@ static void less_important_messages_are_not_printed(void **state)
 	assert_string_equal(text, "");
 }
 
+static char sunk[256];
+
+static void sink(enum log_level level, const char *text)
+{
+	snprintf(sunk, sizeof(sunk), "%d %s", level, text);
+}
+
+static void messages_may_go_elsewhere(void **state)
+{
+	char text[256];
+
+	log_set_sink(sink);
+	captured(print_hostile, text);
+	log_set_sink(NULL);
+	assert_string_equal(text, "");
+	assert_string_equal(sunk, "0 the guest says \033]0;owned\007 and\r\nmore");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_terminal_would_obey_is_not_printed),
 		cmocka_unit_test(less_important_messages_are_not_printed),
+		cmocka_unit_test(messages_may_go_elsewhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
