@@ -28,8 +28,8 @@ struct caller {
 	char name[CALLER_NAME_MAX]; /* of the user or the node; "" for nobody */
 	int64_t uid;                /* of a user of the cluster; -1: none */
 	char serial[64];            /* of the certificate, hex; "" without one */
-	char **groups;              /* host groups that it administers, NULL-terminated; may be NULL */
-	const char *how;            /* "socket", "munge", "token", "certificate", "none": for the log */
+	char **groups;   /* host groups that it administers, NULL-terminated; may be NULL */
+	const char *how; /* "socket", "munge", "token", "certificate", "none": for the log */
 };
 
 /* May it administer the nodes of this host group (NULL: of none)? Administrators of the site may

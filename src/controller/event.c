@@ -142,8 +142,8 @@ static int run_list(struct exchange *x, struct sql *db)
 }
 
 const struct route event_routes[] = {
-	{"GET", "/v1/events", ROUTE_READ, ROLE_USER | ROLE_ADMINISTRATOR,
-		"Lists what has happened, the oldest first", .listing = &event_listing,
-		.run = run_list},
+	{"GET", "/v1/events", ROUTE_STREAM, ROLE_USER | ROLE_ADMINISTRATOR,
+		"Lists what has happened, the oldest first, or tells it as it happens",
+		.listing = &event_listing, .run = run_list},
 	{.method = NULL},
 };

@@ -23,7 +23,8 @@ static void an_error_is_an_object_with_a_harmless_text(void **state)
 	struct exchange x = {.etag = "7", .text = strdup("x")};
 
 	assert_int_equal(exchange_fail(&x, 404, "no '%s'", "a\n\x1b\xff"), 404);
-	assert_string_equal(error_of(&x), "no 'a ?" "?'");
+	assert_string_equal(error_of(&x), "no 'a ?"
+					  "?'");
 	assert_string_equal(x.etag, "");
 	assert_null(x.text);
 	assert_int_equal(x.retry_after_s, 0);

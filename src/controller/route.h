@@ -7,7 +7,7 @@
 #include "lib/fields.h"
 
 enum route_kind {
-	ROUTE_PLAIN,  /* without a database */
+	ROUTE_PLAIN,  /* also when the database is not reached: run() gets NULL then */
 	ROUTE_READ,   /* in the thread of the connection, with a connection for reading */
 	ROUTE_WRITE,  /* in the writer's thread, many in one transaction */
 	ROUTE_STREAM, /* server-sent events: does not end */
@@ -30,6 +30,7 @@ struct route {
 	bool one;                /* one row of the listing, whose key is the last parameter */
 	bool matches;            /* needs If-Match */
 	const char *answer_type; /* "text/plain; version=0.0.4"; NULL: application/json */
+	bool (*is_open)(const struct controller *c); /* is it for everybody here? NULL: no */
 	/* Returns the status; x->answer and so on are set. NULL with a listing: listing_run(). */
 	int (*run)(struct exchange *x, struct sql *db);
 };

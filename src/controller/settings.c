@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "config.h"
+#include "lib/log.h"
 
 #define SECOND UINT64_C(1000000)
 #define HOUR   (3600 * SECOND)
@@ -93,6 +94,89 @@ int controller_settings_load(struct controller_settings *ret, const char *path, 
 	if (r < 0)
 		controller_settings_done(ret);
 	return r;
+}
+
+/* Whoever uses these looks at them each time. */
+static const char *const reloadable[] = {"request_time", "idle_time", "lost_after", "lease_grace",
+	"administrators", "endorsers", "metrics_open", "log_format", "log_level", "certificate",
+	"key", "names"};
+
+static bool is_reloadable(const struct conf_setting *row)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(reloadable); i++)
+		if (streq(reloadable[i], row->key))
+			return true;
+	return false;
+}
+
+static bool lists_are_equal(char *const *a, char *const *b)
+{
+	while (*a && *b && streq(*a, *b)) {
+		a++;
+		b++;
+	}
+	return !*a && !*b;
+}
+
+static int keep_list(const struct conf_setting *row, struct controller_settings *fresh,
+	char *const *old, struct error *err)
+{
+	int r = 0;
+
+	conf_clear(row, fresh);
+	if (!*old)
+		return conf_set(row, fresh, "", err);
+	for (; *old && r == 0; old++)
+		r = conf_set(row, fresh, *old, err);
+	return r;
+}
+
+/* Returns 1 if it was another. */
+static int keep(const struct conf_setting *row, struct controller_settings *fresh,
+	const struct controller_settings *old, struct error *err)
+{
+	char *to = (char *)fresh + row->offset;
+	const char *from = (const char *)old + row->offset;
+	uint64_t *number = (uint64_t *)(void *)to;
+	const uint64_t *old_number = (const uint64_t *)(const void *)from;
+	char *const *text = (char *const *)(const void *)from;
+	bool same;
+	int r;
+
+	switch (row->type) {
+	case CONF_STRINGS:
+		same = lists_are_equal(*(char ***)(void *)to, *(char **const *)(const void *)from);
+		r = same ? 0 : keep_list(row, fresh, *(char **const *)(const void *)from, err);
+		break;
+	case CONF_STRING:
+		same = streq(*(char **)(void *)to, *text);
+		r = same ? 0 : conf_set(row, fresh, *text, err);
+		break;
+	default:
+		same = *number == *old_number;
+		*number = *old_number;
+		r = 0;
+		break;
+	}
+	return r < 0 ? r : !same;
+}
+
+int controller_settings_keep(
+	struct controller_settings *fresh, const struct controller_settings *old, struct error *err)
+{
+	int r = 0;
+
+	for (const struct conf_setting *row = controller_settings_table; row->key && r >= 0;
+		row++) {
+		if (is_reloadable(row))
+			continue;
+		r = keep(row, fresh, old, err);
+		if (r > 0)
+			log_notice("%s is taken over at the next start only", row->key);
+	}
+	if (r < 0)
+		controller_settings_done(fresh);
+	return MIN_OF(r, 0);
 }
 
 void controller_settings_done(struct controller_settings *s)

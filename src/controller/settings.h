@@ -20,8 +20,9 @@ struct controller_settings {
 	uint64_t lost_after, lease_grace;   /* us */
 	char **administrators, **endorsers; /* users and @groups */
 	bool metrics_open;
-	char *log_format; /* "text" or "json" */
-	char *log_level;  /* "error", "warning", "info" or "debug" */
+	char *log_format;                   /* "text" or "json" */
+	char *log_level;                    /* "error", "warning", "info" or "debug" */
+	struct controller_settings *before; /* of the reload before; see controller.h */
 };
 
 extern const struct conf_setting controller_settings_table[];
@@ -32,4 +33,10 @@ const char *controller_settings_file(void);
 /* From this file, which must be there; NULL: from the system's, if it is there. Returns 0 or
  * negative errno. */
 int controller_settings_load(struct controller_settings *ret, const char *path, struct error *err);
+
+/* At a reload: what cannot be changed while the program runs stays as it is `old`; where that makes
+ * a difference, the log says so. On failure `fresh` is done. Returns 0 or negative errno. */
+int controller_settings_keep(struct controller_settings *fresh,
+	const struct controller_settings *old, struct error *err);
+
 void controller_settings_done(struct controller_settings *s);

@@ -1,0 +1,41 @@
+/* The program wnodes-controller: the site's one place for nodes, leases, VMs and records. */
+#include "controller/arguments.h"
+#include "controller/controller.h"
+#include "controller/migrate.h"
+#include "lib/exit.h"
+#include "lib/file.h"
+#include "lib/log.h"
+
+static int serve(const struct arguments *a, struct error *err)
+{
+	struct controller c AUTO(controller_close) = {0};
+	int r = controller_open(&c, a->config, err);
+
+	return r < 0 ? r : controller_run(&c);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {0};
+	struct error err = {0};
+	int r;
+
+	log_set("wnodes-controller", LOG_LEVEL_INFO);
+	r = file_open_stdio() < 0 ? EXIT_WNODES : arguments_parse(&a, argc, argv);
+	if (r >= 0)
+		return r;
+	switch (a.verb) {
+	case VERB_SERVE:
+		r = serve(&a, &err);
+		break;
+	case VERB_CHECK:
+		r = controller_check(a.config, &err);
+		break;
+	case VERB_MIGRATE:
+		r = migrate_run(a.from, a.to, arguments_print_progress, NULL, &err);
+		break;
+	}
+	if (r < 0)
+		log_error("%s", err.text[0] ? err.text : strerror(-r));
+	return r < 0 ? EXIT_WNODES : EXIT_SUCCESS;
+}

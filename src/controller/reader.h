@@ -1,0 +1,9 @@
+/* Connections of the database for reading: each thread has its own, which ends with it. */
+#pragma once
+
+#include "sql/sql.h"
+
+/* The thread's connection, opened anew where it was lost: at most once a second, so that requests
+ * do not wait behind each other for a server that does not answer. Returns 0, or negative errno
+ * with *ret NULL. */
+int reader_get(const char *url, struct sql **ret, struct error *err);

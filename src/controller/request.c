@@ -1,0 +1,426 @@
+#include "controller/request.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "controller/connection.h"
+#include "controller/controller.h"
+#include "controller/header.h"
+#include "controller/identity.h"
+#include "controller/journal.h"
+#include "controller/metrics.h"
+#include "controller/reader.h"
+#include "controller/response.h"
+#include "controller/route.h"
+#include "controller/stream.h"
+#include "controller/target.h"
+#include "controller/writer.h"
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/timestamp.h"
+
+/* Requests are small; records come many at a time. */
+#define BODY_MAX        (UINT64_C(1) << 20)
+#define BODY_MAX_LARGE  (UINT64_C(16) << 20)
+#define BODY_PATH_LARGE "/v1/records"
+
+/* All bodies together that are in memory. */
+#define BODIES_MAX (UINT64_C(256) << 20)
+
+/* A negative value that no database gives: a handler has refused. */
+#define REFUSED (-ECANCELED)
+
+/* How often the end looks whether all is done. */
+#define END_STEP_US 10000
+
+struct requests {
+	pthread_rwlock_t gate; /* held for reading while a change is handed to the writer */
+	bool ending;
+	_Atomic(size_t) active;       /* being answered, but for streams */
+	_Atomic(uint64_t) body_bytes; /* in memory */
+};
+
+enum request_state {
+	REQUEST_NEW,     /* its headers are there */
+	REQUEST_BODY,    /* its body comes */
+	REQUEST_WRITING, /* the writer has it */
+	REQUEST_DONE,
+};
+
+struct request {
+	struct writer_job job; /* first: a job is its request */
+	struct controller *controller;
+	struct connection *connection;
+	struct MHD_Connection *mhd;
+	enum request_state state;
+	struct exchange x;
+	struct header header;
+	char *target, *path; /* as sent; the path up to the '?' */
+	const char *query;   /* behind it; NULL: none */
+	char method[16];
+	const char *allow;
+	char if_match[64];
+	struct buffer body;
+	uint64_t body_max;
+	uint64_t started_us;
+	struct journal_id id;
+	bool counted; /* in `active` */
+};
+
+struct requests *requests_new(void)
+{
+	struct requests *rs = calloc(1, sizeof(*rs));
+
+	if (rs)
+		pthread_rwlock_init(&rs->gate, NULL);
+	return rs;
+}
+
+struct requests *requests_free(struct requests *rs)
+{
+	if (!rs)
+		return NULL;
+	pthread_rwlock_destroy(&rs->gate);
+	free(rs);
+	return NULL;
+}
+
+void requests_end(struct requests *rs, uint64_t time_us)
+{
+	uint64_t end = clock_now_us() + time_us;
+
+	pthread_rwlock_wrlock(&rs->gate);
+	rs->ending = true;
+	pthread_rwlock_unlock(&rs->gate);
+	while (rs->active > 0 && clock_now_us() < end)
+		usleep(END_STEP_US);
+}
+
+static struct connection *connection_of(struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+static void *tls_of(struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+	return info ? info->tls_session : NULL;
+}
+
+void *request_on_target(void *userdata, const char *target, struct MHD_Connection *mhd)
+{
+	struct request *rq = calloc(1, sizeof(*rq));
+
+	if (!rq)
+		return NULL;
+	rq->controller = userdata;
+	rq->x.controller = userdata;
+	rq->mhd = mhd;
+	rq->connection = connection_of(mhd);
+	rq->target = strdup(target);
+	rq->path = rq->target ? strndup(target, strcspn(target, "?")) : NULL;
+	if (!rq->path || !rq->connection) {
+		free(rq->target);
+		free(rq->path);
+		free(rq);
+		return NULL;
+	}
+	rq->query = strchr(rq->target, '?');
+	if (rq->query)
+		rq->query++;
+	return rq;
+}
+
+static enum MHD_Result answer(struct request *rq)
+{
+	rq->state = REQUEST_DONE;
+	connection_set(rq->connection, CONNECTION_SENDING);
+	return response_queue(rq->mhd, &rq->x, rq->id.text, rq->allow);
+}
+
+/* Without reading what comes: libmicrohttpd closes the connection then. */
+static enum MHD_Result answer_at_once(struct request *rq, int status, const char *text)
+{
+	exchange_fail(&rq->x, status, "%s", text);
+	return answer(rq);
+}
+
+/* The headers are there. A connection goes on to be used only if the body has been taken before it
+ * is answered, so what is wrong is kept until then. */
+static enum MHD_Result begin(struct request *rq, const char *method)
+{
+	struct error err = {0};
+	int status;
+
+	rq->started_us = clock_now_us();
+	rq->x.now_us = timestamp_now_us();
+	rq->counted = true;
+	rq->controller->requests->active++;
+	snprintf(rq->method, sizeof(rq->method), "%s", method);
+	header_read(rq->mhd, &rq->header);
+	journal_make_id(rq->header.request_id, &rq->id);
+	rq->state = REQUEST_BODY;
+	connection_set(rq->connection, CONNECTION_RECEIVING);
+	status = header_check(&rq->header, &err);
+	if (status > 0)
+		return answer_at_once(rq, status, err.text);
+	route_find(&rq->x, rq->method, rq->path, &rq->allow);
+	rq->body_max = rq->x.route && streq(rq->x.route->path, BODY_PATH_LARGE) ? BODY_MAX_LARGE
+										: BODY_MAX;
+	if (header_body_length(&rq->header) > rq->body_max)
+		return answer_at_once(rq, 413, "the body is too large");
+	return MHD_YES;
+}
+
+static void drop_body(struct request *rq)
+{
+	rq->controller->requests->body_bytes -= rq->body.len;
+	buffer_done(&rq->body);
+}
+
+static void take_body(struct request *rq, const char *data, size_t length)
+{
+	struct requests *rs = rq->controller->requests;
+
+	if (rq->x.status > 0)
+		return;
+	if (rq->body.len + length > rq->body_max) {
+		exchange_fail(&rq->x, 413, "the body is too large");
+	} else if (rs->body_bytes + length > BODIES_MAX ||
+		   buffer_append(&rq->body, data, length) < 0) {
+		exchange_fail(&rq->x, 503, "the controller has too much to do; try again");
+	} else {
+		rs->body_bytes += length;
+		return;
+	}
+	drop_body(rq);
+}
+
+/* In the writer's thread; may be called again. */
+static int on_work(struct writer_job *job, struct sql *db)
+{
+	struct request *rq = (struct request *)(void *)job;
+	struct exchange *x = &rq->x;
+
+	json_decref(x->answer);
+	x->answer = NULL;
+	x->etag[0] = '\0';
+	x->retry_after_s = 0;
+	x->status = x->route->run(x, db);
+	return x->status < 400 ? 0 : REFUSED;
+}
+
+static void on_done(struct writer_job *job, int result, const struct error *err)
+{
+	struct request *rq = (struct request *)(void *)job;
+
+	if (result < 0 && result != REFUSED)
+		exchange_fail_sql(&rq->x, result, err);
+	if (result == 0)
+		streams_wake(rq->controller->streams);
+	/* It may be gone from here on. */
+	MHD_resume_connection(rq->mhd);
+}
+
+static enum MHD_Result hand_to_writer(struct request *rq)
+{
+	struct requests *rs = rq->controller->requests;
+	int r;
+
+	rq->job.work = on_work;
+	rq->job.done = on_done;
+	pthread_rwlock_rdlock(&rs->gate);
+	r = rs->ending ? -ESHUTDOWN : 0;
+	if (r == 0) {
+		rq->state = REQUEST_WRITING;
+		connection_set(rq->connection, CONNECTION_WORKING);
+		/* Before it can be resumed. */
+		MHD_suspend_connection(rq->mhd);
+		r = writer_add(rq->controller->writer, &rq->job);
+		if (r < 0)
+			MHD_resume_connection(rq->mhd);
+	}
+	pthread_rwlock_unlock(&rs->gate);
+	if (r < 0)
+		exchange_fail(&rq->x, 503, "the controller %s; try again, or ask another",
+			r == -EBUSY ? "has too much to do" : "ends");
+	return r == -ESHUTDOWN ? answer(rq) : MHD_YES;
+}
+
+/* Who asks, and may they? */
+static int check_caller(struct request *rq, struct sql *db)
+{
+	const struct identity_evidence evidence = {
+		.local = connection_is_local(rq->connection),
+		.peer_uid = connection_uid(rq->connection),
+		.authorization = rq->header.authorization,
+		.tls_session = tls_of(rq->mhd),
+		.method = rq->method,
+		.target = rq->target,
+		.body = buffer_head(&rq->body),
+		.body_length = rq->body.len,
+	};
+	const struct route *route = rq->x.route;
+	int status;
+
+	/* What is the same for all does not need the database. */
+	if ((route->kind == ROUTE_PLAIN && (route->roles & ROLE_ANYONE)) ||
+		(route->is_open && route->is_open(rq->controller)))
+		return 0;
+	status = identity_find(&rq->x, &evidence, db);
+	return status > 0 ? status : route_check_caller(&rq->x);
+}
+
+static int check_query(struct request *rq)
+{
+	struct error err = {0};
+	int r = target_parse_query(rq->query, &rq->x.query, &err);
+
+	if (r < 0)
+		return exchange_fail(&rq->x, r == -EINVAL ? 400 : 500, "%s",
+			err.text[0] ? err.text : "the controller is out of memory");
+	return route_check_query(&rq->x);
+}
+
+static int check_body(struct request *rq)
+{
+	struct exchange *x = &rq->x;
+
+	if (rq->body.len == 0)
+		return x->route->body ? exchange_fail(x, 400, "the body is missing") : 0;
+	if (!x->route->body)
+		return exchange_fail(x, 400, "this takes no body");
+	if (!header_is_json(&rq->header))
+		return exchange_fail(x, 415, "the body's Content-Type is not application/json");
+	return exchange_parse_body(x, buffer_head(&rq->body), rq->body.len);
+}
+
+/* All but the work itself. Returns 0 or the status. */
+static int check(struct request *rq, struct sql **ret_db)
+{
+	struct exchange *x = &rq->x;
+	struct error err = {0};
+	int status = x->status;
+
+	*ret_db = NULL;
+	if (status > 0)
+		return status;
+	if (reader_get(controller_get_settings(rq->controller)->database, ret_db, &err) < 0 &&
+		x->route->kind != ROUTE_PLAIN)
+		return exchange_fail_sql(x, -ENOTCONN, &err);
+	status = check_caller(rq, *ret_db);
+	if (status == 0)
+		status = check_query(rq);
+	if (status == 0)
+		status = check_body(rq);
+	drop_body(rq);
+	x->if_match = header_if_match(&rq->header, rq->if_match, sizeof(rq->if_match));
+	return status;
+}
+
+static enum MHD_Result follow(struct request *rq)
+{
+	struct MHD_Response *response = NULL;
+	const char *after = rq->header.last_event_id;
+	int status;
+
+	if (!after)
+		after = exchange_query(&rq->x, "after");
+	status = stream_open(rq->controller->streams, &rq->x, after, rq->mhd, &response);
+	if (status > 0)
+		return answer(rq);
+	rq->state = REQUEST_DONE;
+	rq->x.status = 200;
+	rq->counted = false;
+	rq->controller->requests->active--;
+	connection_set(rq->connection, CONNECTION_STREAM);
+	return response_queue_stream(rq->mhd, response, rq->id.text);
+}
+
+/* The request is there as a whole. */
+static enum MHD_Result serve(struct request *rq)
+{
+	const struct route *route;
+	struct sql *db;
+
+	connection_set(rq->connection, CONNECTION_WORKING);
+	if (check(rq, &db) > 0)
+		return answer(rq);
+	route = rq->x.route;
+	if (route->kind == ROUTE_WRITE)
+		return hand_to_writer(rq);
+	if (route->kind == ROUTE_STREAM && !streq(rq->method, "HEAD") &&
+		header_accepts(&rq->header, STREAM_TYPE))
+		return follow(rq);
+	if (route->run)
+		rq->x.status = route->run(&rq->x, db);
+	else
+		rq->x.status = listing_run(&rq->x, db);
+	return answer(rq);
+}
+
+enum MHD_Result request_on_call(void *userdata, struct MHD_Connection *mhd, const char *url,
+	const char *method, const char *version, const char *data, size_t *data_length,
+	void **context)
+{
+	struct request *rq = *context;
+
+	if (!rq)
+		return MHD_NO;
+	switch (rq->state) {
+	case REQUEST_NEW:
+		return begin(rq, method);
+	case REQUEST_BODY:
+		if (*data_length == 0)
+			return serve(rq);
+		take_body(rq, data, *data_length);
+		*data_length = 0;
+		return MHD_YES;
+	case REQUEST_WRITING:
+		return answer(rq);
+	case REQUEST_DONE:
+		break;
+	}
+	return MHD_YES;
+}
+
+static void note(const struct request *rq)
+{
+	const struct journal_entry entry = {
+		.id = rq->id.text,
+		.method = rq->method,
+		.path = rq->path,
+		.x = &rq->x,
+		.duration_us = clock_now_us() - rq->started_us,
+	};
+
+	metrics_count(rq->controller->metrics, &rq->x, entry.duration_us);
+	journal_write(&entry);
+}
+
+void request_on_end(void *userdata, struct MHD_Connection *mhd, void **context,
+	enum MHD_RequestTerminationCode code)
+{
+	struct request *rq = *context;
+
+	if (!rq)
+		return;
+	*context = NULL;
+	/* One that was cut off has no status. */
+	if (rq->started_us > 0 && rq->x.status > 0)
+		note(rq);
+	connection_set(rq->connection, CONNECTION_IDLE);
+	drop_body(rq);
+	if (rq->counted)
+		rq->controller->requests->active--;
+	exchange_done(&rq->x);
+	free(rq->target);
+	free(rq->path);
+	free(rq);
+}
