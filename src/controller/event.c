@@ -5,9 +5,6 @@
 
 #include "controller/statement.h"
 
-/* Of one sweep, so that it does not hold up the writer. */
-#define PRUNE_MAX 5000
-
 static const struct listing_column columns[] = {
 	{"sequence", "event.sequence", LISTING_NUMBER, false, "Its number; later ones are higher"},
 	{"time", "event.time", LISTING_TIME, false, "When it happened"},
@@ -128,7 +125,8 @@ int event_prune(struct sql *db, uint64_t before_us, struct error *err)
 		"DELETE FROM event WHERE sequence < (SELECT min(sequence) FROM event) + ?1"
 		" AND sequence < (SELECT max(sequence) FROM event)"
 		" AND (time < ?2 OR sequence <= (SELECT max(sequence) FROM event) - ?3)",
-		sql_number(PRUNE_MAX), sql_number((int64_t)before_us), sql_number(EVENT_KEEP_MAX));
+		sql_number(EVENT_PRUNE_MAX), sql_number((int64_t)before_us),
+		sql_number(EVENT_KEEP_MAX));
 }
 
 static int run_list(struct exchange *x, struct sql *db)

@@ -85,6 +85,13 @@ int exchange_answer(struct exchange *x, int status, json_t *answer)
 	return status;
 }
 
+int exchange_answer_nothing(struct exchange *x)
+{
+	drop_answer(x);
+	x->status = 204;
+	return x->status;
+}
+
 const char *exchange_query(const struct exchange *x, const char *name)
 {
 	return json_string_value(json_object_get(x->query, name));

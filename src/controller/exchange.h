@@ -44,6 +44,9 @@ int exchange_fail_sql(struct exchange *x, int code, const struct error *err);
 /* Ends well: takes `answer` (NULL, as jansson gives when out of memory, is a 500). */
 int exchange_answer(struct exchange *x, int status, json_t *answer);
 
+/* Ends well with nothing to say: 204. */
+int exchange_answer_nothing(struct exchange *x);
+
 /* The query's text, or NULL. */
 const char *exchange_query(const struct exchange *x, const char *name);
 

@@ -12,11 +12,16 @@
 /* Values in one filter's list. */
 #define FILTER_VALUES_MAX 50
 
+void listing_add_columns(struct statement *s, const struct listing *l)
+{
+	for (const struct listing_column *c = l->columns; c->name; c++)
+		statement_add(s, "%s%s", c == l->columns ? "" : ", ", c->sql);
+}
+
 static void add_columns(struct statement *s, const struct listing *l)
 {
 	statement_add(s, "SELECT ");
-	for (const struct listing_column *c = l->columns; c->name; c++)
-		statement_add(s, "%s%s", c == l->columns ? "" : ", ", c->sql);
+	listing_add_columns(s, l);
 	statement_add(s, ", %s FROM %s", l->revision ? l->revision : "0", l->table);
 }
 
@@ -220,7 +225,7 @@ static json_t *column_to_json(const struct sql_rows *rows, int i, enum listing_t
 	return json_string(sql_rows_text(rows, i));
 }
 
-static json_t *row_to_json(const struct listing *l, const struct sql_rows *rows)
+json_t *listing_to_json(const struct listing *l, const struct sql_rows *rows)
 {
 	json_t *row = json_object();
 
@@ -244,7 +249,7 @@ static int read_page(struct statement *s, struct sql *db, const struct listing *
 	while ((r = sql_rows_next(rows, err)) > 0) {
 		if (json_array_size(items) == limit)
 			return 1;
-		if (json_array_append_new(items, row_to_json(l, rows)) < 0)
+		if (json_array_append_new(items, listing_to_json(l, rows)) < 0)
 			return fail(err, -ENOMEM, "out of memory");
 	}
 	return r;
@@ -310,7 +315,7 @@ static int read_one(struct statement *s, struct sql *db, const struct listing *l
 		r = sql_rows_next(rows, err);
 	if (r <= 0)
 		return r;
-	*ret = row_to_json(l, rows);
+	*ret = listing_to_json(l, rows);
 	if (ret_revision)
 		*ret_revision = sql_rows_number(rows, (int)count_columns(l));
 	return *ret ? 1 : fail(err, -ENOMEM, "out of memory");
@@ -336,10 +341,9 @@ static int run_one(struct exchange *x, struct sql *db, struct statement *s)
 
 int listing_run_with(struct exchange *x, struct sql *db, const struct listing_condition *conditions)
 {
-	struct statement s AUTO(statement_done);
+	struct statement s AUTO(statement_done) = {0};
 	int status;
 
-	statement_init(&s);
 	add_columns(&s, x->route->listing);
 	for (; conditions && conditions->sql; conditions++)
 		statement_add_condition(&s, conditions->sql, conditions->value);
@@ -358,9 +362,8 @@ int listing_run(struct exchange *x, struct sql *db)
 int listing_get(struct sql *db, const struct listing *l, const char *key, json_t **ret,
 	int64_t *ret_revision, struct error *err)
 {
-	struct statement s AUTO(statement_done);
+	struct statement s AUTO(statement_done) = {0};
 
-	statement_init(&s);
 	add_columns(&s, l);
 	return read_one(&s, db, l, key, ret, ret_revision, err);
 }

@@ -11,6 +11,8 @@
 #define LISTING_LIMIT     100 /* without ?limit= */
 #define LISTING_LIMIT_MAX 1000
 
+struct statement;
+
 enum listing_type {
 	LISTING_TEXT,
 	LISTING_NUMBER,
@@ -58,9 +60,13 @@ int listing_run_with(
 	struct exchange *x, struct sql *db, const struct listing_condition *conditions);
 
 /* Adds the condition that the caller may see a row, if there is one. */
-struct statement;
 void listing_add_restriction(
 	struct statement *s, const struct listing *l, const struct caller *caller);
+
+/* For statements of one's own: adds the columns, "a, b, c", and makes a new object of a row that
+ * has them first; NULL when out of memory. */
+void listing_add_columns(struct statement *s, const struct listing *l);
+json_t *listing_to_json(const struct listing *l, const struct sql_rows *rows);
 
 /* One row as a new object, *ret_revision (may be NULL) its revision. Returns 1, 0 if there is none,
  * or negative errno. Whose it is does not matter here. */

@@ -1,14 +1,29 @@
 /* All that can be asked: the tables of the nouns, and our own. */
+#include "controller/configuration.h"
 #include "controller/event.h"
+#include "controller/group.h"
 #include "controller/health.h"
+#include "controller/job.h"
+#include "controller/lease.h"
 #include "controller/metrics.h"
+#include "controller/node.h"
 #include "controller/openapi.h"
+#include "controller/pool.h"
 #include "controller/route.h"
+#include "controller/vm.h"
 
 const struct route *const route_tables[] = {
+	configuration_routes,
 	event_routes,
+	group_routes,
 	health_routes,
+	heartbeat_routes,
+	job_routes,
+	lease_routes,
 	metrics_routes,
+	node_routes,
 	openapi_routes,
+	pool_routes,
+	vm_routes,
 	NULL,
 };

@@ -66,7 +66,7 @@
 	"CREATE TABLE pool (name TEXT PRIMARY KEY, vlan BIGINT NOT NULL, domain TEXT"  \
 	" NOT NULL, host_pattern TEXT NOT NULL, first_address TEXT NOT NULL,"          \
 	" mac_prefix TEXT NOT NULL, prefix BIGINT NOT NULL, gateway TEXT NOT NULL,"    \
-	" nameservers_json TEXT NOT NULL, size BIGINT NOT NULL, used BIGINT NOT NULL," \
+	" nameservers_json TEXT NOT NULL, size BIGINT NOT NULL,"                       \
 	" created BIGINT NOT NULL, revision BIGINT NOT NULL);\n"                       \
 	"CREATE TABLE place (pool TEXT NOT NULL, number BIGINT NOT NULL, name TEXT"    \
 	" NOT NULL, mac TEXT NOT NULL UNIQUE, address TEXT NOT NULL, vlan BIGINT NOT"  \

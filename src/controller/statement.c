@@ -8,14 +8,6 @@
 /* How many texts are kept; further ones are used once. */
 #define KEPT_MAX 256
 
-void statement_init(struct statement *s)
-{
-	s->text[0] = '\0';
-	s->used = s->count = 0;
-	s->copies = (struct strv){0};
-	s->where = s->once = s->failed = false;
-}
-
 void statement_done(struct statement *s)
 {
 	strv_done(&s->copies);
@@ -107,13 +99,33 @@ static const char *keep(const char *text)
 	return NULL;
 }
 
-int statement_select(struct statement *s, struct sql *db, struct sql_rows **ret, struct error *err)
+/* Returns 0 with *ret_kept, which is NULL for a statement that is used once. */
+static int check(const struct statement *s, const char **ret_kept, struct error *err)
 {
-	const char *kept;
-
 	if (s->failed)
 		return fail(err, -E2BIG, "too much is asked at once; ask for less");
-	kept = s->once ? NULL : keep(s->text);
+	*ret_kept = s->once ? NULL : keep(s->text);
+	return 0;
+}
+
+int statement_change(struct statement *s, struct sql *db, struct error *err)
+{
+	const char *kept = NULL;
+	int r = check(s, &kept, err);
+
+	if (r < 0)
+		return r;
+	return kept ? sql_change_values(db, err, kept, s->values, s->count)
+		    : sql_change_once(db, err, s->text, s->values, s->count);
+}
+
+int statement_select(struct statement *s, struct sql *db, struct sql_rows **ret, struct error *err)
+{
+	const char *kept = NULL;
+	int r = check(s, &kept, err);
+
+	if (r < 0)
+		return r;
 	return kept ? sql_select_values(db, err, ret, kept, s->values, s->count)
 		    : sql_select_once(db, err, ret, s->text, s->values, s->count);
 }

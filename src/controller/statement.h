@@ -5,9 +5,10 @@
 #include "lib/strv.h"
 #include "sql/sql.h"
 
-#define STATEMENT_TEXT_MAX   16384
+#define STATEMENT_TEXT_MAX   8192
 #define STATEMENT_VALUES_MAX 256
 
+/* Begins as {0}. */
 struct statement {
 	char text[STATEMENT_TEXT_MAX];
 	size_t used;
@@ -19,8 +20,6 @@ struct statement {
 	bool failed;        /* too long, or out of memory: found when it is run */
 };
 
-/* Both are set up by hand: a statement is large, and not cleared for nothing. */
-void statement_init(struct statement *s);
 void statement_done(struct statement *s);
 
 /* Adds text. What is printed is constants: names of columns and the like. */
@@ -36,5 +35,7 @@ void statement_add_copy(struct statement *s, const char *text);
 /* Adds `text` with its only '?' in the value's place. */
 void statement_add_condition(struct statement *s, const char *text, struct sql_value value);
 
-/* As sql_select(). Statements that are not `once` are prepared one time a connection. */
+/* As sql_change() and sql_select(). Statements that are not `once` are prepared one time a
+ * connection. */
+int statement_change(struct statement *s, struct sql *db, struct error *err);
 int statement_select(struct statement *s, struct sql *db, struct sql_rows **ret, struct error *err);
