@@ -246,7 +246,9 @@ static int print_pools(struct sql *db, FILE *out, struct error *err)
 		struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
 
 		help(out, columns[i].name, "gauge", columns[i].help);
-		r = sql_select(db, err, &rows, "SELECT name, size, used FROM pool ORDER BY name");
+		r = sql_select(db, err, &rows,
+			"SELECT name, size, (SELECT count(*) FROM lease WHERE lease.pool = pool.name)"
+			" FROM pool ORDER BY name");
 		while (r >= 0 && (r = sql_rows_next(rows, err)) > 0)
 			print_row(out, columns[i].name, "pool", rows, i + 1);
 	}
