@@ -53,6 +53,10 @@ const struct conf_setting controller_settings_table[] = {
 		"User, or @group, who administers the site beside root; may be repeated."),
 	ROW(endorsers, CONF_STRINGS, NULL, 0, 0, NULL,
 		"User, or @group, who endorses images; may be repeated."),
+	ROW(munge, CONF_STRING, "auto", 0, 0, NULL,
+		"Socket of munged, which says who users of the cluster are; auto: the usual one; none: "
+		"credentials of MUNGE are not taken. Whoever is root on a machine with the cluster's "
+		"munge.key can be any user by it."),
 	ROW(metrics_open, CONF_BOOL, "no", 0, 0, NULL,
 		"Whether /metrics is answered to everybody; else to those on the socket, and to known "
 		"users and nodes."),

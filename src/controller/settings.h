@@ -19,6 +19,7 @@ struct controller_settings {
 	/* What a reload takes over, too: */
 	uint64_t lost_after, lease_grace;   /* us */
 	char **administrators, **endorsers; /* users and @groups */
+	char *munge;                        /* "auto", "none" or munged's socket */
 	bool metrics_open;
 	char *log_format;                   /* "text" or "json" */
 	char *log_level;                    /* "error", "warning", "info" or "debug" */
