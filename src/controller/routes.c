@@ -9,7 +9,9 @@
 #include "controller/node.h"
 #include "controller/openapi.h"
 #include "controller/pool.h"
+#include "controller/role.h"
 #include "controller/route.h"
+#include "controller/token.h"
 #include "controller/vm.h"
 
 const struct route *const route_tables[] = {
@@ -24,6 +26,8 @@ const struct route *const route_tables[] = {
 	node_routes,
 	openapi_routes,
 	pool_routes,
+	role_routes,
+	token_routes,
 	vm_routes,
 	NULL,
 };
