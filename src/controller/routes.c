@@ -1,9 +1,11 @@
 /* All that can be asked: the tables of the nouns, and our own. */
+#include "controller/certificate.h"
 #include "controller/configuration.h"
 #include "controller/event.h"
 #include "controller/group.h"
 #include "controller/health.h"
 #include "controller/job.h"
+#include "controller/join.h"
 #include "controller/lease.h"
 #include "controller/metrics.h"
 #include "controller/node.h"
@@ -15,12 +17,14 @@
 #include "controller/vm.h"
 
 const struct route *const route_tables[] = {
+	certificate_routes,
 	configuration_routes,
 	event_routes,
 	group_routes,
 	health_routes,
 	heartbeat_routes,
 	job_routes,
+	join_routes,
 	lease_routes,
 	metrics_routes,
 	node_routes,
