@@ -9,6 +9,7 @@
 
 #include "controller/connection.h"
 #include "controller/housekeeping.h"
+#include "controller/identity.h"
 #include "controller/journal.h"
 #include "controller/metrics.h"
 #include "controller/privileges.h"
@@ -123,7 +124,8 @@ static int open_parts(struct controller *c, struct error *err)
 	c->connections = connections_new();
 	c->requests = requests_new();
 	c->metrics = metrics_new();
-	if (!c->connections || !c->requests || !c->metrics)
+	c->identity = identity_new();
+	if (!c->connections || !c->requests || !c->metrics || !c->identity)
 		return fail(err, -ENOMEM, "out of memory");
 	r = writer_new(s->database, &c->writer, err);
 	if (r == 0)
@@ -203,6 +205,7 @@ void controller_close(struct controller *c)
 	metrics_free(c->metrics);
 	requests_free(c->requests);
 	connections_free(c->connections);
+	identity_free(c->identity);
 	tls_done();
 	credential_done(&c->credential);
 	sd_event_unref(c->event);

@@ -16,6 +16,7 @@ struct controller {
 	_Atomic(struct controller_settings *) settings; /* see controller_get_settings() */
 	struct credential credential;                   /* the main thread's */
 	struct writer *writer;
+	struct identity *identity; /* for all threads */
 	struct connections *connections;
 	struct requests *requests;
 	struct metrics *metrics;

@@ -15,8 +15,19 @@ struct identity_evidence {
 	size_t body_length;
 };
 
+/* What is remembered between requests: accounts, certificates that were found to be good,
+ * credentials that have served. NULL when out of memory. */
+struct identity;
+struct identity *identity_new(void);
+struct identity *identity_free(struct identity *i);
+DEFINE_CLEANUP(struct identity *, identity_free)
+
 /* Fills x->caller. Who has shown nothing is CALLER_NOBODY with ROLE_ANYONE, which is no error; what
  * was shown and is not valid is never passed over. `db` is for reading; NULL: the database is not
  * reached, which is an error only for whom it would have to be asked. Returns 0, or the status
  * (401, 503) with the error said. Called in several threads at once. */
 int identity_find(struct exchange *x, const struct identity_evidence *e, struct sql *db);
+
+/* The same by a certificate (DER) of whom the client's end of the connection has shown to have the
+ * key. */
+int identity_find_certificate(struct exchange *x, const void *der, size_t length, struct sql *db);

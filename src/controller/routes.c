@@ -15,6 +15,7 @@
 #include "controller/route.h"
 #include "controller/token.h"
 #include "controller/vm.h"
+#include "controller/whoami.h"
 
 const struct route *const route_tables[] = {
 	certificate_routes,
@@ -33,5 +34,6 @@ const struct route *const route_tables[] = {
 	role_routes,
 	token_routes,
 	vm_routes,
+	whoami_routes,
 	NULL,
 };
