@@ -23,12 +23,15 @@
 #include <openssl/pem.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 static const struct mode {
 	const char *name;
 	bool (*run)(struct load *l);
 } modes[] = {
 	{"leases", load_leases},
+	{"nodes", load_nodes},
+	{"reads", load_reads},
 };
 
 #define NUMBER(name, member)                              \
@@ -153,6 +156,17 @@ static void load_identity(struct load *l)
 		fclose(key);
 }
 
+/* A descriptor for each node. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct load l = {.clients = 64,
@@ -168,6 +182,7 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		die("MODE [OPTION...] TARGET...; see the head of site_load.c");
 	signal(SIGPIPE, SIG_IGN);
+	raise_limit();
 	parse(&l, argv + 2);
 	if (load_loop_init(&l.loop, l.ca, &err) < 0)
 		die(err.text);
