@@ -35,6 +35,7 @@ bench: all
 asan:
 	@tools/install-dependencies build test
 	@BUILD=build-asan tests/asan.sh
+	@BUILD=build-tsan tests/tsan.sh
 
 fuzz:
 	@tools/install-dependencies build test lint

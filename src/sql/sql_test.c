@@ -374,7 +374,7 @@ static const char *sqlite_path(void **state)
 
 static void a_file_is_its_owner_s_alone(void **state)
 {
-	struct sql *db AUTO(sql_freep) = open_table(state, NULL);
+	UNUSED struct sql *db AUTO(sql_freep) = open_table(state, NULL);
 	const char *path = sqlite_path(state);
 	autofree char *log = NULL;
 	struct stat st;
