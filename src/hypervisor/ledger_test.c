@@ -136,6 +136,16 @@ static void wait_for_records(size_t count)
 	assert_int_equal(count_records(), count);
 }
 
+/* The record is on the disk before its note is removed. */
+static void wait_for_no_note(const char *id)
+{
+	uint64_t end = deadline_in_ms(PATIENCE_MS);
+
+	while (has_note(id) && deadline_left_ms(end) > 0)
+		sd_event_run(event, 5000);
+	assert_false(has_note(id));
+}
+
 static const char id_1[] = "00000000-0000-4000-8000-000000000001",
 		  id_2[] = "00000000-0000-4000-8000-000000000002";
 
@@ -152,7 +162,7 @@ static void record_takes_the_place_of_the_note(void **state)
 		sd_event_run(event, 100000);
 	assert_int_equal(result, 1);
 	wait_for_records(1);
-	assert_false(has_note(id_1));
+	wait_for_no_note(id_1);
 }
 
 static void id_has_one_record_also_after_a_restart(void **state)
@@ -199,7 +209,7 @@ static void vm_that_nobody_tells_of_has_its_record(void **state)
 	wait_for_records(1);
 	source = only_record("source");
 	assert_string_equal(source, "\"" RECORD_BY_NODE "\"");
-	assert_false(has_note(id_1));
+	wait_for_no_note(id_1);
 }
 
 static void vm_whose_program_lives_is_waited_for(void **state)
@@ -233,7 +243,7 @@ static void note_of_a_vm_that_has_its_record_is_removed(void **state)
 	json_decref(note.known);
 	close_ledger();
 	open_ledger();
-	assert_false(has_note(id_1));
+	wait_for_no_note(id_1);
 	run_for_ms(200);
 	assert_int_equal(count_records(), 1);
 }
@@ -246,7 +256,7 @@ static void damaged_note_is_removed(void **state)
 	close_ledger();
 	log_set("ledger_test", LOG_LEVEL_ERROR);
 	open_ledger();
-	assert_false(has_note(id_1));
+	wait_for_no_note(id_1);
 	run_for_ms(100);
 	assert_int_equal(count_records(), 0);
 }
@@ -326,7 +336,7 @@ static void what_cannot_be_written_is_tried_again(void **state)
 	assert_true(has_note(id_1));
 	assert_int_equal(rmdir(file), 0);
 	wait_for_records(2);
-	assert_false(has_note(id_1));
+	wait_for_no_note(id_1);
 }
 
 static void record_that_was_only_noted_is_written_by_the_next(void **state)
@@ -341,7 +351,7 @@ static void record_that_was_only_noted_is_written_by_the_next(void **state)
 	assert_int_equal(rmdir(file), 0);
 	open_ledger();
 	wait_for_records(1);
-	assert_false(has_note(id_1));
+	wait_for_no_note(id_1);
 }
 
 static void what_waits_is_written_at_the_end(void **state)
@@ -421,7 +431,7 @@ static void killed_daemon_loses_none_and_doubles_none(void **state)
 	run_for_ms(1500);
 	for (; read(fds[0], &told, sizeof(told)) == sizeof(told); total++) {
 		assert_int_equal(count_id(told.id), 1);
-		assert_false(has_note(told.id));
+		wait_for_no_note(told.id);
 	}
 	close(fds[0]);
 	assert_true(total > 25);
