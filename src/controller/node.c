@@ -9,6 +9,7 @@
 #include "controller/vm.h"
 
 #define REASON_MAX 256
+#define NO_WISH    (-1) /* becomes NULL */
 
 static const struct listing_column columns[] = {
 	{"name", "node.name", LISTING_TEXT, true, "Its name"},
@@ -135,21 +136,20 @@ static int change(
 	json_t *there = json_object_get(node, "wanted_drained");
 	bool withdrawn = json_is_null(json_object_get(x->body, "drained")) &&
 			 json_object_get(x->body, "drained");
-	struct sql_value wish =
-		json_is_boolean(there) ? sql_number(json_is_true(there)) : sql_text(NULL);
+	int wish = json_is_boolean(there) ? json_is_true(there) : NO_WISH;
 	const char *reason = json_string_value(json_object_get(node, "wanted_reason"));
 	const char *group = json_string_value(json_object_get(node, "hostgroup"));
 	int r;
 
 	if (p->drained_given || withdrawn) {
-		wish = p->drained_given ? sql_number(p->drained) : sql_text(NULL);
+		wish = p->drained_given ? p->drained : NO_WISH;
 		reason = p->reason;
 	}
 	r = sql_change(db, err,
-		"UPDATE node SET hostgroup = ?2, wish = ?3, wish_reason = ?4,"
+		"UPDATE node SET hostgroup = ?2, wish = nullif(?3, -1), wish_reason = ?4,"
 		" revision = revision + 1 WHERE name = ?1",
-		sql_text(x->params[0]), sql_text(p->hostgroup_given ? p->hostgroup : group), wish,
-		sql_text(p->reason_given ? p->reason : reason));
+		sql_text(x->params[0]), sql_text(p->hostgroup_given ? p->hostgroup : group),
+		sql_number(wish), sql_text(p->reason_given ? p->reason : reason));
 	return r < 0 ? r : tell(x, db, "node.changed", json_incref(x->body), err);
 }
 
