@@ -1,0 +1,217 @@
+#!/usr/bin/env bats
+# The site's controller as its clients see it: the program itself, by HTTPS and by its socket.
+
+load helpers
+load controller
+
+GROUP='{"description":"a group"}'
+
+@test "the published document is good, and answers are as it says" {
+	start_controller
+	controller_py document "$SOCKET"
+	controller_py answers "$SOCKET"
+}
+
+@test "users of the socket are known, others show who they are" {
+	start_controller
+	has_status 200 "$(local_call GET /v1/nodes)"
+	has_status 200 "$(remote_call GET /healthz)"
+	has_status 401 "$(remote_call GET /v1/nodes)"
+	has_status 401 "$(remote_call GET /v1/nodes -H 'Authorization: Bearer nonsense')"
+	has_status 401 "$(remote_call GET /v1/nodes -H 'Authorization: Nonsense x')"
+	has_status 405 "$(local_call DELETE /v1/nodes)"
+	has_status 404 "$(local_call GET /v1/nothing)"
+	has_status 404 "$(local_call GET /v1/nodes/nothing)"
+}
+
+@test "a token says by HTTPS who somebody is" {
+	start_controller
+	secret=$(put "/v1/tokens/$(cat /proc/sys/kernel/random/uuid)" '{"kind":"bearer","lifetime_s":600}' | head -1 | jq -r .token)
+	has_status 200 "$(remote_call GET /v1/nodes -H "Authorization: Bearer $secret")"
+	remote_call GET /v1/whoami -H "Authorization: Bearer $secret" | head -1 | jq -e '.name == "root" and .how == "token"'
+	has_status 401 "$(remote_call GET /v1/nodes -H "Authorization: Bearer ${secret}x")"
+}
+
+@test "lists come in pages" {
+	start_controller
+	for i in 1 2 3 4 5; do
+		put "/v1/groups/g$i" "$GROUP" >/dev/null
+	done
+	page=$(local_call GET '/v1/groups?limit=2' | head -1)
+	[ "$(jq -r '[.items[].name] | join(" ")' <<<"$page")" = "g1 g2" ]
+	page=$(local_call GET "/v1/groups?limit=2&after=$(jq -r .next <<<"$page")" | head -1)
+	[ "$(jq -r '[.items[].name] | join(" ")' <<<"$page")" = "g3 g4" ]
+	page=$(local_call GET "/v1/groups?limit=2&after=$(jq -r .next <<<"$page")" | head -1)
+	[ "$(jq -r '[.items[].name, .next] | map(tostring) | join(" ")' <<<"$page")" = "g5 null" ]
+	has_status 400 "$(local_call GET '/v1/groups?limit=0')"
+	has_status 400 "$(local_call GET '/v1/groups?limt=1')"
+	has_status 400 "$(local_call GET '/v1/groups?limit=1&limit=1')"
+	has_status 400 "$(local_call GET '/v1/groups/%zz')"
+}
+
+@test "a change says which state it is based on" {
+	start_controller
+	put /v1/groups/g "$GROUP" -D headers >/dev/null
+	etag=$(sed -n 's/^ETag: *\(".*"\).*/\1/Ip' headers)
+	[ -n "$etag" ]
+	has_status 200 "$(put /v1/groups/g '{"description":"other"}' -H "If-Match: $etag")"
+	run put /v1/groups/g '{"description":"mine"}' -H "If-Match: $etag"
+	has_status 412 "$output"
+	has_status 200 "$(put /v1/groups/g '{"description":"mine"}' -H 'If-Match: *')"
+	local_call GET /v1/groups/g | head -1 | jq -e '.description == "mine"'
+}
+
+@test "bodies are JSON, and have their size" {
+	start_controller
+	has_status 415 "$(local_call PUT /v1/groups/g -d "$GROUP" -H 'Content-Type: text/plain')"
+	for body in '' '{' '[]' '{"description":"a","description":"b"}' '{"description":7}'; do
+		has_status 400 "$(put /v1/groups/g "$body")"
+	done
+	has_status 400 "$(local_call GET /v1/groups -d '{}' -H 'Content-Type: application/json')"
+	{ printf '{"description":"'; head -c 2000000 /dev/zero | tr '\0' x; printf '"}'; } >large
+	has_status 413 "$(put /v1/groups/g @large)"
+	has_status 413 "$(put /v1/groups/g @large -H 'Transfer-Encoding: chunked')"
+	has_status 201 "$(put /v1/groups/g "$GROUP" -H 'Transfer-Encoding: chunked')"
+}
+
+@test "malformed requests do no harm" {
+	start_controller
+	controller_py malformed "$SOCKET"
+	has_status 200 "$(local_call GET /healthz)"
+}
+
+@test "an answer has the request's id, and no cache keeps it" {
+	start_controller
+	local_call HEAD /v1/nodes --head -H 'X-Request-Id: mine-1' -D headers >/dev/null
+	grep -iq '^X-Request-Id: mine-1' headers
+	grep -iq '^Cache-Control: no-store' headers
+	[ "$(grep -ic ^Server: headers)" -eq 0 ]
+	local_call GET /v1/nodes -H 'X-Request-Id: <script>' -D headers >/dev/null
+	[ "$(grep -ic script headers)" -eq 0 ]
+}
+
+@test "events are followed, and taken up again where they were left" {
+	start_controller
+	put /v1/groups/g1 "$GROUP" >/dev/null
+	curl -sSN --max-time 20 --unix-socket "$SOCKET" -H 'Accept: text/event-stream' 'http://c/v1/events?after=0' >stream 2>/dev/null 3>&- &
+	follower=$!
+	wait_for 5 grep -q '^event: group' stream
+	put /v1/groups/g2 "$GROUP" >/dev/null
+	wait_for 5 grep -q 'group:g2' stream
+	kill $follower
+	last=$(sed -n 's/^id: //p' stream | tail -1)
+	put /v1/groups/g3 "$GROUP" >/dev/null
+	# By another controller, as far as this one can tell.
+	sqlite3 -cmd '.timeout 5000' "$STATE/site.db" "INSERT INTO event (sequence, time, kind, subject, actor, detail_json)
+		SELECT max(sequence) + 1, 1795283460000000, 'node.lost', 'node:wn1', 'controller', '{}' FROM event"
+	curl -sSN --max-time 20 --unix-socket "$SOCKET" -H 'Accept: text/event-stream' -H "Last-Event-ID: $last" http://c/v1/events >again 2>/dev/null 3>&- &
+	follower=$!
+	wait_for 5 grep -q 'node:wn1' again
+	grep -q group:g3 again
+	[ "$(grep -c group:g2 again)" -eq 0 ]
+	# The end of the controller is that of the stream.
+	stop_controller
+	wait_for 5 is_gone $follower
+}
+
+@test "a thousand idle connections and slow clients do not keep others out" {
+	own_config 'request_time = 2s' 'idle_time = 3s'
+	start_controller
+	ulimit -n 4096
+	controller_py idle "$SOCKET" 127.0.0.1 "$PORT" 1000
+	controller_py slow "$SOCKET"
+	has_status 200 "$(local_call GET /healthz)"
+}
+
+@test "one address has so many connections and no more" {
+	own_config 'address_connections = 20'
+	start_controller
+	controller_py limit "$SOCKET" 127.0.0.1 "$PORT" 20
+	has_status 200 "$(local_call GET /healthz)"
+}
+
+@test "numbers are as Prometheus reads them" {
+	start_controller
+	put /v1/groups/g "$GROUP" >/dev/null
+	local_call GET /v1/nothing >/dev/null
+	local_call GET /metrics | sed '$d' >metrics
+	grep -q 'wnodes_controller_http_requests_total{method="PUT",route="/v1/groups/{name}",status="200"} 1' metrics ||
+		grep -q 'wnodes_controller_http_requests_total{method="PUT",route="/v1/groups/{name}",status="201"} 1' metrics
+	grep -q '^wnodes_controller_http_requests_total{method="",route="",status="404"} 1' metrics
+	has_status 401 "$(remote_call GET /metrics)"
+	command -v promtool >/dev/null || skip "there is no promtool"
+	promtool check metrics <metrics
+}
+
+@test "settings are read again, and a mistake in them changes nothing" {
+	start_controller
+	own_config 'metrics_open = yes' 'log_format = json' 'log_level = debug' 'threads = 7'
+	kill -HUP "$controller"
+	wait_for 5 grep -q 'has read its settings again' controller.err
+	has_status 200 "$(remote_call GET /metrics)"
+	grep '"message":"request"' controller.err | tail -1 | jq -e '.route == "/metrics" and .status == 200'
+	grep -q 'threads is taken over at the next start only' controller.err
+	own_config 'metrics_open = no' 'nonsense = yes'
+	kill -HUP "$controller"
+	wait_for 5 grep -q 'settings stay as they were' controller.err
+	has_status 200 "$(remote_call GET /metrics)"
+}
+
+@test "what was answered is there after a kill" {
+	start_controller
+	for round in 1 2 3; do
+		controller_py writes "$SOCKET" "$round" >"written$round" 3>&- &
+		writer=$!
+		wait_for 10 test -s "written$round"
+		sleep 0.5
+		stop_controller KILL
+		wait $writer
+		start_controller
+		local_call GET "/v1/groups?limit=1000" | head -1 | jq -r '.items[].name' >there
+		while read -r name; do
+			grep -qx "$name" there
+		done <"written$round"
+		for name in $(cat there); do
+			local_call DELETE "/v1/groups/$name" >/dev/null
+		done
+	done
+}
+
+@test "it ends in order while it is asked" {
+	start_controller
+	controller_py writes "$SOCKET" end >written 3>&- &
+	writer=$!
+	wait_for 10 test -s written
+	stop_controller
+	wait $writer
+	[ ! -e "$SOCKET" ]
+	start_controller
+	local_call GET "/v1/groups?limit=1000" | head -1 | jq -r '.items[].name' >there
+	while read -r name; do
+		grep -qx "$name" there
+	done <written
+}
+
+@test "a second one does not take the socket of the first" {
+	start_controller
+	own_config
+	sed -i "s/127.0.0.1:$PORT/127.0.0.2:$PORT/" "$WORK/controller.conf"
+	run "$CONTROLLER" --config "$WORK/controller.conf"
+	[ "$status" -eq 125 ]
+	grep -q 'another program does already' <<<"$output"
+	has_status 200 "$(local_call GET /healthz)"
+}
+
+@test "settings and the database are checked" {
+	start_controller
+	"$CONTROLLER" check --config "$WORK/controller.conf" | grep -q 'database: good'
+	own_config 'nonsense = 1'
+	run "$CONTROLLER" check --config "$WORK/controller.conf"
+	[ "$status" -eq 125 ]
+	grep -q "unknown key 'nonsense'" <<<"$output"
+	run "$CONTROLLER" check --config "$WORK/none"
+	[ "$status" -eq 125 ]
+	run "$CONTROLLER" nonsense
+	[ "$status" -eq 125 ]
+	"$CONTROLLER" --help | grep -q migrate
+}
