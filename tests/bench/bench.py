@@ -12,6 +12,7 @@ import hypervisor
 import jobs
 import program
 import slurm
+import writer
 from table import Results
 
 # Each takes the results and the number of rounds.
@@ -24,6 +25,7 @@ SECTIONS = {
     "hypervisor": hypervisor.bench_hypervisor,
     "queue": jobs.bench_queue,
     "slurm": slurm.bench_slurm,
+    "writer": writer.bench_writer,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"
