@@ -22,7 +22,8 @@ static void add_columns(struct statement *s, const struct listing *l)
 {
 	statement_add(s, "SELECT ");
 	listing_add_columns(s, l);
-	statement_add(s, ", %s FROM %s", l->revision ? l->revision : "0", l->table);
+	statement_add(s, ", %s, %s FROM %s", l->revision ? l->revision : "0",
+		l->item ? l->item : "NULL", l->table);
 }
 
 static size_t count_columns(const struct listing *l)
@@ -237,9 +238,21 @@ json_t *listing_to_json(const struct listing *l, const struct sql_rows *rows)
 	return row;
 }
 
-/* Adds to `items`. Returns 1 if there are more than `limit` rows, 0, or negative errno. */
+/* What is shown of a row that has the ETag and the item behind the columns. */
+static json_t *row_to_json(const struct listing *l, const struct sql_rows *rows)
+{
+	json_t *item;
+
+	if (!l->item)
+		return listing_to_json(l, rows);
+	item = column_to_json(rows, (int)count_columns(l) + 1, LISTING_JSON);
+	return item ? item : json_null();
+}
+
+/* Adds to `items`; *ret_last becomes the key of the last one. Returns 1 if there are more than
+ * `limit` rows, 0, or negative errno. */
 static int read_page(struct statement *s, struct sql *db, const struct listing *l, uint64_t limit,
-	json_t *items, struct error *err)
+	json_t *items, json_t **ret_last, struct error *err)
 {
 	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
 	int r = statement_select(s, db, &rows, err);
@@ -249,8 +262,10 @@ static int read_page(struct statement *s, struct sql *db, const struct listing *
 	while ((r = sql_rows_next(rows, err)) > 0) {
 		if (json_array_size(items) == limit)
 			return 1;
-		if (json_array_append_new(items, listing_to_json(l, rows)) < 0)
+		if (json_array_append_new(items, row_to_json(l, rows)) < 0)
 			return fail(err, -ENOMEM, "out of memory");
+		json_decref(*ret_last);
+		*ret_last = column_to_json(rows, 0, l->columns[0].type);
 	}
 	return r;
 }
@@ -258,20 +273,21 @@ static int read_page(struct statement *s, struct sql *db, const struct listing *
 static int answer_page(struct exchange *x, struct sql *db, struct statement *s, uint64_t limit)
 {
 	const struct listing *l = x->route->listing;
-	json_t *items = json_array(), *next;
+	json_t *items = json_array(), *last = NULL;
 	struct error err = {0};
-	int r = items ? read_page(s, db, l, limit, items, &err) : -ENOMEM;
+	int r = items ? read_page(s, db, l, limit, items, &last, &err) : -ENOMEM;
 
 	if (r < 0) {
 		json_decref(items);
+		json_decref(last);
 		return r == -E2BIG ? exchange_fail(x, 400, "%s", err.text)
 				   : exchange_fail_sql(x, r, &err);
 	}
-	next = r > 0 ? json_object_get(json_array_get(items, json_array_size(items) - 1),
-			       l->columns[0].name)
-		     : NULL;
-	next = next ? json_incref(next) : json_null();
-	return exchange_answer(x, 200, json_pack("{s:o, s:o}", "items", items, "next", next));
+	if (r == 0 || !last) {
+		json_decref(last);
+		last = json_null();
+	}
+	return exchange_answer(x, 200, json_pack("{s:o, s:o}", "items", items, "next", last));
 }
 
 static int run_page(struct exchange *x, struct sql *db, struct statement *s)
@@ -315,7 +331,7 @@ static int read_one(struct statement *s, struct sql *db, const struct listing *l
 		r = sql_rows_next(rows, err);
 	if (r <= 0)
 		return r;
-	*ret = listing_to_json(l, rows);
+	*ret = row_to_json(l, rows);
 	if (ret_revision)
 		*ret_revision = sql_rows_number(rows, (int)count_columns(l));
 	return *ret ? 1 : fail(err, -ENOMEM, "out of memory");
@@ -388,7 +404,7 @@ json_t *listing_to_schema(const struct listing *l)
 {
 	json_t *properties = json_object();
 
-	for (const struct listing_column *c = l->columns; properties && c->name; c++)
+	for (const struct listing_column *c = l->columns; properties && !l->item && c->name; c++)
 		if (json_object_set_new(properties, c->name, column_to_schema(c)) < 0) {
 			json_decref(properties);
 			return NULL;

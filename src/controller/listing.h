@@ -41,7 +41,10 @@ struct listing {
 	/* Whose rows a node sees: the column that must be the node's name; NULL: all. */
 	const char *node;
 	const char *revision; /* the column of the ETag; NULL: none */
-	bool newest_first;    /* pages go down by the key */
+	/* A column whose JSON is shown instead of the columns, which are then for filters and pages
+	 * only; NULL: the columns are shown. */
+	const char *item;
+	bool newest_first; /* pages go down by the key */
 };
 
 /* Answers a page, or one row (`one`: the key is the last parameter). Returns the status. */

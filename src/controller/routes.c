@@ -11,6 +11,7 @@
 #include "controller/node.h"
 #include "controller/openapi.h"
 #include "controller/pool.h"
+#include "controller/record.h"
 #include "controller/role.h"
 #include "controller/route.h"
 #include "controller/token.h"
@@ -31,6 +32,7 @@ const struct route *const route_tables[] = {
 	node_routes,
 	openapi_routes,
 	pool_routes,
+	record_routes,
 	role_routes,
 	token_routes,
 	vm_routes,
