@@ -62,8 +62,8 @@ static X509 *parse_certificate(const char *text)
 
 static void begin_node(struct usher *u)
 {
-	static const char body[] = "{\"kind\":\"join\",\"lifetime_s\":3600}";
-	char id[UUID_TEXT_SIZE], path[64];
+	char id[UUID_TEXT_SIZE], path[64], name[LOAD_NAME_SIZE], body[128];
+	int n;
 
 	u->has_token = false;
 	u->node = u->joins->next;
@@ -72,8 +72,11 @@ static void begin_node(struct usher *u)
 		return;
 	}
 	u->joins->next++;
+	load_node_name(name, u->node);
+	n = snprintf(body, sizeof(body), "{\"kind\":\"join\",\"name\":\"%s\",\"lifetime_s\":3600}",
+		name);
 	snprintf(path, sizeof(path), "/v1/tokens/%s", id);
-	load_client_send(&u->http, "PUT", path, body, sizeof(body) - 1);
+	load_client_send(&u->http, "PUT", path, body, (size_t)n);
 }
 
 static void join(struct usher *u, json_t *answer)
