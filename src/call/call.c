@@ -13,6 +13,10 @@
 #define TIMEOUT_MS  15000
 #define PATIENCE_MS 10000
 
+/* Of one that was named. */
+#define ALONE_TIMEOUT_MS  4000
+#define ALONE_PATIENCE_MS 1000
+
 void call_done(struct call *c)
 {
 	c->site = site_free(c->site);
@@ -37,6 +41,10 @@ static int load(struct call *c, struct error *err)
 
 static const char *const *choose_controllers(struct call *c)
 {
+	if (c->controller) {
+		c->controllers[0] = c->controller;
+		return c->controllers;
+	}
 	if (c->settings.site_controllers[0])
 		return (const char *const *)c->settings.site_controllers;
 	if (access(LOCAL_SOCKET, F_OK) == 0)
@@ -46,7 +54,10 @@ static const char *const *choose_controllers(struct call *c)
 
 int call_open(struct call *c, struct error *err)
 {
-	struct site_options o = {.timeout_ms = TIMEOUT_MS, .patience_ms = PATIENCE_MS};
+	struct site_options o = {
+		.timeout_ms = c->controller ? ALONE_TIMEOUT_MS : TIMEOUT_MS,
+		.patience_ms = c->controller ? ALONE_PATIENCE_MS : PATIENCE_MS,
+	};
 	int r = load(c, err);
 
 	if (r < 0)

@@ -14,6 +14,8 @@ struct call {
 	const char *controllers[2]; /* where the settings have none */
 	struct site *site;
 	const char *method, *path, *if_match;
+	const char
+		*controller; /* this one alone, with little patience; NULL: those of the settings */
 	bool list;
 };
 

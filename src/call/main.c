@@ -1,7 +1,7 @@
 /* The program wnodes-call: one request to the site's controllers, for those that have no HTTP
  * inside of them.
  *
- *   wnodes-call [--list] METHOD PATH [--if-match ETAG]
+ *   wnodes-call [--list] METHOD PATH [--if-match ETAG] [--controller ADDRESS]
  *
  * The body is on stdin, JSON (nothing: none); of GET and DELETE it is not read. The answer is on
  * stdout; of --list, all pages, a line for each item. Exit status 0: done; 1: refused, with
@@ -23,6 +23,7 @@
 
 static const struct option options[] = {
 	{"list", no_argument, NULL, 'l'},
+	{"controller", required_argument, NULL, 'c'},
 	{"if-match", required_argument, NULL, 'm'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -37,6 +38,9 @@ static int parse(struct call *c, int argc, char **argv)
 		switch (option) {
 		case 'l':
 			c->list = true;
+			break;
+		case 'c':
+			c->controller = optarg;
 			break;
 		case 'm':
 			c->if_match = optarg;
