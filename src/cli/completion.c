@@ -55,6 +55,9 @@ static const char script_words[] =
 	"\timage) _wnodes_offer_list image list ;;\n"
 	"\tvm) _wnodes_offer_list vm list ;;\n"
 	"\tjob) _wnodes_offer_list queue ;;\n"
+	"\tnode) _wnodes_offer_list node list ;;\n"
+	"\tpool) _wnodes_offer_list pool list ;;\n"
+	"\tgroup) _wnodes_offer_list group list ;;\n"
 	"\tfile) _wnodes_offer_files -f ;;\n"
 	"\tdir) _wnodes_offer_files -d ;;\n"
 	"\tcommand) mapfile -t COMPREPLY < <(compgen -c -- \"$value\") ;;\n"
@@ -177,13 +180,15 @@ static void verbs_print(FILE *out)
 	function_close(out);
 }
 
-/* Has an earlier verb the same first word? */
-static bool first_word_is_known(size_t index)
+/* Has an earlier verb the same first word? `more`: of those only that have a second one; "config"
+ * is a verb, and "config show" another. */
+static bool first_word_is_known(size_t index, bool more)
 {
-	size_t n = strcspn(verbs[index]->name, " ") + 1;
+	size_t n = strcspn(verbs[index]->name, " ");
 
 	for (size_t i = 0; i < index; i++)
-		if (strncmp(verbs[i]->name, verbs[index]->name, n) == 0)
+		if (strncmp(verbs[i]->name, verbs[index]->name, n) == 0 &&
+			(verbs[i]->name[n] == ' ' || (!more && !verbs[i]->name[n])))
 			return true;
 	return false;
 }
@@ -194,13 +199,13 @@ static void next_words_print(FILE *out)
 	function_open(out, "_wnodes_offer_verbs", "\"$*\"");
 	fputs("\t'') _wnodes_offer", out);
 	for (size_t i = 0; verbs[i]; i++)
-		if (!first_word_is_known(i))
+		if (!first_word_is_known(i, false))
 			fprintf(out, " %.*s", (int)strcspn(verbs[i]->name, " "), verbs[i]->name);
 	fputs(" ;;\n", out);
 	for (size_t i = 0; verbs[i]; i++) {
 		int n = (int)strcspn(verbs[i]->name, " ");
 
-		if (!verbs[i]->name[n] || first_word_is_known(i))
+		if (!verbs[i]->name[n] || first_word_is_known(i, true))
 			continue;
 		fprintf(out, "\t'%.*s') _wnodes_offer", n, verbs[i]->name);
 		for (size_t j = i; verbs[j]; j++)

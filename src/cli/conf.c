@@ -55,11 +55,14 @@ const struct verb verb_config = {
 	.name = "config",
 	.synopsis = "[options]",
 	.summary = "Print a configuration file with all settings",
-	.about = "Prints a commented configuration file in which every setting stands with its "
-		 "default, to be changed and put into ~/.config/wnodes/wnodes.conf or "
-		 "/etc/wnodes/wnodes.conf.",
+	.about =
+		"Prints a commented configuration file in which every setting stands with its "
+		"default, to be changed and put into ~/.config/wnodes/wnodes.conf or "
+		"/etc/wnodes/wnodes.conf. The settings that nodes get from the site's controllers: "
+		"wnodes config show, edit and set.",
 	.examples = "wnodes config >~/.config/wnodes/wnodes.conf\n",
 	.options = options,
 	.options_size = sizeof(struct config_options),
+	.args_complete = "=show|edit|set",
 	.run = run_config,
 };

@@ -2,19 +2,42 @@
 #include <errno.h>
 
 #include "cli/job.h"
-#include "cli/table.h"
+#include "cli/site_verb.h"
 #include "lib/log.h"
 
 struct list_options {
-	bool json, all;
+	struct site_list_options site; /* `all` is ours: also jobs that have ended */
+	bool from_site;
 };
 
 static const struct verb_option options[] = {
-	{"all", 'a', OPTION_FLAG, offsetof(struct list_options, all),
+	{"all", 'a', OPTION_FLAG, offsetof(struct list_options, site.all),
 		.help = "Lists also the jobs that have ended"},
-	{"json", 0, OPTION_FLAG, offsetof(struct list_options, json), .help = "Prints JSON"},
+	{"site", 0, OPTION_FLAG, offsetof(struct list_options, from_site),
+		.help = "Lists the jobs of the site with VMs; your own, for administrators those of "
+			"all users"},
+	SITE_FILTER(0, "user", "NAME", "With --site: only this user's jobs"),
+	SITE_FILTER(
+		1, "account", "NAME", "With --site: only jobs that are charged to this account"),
+	SITE_FILTER(2, "partition", "NAME", "With --site: only jobs of this partition"),
+	SITE_LIST_OPTIONS,
 	{.name = NULL},
 };
+
+static const struct table_column site_columns[] = {
+	{"key", "JOB", TABLE_TEXT},
+	{"user", "USER", TABLE_TEXT},
+	{"name", "NAME", TABLE_TEXT},
+	{"partition", "PARTITION", TABLE_TEXT},
+	{"account", "ACCOUNT", TABLE_TEXT},
+	{"vms", "VMS", TABLE_NUMBER},
+	{"records", "RECORDS", TABLE_NUMBER},
+	{"first_seen", "FIRST SEEN", TABLE_TIME},
+	{"last_seen", "LAST SEEN", TABLE_TIME},
+	{.key = NULL},
+};
+
+static const struct site_list site_jobs = {"jobs", options, site_columns, "key", NULL};
 
 static const struct table_column columns[] = {
 	{"id", "ID", TABLE_TEXT},
@@ -81,9 +104,8 @@ static int add_job(struct table *table, json_t *job)
 	return r;
 }
 
-static int run_list(const void *options_struct, int arg_count, const char *const *args)
+static int list_batch(const struct site_list_options *o)
 {
-	const struct list_options *o = options_struct;
 	const struct job_filter filter = {.all = o->all};
 	struct table *table AUTO(table_freep) = table_new(columns);
 	json_t *jobs = NULL, *job;
@@ -93,13 +115,29 @@ static int run_list(const void *options_struct, int arg_count, const char *const
 
 	json_array_foreach(jobs, i, job) if (r == 0) r = add_job(table, job);
 	json_decref(jobs);
-	if (r == 0)
+	if (r == 0 && o->quiet)
+		table_print_member(table, "id", stdout);
+	else if (r == 0)
 		r = o->json ? table_print_json(table, stdout) : table_print(table, stdout);
 	if (r < 0) {
 		log_error("%s", err.text[0] ? err.text : strerror(-r));
 		return EXIT_WNODES;
 	}
 	return 0;
+}
+
+static int run_list(const void *options_struct, int arg_count, const char *const *args)
+{
+	const struct list_options *o = options_struct;
+	const char *filter;
+
+	if (o->from_site)
+		return site_verb_list(&site_jobs, &o->site);
+	if (site_verb_is_filtered(options, &o->site, &filter)) {
+		log_error("--%s is for the jobs of the site: give --site too", filter);
+		return EXIT_WNODES;
+	}
+	return list_batch(&o->site);
 }
 
 const struct verb verb_job_list = {
@@ -114,10 +152,14 @@ const struct verb verb_job_list = {
 		"\n"
 		"A VM is lost if it ended without telling: its starter was killed, or its node went "
 		"down. VMs tell of themselves in files below ~/.local/state/wnodes/jobs, which is to "
-		"be the same directory on all nodes.",
+		"be the same directory on all nodes.\n"
+		"\n"
+		"With --site, lists the jobs that the site's controllers have heard of by their VMs: "
+		"how many run, and how many usage records have come.",
 	.examples = "wnodes job list\n"
 		    "# What took longest to start\n"
-		    "wnodes job list --all --json | jq 'max_by(.provision_us)'\n",
+		    "wnodes job list --all --json | jq 'max_by(.provision_us)'\n"
+		    "wnodes job list --site --account physics\n",
 	.options = options,
 	.options_size = sizeof(struct list_options),
 	.run = run_list,

@@ -1,6 +1,7 @@
 /* wnodes node show, drain and resume: what the node's daemon lends, and whether it does. */
 #include "cli/node.h"
 
+#include "cli/node_site.h"
 #include "cli/table.h"
 #include "engine/broker.h"
 #include "lib/log.h"
@@ -97,10 +98,14 @@ static int print_node(json_t *node, bool json)
 static int run_show(const void *options, int arg_count, const char *const *args)
 {
 	const struct show_options *o = options;
-	json_t *answer = ask(json_pack("{s:s}", "op", "node"));
-	json_t *node = json_object_get(answer, "node");
-	int r = node ? print_node(node, o->json) : -1;
+	json_t *answer, *node;
+	int r;
 
+	if (arg_count > 0)
+		return node_site_show(args[0], o->json);
+	answer = ask(json_pack("{s:s}", "op", "node"));
+	node = json_object_get(answer, "node");
+	r = node ? print_node(node, o->json) : -1;
 	json_decref(answer);
 	return r < 0 ? EXIT_WNODES : EXIT_SUCCESS;
 }
@@ -113,48 +118,69 @@ static int tell(json_t *what)
 	return answer ? EXIT_SUCCESS : EXIT_WNODES;
 }
 
+struct drain_options {
+	const char *node;
+};
+
+static const struct verb_option drain_options[] = {
+	{"node", 'n', OPTION_STRING, offsetof(struct drain_options, node), "NAME",
+		.help = "Another node, by way of the site's controllers", .complete = "node"},
+	{.name = NULL},
+};
+
 static int run_drain(const void *options, int arg_count, const char *const *args)
 {
+	const struct drain_options *o = options;
+
+	if (o->node)
+		return node_site_drain(o->node, args[0]);
 	return tell(json_pack("{s:s, s:s}", "op", "drain", "reason", args[0]));
 }
 
 static int run_resume(const void *options, int arg_count, const char *const *args)
 {
+	const struct drain_options *o = options;
+
+	if (o->node)
+		return node_site_drain(o->node, NULL);
 	return tell(json_pack("{s:s}", "op", "resume"));
 }
 
 const struct verb verb_node_show = {
 	.name = "node show",
-	.synopsis = "[options]",
-	.summary = "Show what this node lends to VMs",
+	.synopsis = "[options] [NODE]",
+	.summary = "Show what this node lends to VMs, or another",
 	.about =
 		"Asks the node's daemon, wnodes-hypervisor: whether it takes VMs, how many it has, "
 		"who waits, and what is held in memory. Root and administrators see all users' "
-		"VMs, others their own.",
+		"VMs, others their own.\n"
+		"\n"
+		"With the name of a node, asks the site's controllers what they know of it.",
 	.examples = "wnodes node show\n"
-		    "wnodes node show --json\n",
+		    "wnodes node show --json\n"
+		    "wnodes node show wn017\n",
 	.options = show_options,
 	.options_size = sizeof(struct show_options),
+	.max_args = 1,
+	.args_complete = "node",
 	.run = run_show,
-};
-
-static const struct verb_option none[] = {{.name = NULL}};
-
-struct no_options {
-	bool unused;
 };
 
 const struct verb verb_node_drain = {
 	.name = "node drain",
-	.synopsis = "REASON",
-	.summary = "Let this node take no more VMs",
+	.synopsis = "[options] REASON",
+	.summary = "Let this node, or another, take no more VMs",
 	.about = "VMs that run go on; new ones are refused with the reason, until wnodes node "
 		 "resume, also when the daemon or the node was started anew. The batch system is "
 		 "told, and sends no more jobs to the node; [node] lrms = none keeps it from being "
-		 "told. For root and [node] administrators.",
-	.examples = "wnodes node drain 'memory module to be changed'\n",
-	.options = none,
-	.options_size = sizeof(struct no_options),
+		 "told. For root and [node] administrators.\n"
+		 "\n"
+		 "With --node, the site's controllers are told, and tell that node when it is next "
+		 "in touch with them. For administrators of its host group.",
+	.examples = "wnodes node drain 'memory module to be changed'\n"
+		    "wnodes node drain --node wn017 'memory module to be changed'\n",
+	.options = drain_options,
+	.options_size = sizeof(struct drain_options),
 	.min_args = 1,
 	.max_args = 1,
 	.run = run_drain,
@@ -162,14 +188,15 @@ const struct verb verb_node_drain = {
 
 const struct verb verb_node_resume = {
 	.name = "node resume",
-	.synopsis = "",
-	.summary = "Let this node take VMs again",
+	.synopsis = "[options]",
+	.summary = "Let this node, or another, take VMs again",
 	.about =
 		"Ends a drain, also one that the node has begun itself because one VM after the other "
 		"did not start; the batch system is told as well. For root and [node] "
-		"administrators.",
-	.examples = "wnodes node resume\n",
-	.options = none,
-	.options_size = sizeof(struct no_options),
+		"administrators, and with --node for administrators of its host group.",
+	.examples = "wnodes node resume\n"
+		    "wnodes node resume --node wn017\n",
+	.options = drain_options,
+	.options_size = sizeof(struct drain_options),
 	.run = run_resume,
 };

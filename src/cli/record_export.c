@@ -329,12 +329,12 @@ const struct verb verb_record_export = {
 		"one), which gets messages of at most 1000 records, each written whole; to stdout "
 		"goes one message. Records that APEL would not take are passed over and told. A "
 		"record that is exported again replaces itself at APEL.",
-	.examples =
-		"wnodes record export --since 2026-11-01 --until 2026-12-01 --output november.csv\n"
-		"# For EGI's accounting, each day\n"
-		"wnodes record export --since 48h --format apel-cloud --output /var/spool/apel/outgoing\n"
-		"# From a file of another machine\n"
-		"wnodes record export --file records.jsonl.1 --format jsonl\n",
+	.examples = "wnodes record export --since 2026-11-01 --until 2026-12-01 -o november.csv\n"
+		    "# For EGI's accounting, each day\n"
+		    "wnodes record export --since 48h --format apel-cloud \\\n"
+		    "    --output /var/spool/apel/outgoing\n"
+		    "# From a file of another machine\n"
+		    "wnodes record export --file records.jsonl.1 --format jsonl\n",
 	.options = options,
 	.options_size = sizeof(struct export_options),
 	.run = run_export,

@@ -254,10 +254,9 @@ const struct verb verb_record_summary = {
 		"else those of this machine's files: how many VMs, how long they ran together, the "
 		"same for each of their CPUs, and the CPU time that they really took. A record "
 		"counts for the month (UTC) in which its VM ended.",
-	.examples =
-		"wnodes record summary --by month,account\n"
-		"# Who used most this month\n"
-		"wnodes record summary --since 2026-11-01 --by user --json | jq 'max_by(.core_us)'\n",
+	.examples = "wnodes record summary --by month,account\n"
+		    "# Who used most this month\n"
+		    "wnodes record summary --since 720h --by user --json | jq 'max_by(.core_us)'\n",
 	.options = options,
 	.options_size = sizeof(struct summary_options),
 	.run = run_summary,

@@ -35,6 +35,7 @@ struct call {
 	int (*each)(json_t *row, void *userdata); /* NULL: one answer */
 	void *userdata;
 	json_t *answer; /* of one, or of a refusal */
+	bool alone;     /* one controller is asked, not those of the settings */
 };
 
 static void call_done(struct call *c)
@@ -196,13 +197,13 @@ static const char *call_complaint(const struct call *c, char text[COMPLAINT_MAX]
 	return begin;
 }
 
-static int fail_unreachable(const char *complaint, struct error *err)
+static int fail_unreachable(const char *complaint, bool alone, struct error *err)
 {
 	struct settings settings AUTO(settings_done) = {0};
 	char tried[512] = "";
 	size_t length = 0;
 
-	if (settings_load(&settings, NULL) == 0)
+	if (!alone && settings_load(&settings, NULL) == 0)
 		for (char **c = settings.site_controllers; *c && length < sizeof(tried); c++)
 			length += (size_t)snprintf(tried + length, sizeof(tried) - length, "%s%s",
 				length ? ", " : "", *c);
@@ -245,7 +246,7 @@ static int call_end(struct call *c, struct error *err)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_REFUSED)
 		return fail_refused(c->answer, said, err);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_UNREACHABLE)
-		return fail_unreachable(said, err);
+		return fail_unreachable(said, c->alone, err);
 	return fail(err, -EIO, PROGRAM " failed%s%s", *said ? ": " : "", said);
 }
 
@@ -273,21 +274,38 @@ static int call_run(struct call *c, const char *const *argv, json_t *body, struc
 	return ended < 0 ? ended : unparsed;
 }
 
-int site_call_ask(const char *method, struct site_path *path, json_t *body, const char *if_match,
-	json_t **ret, struct error *err)
+/* argv[0] is filled in. */
+static int ask(const char **argv, json_t *body, bool alone, json_t **ret, struct error *err)
 {
-	struct call c AUTO(call_done) = {.pidfd = -1, .out_fd = -1, .complaint_fd = -1};
+	struct call c AUTO(call_done) = {
+		.pidfd = -1, .out_fd = -1, .complaint_fd = -1, .alone = alone};
 	autofree char *program = find_program();
-	const char *argv[] = {program, method, site_path_text(path), if_match ? "--if-match" : NULL,
-		if_match, NULL};
 	int r;
 
-	if (!program || !argv[2])
+	if (!program)
 		return fail(err, -ENOMEM, "out of memory");
+	argv[0] = program;
 	r = call_run(&c, argv, body, err);
 	if (r == 0 && ret)
 		*ret = TAKE_PTR(c.answer);
 	return r;
+}
+
+int site_call_ask(const char *method, struct site_path *path, json_t *body, const char *if_match,
+	json_t **ret, struct error *err)
+{
+	const char *argv[] = {
+		NULL, method, site_path_text(path), if_match ? "--if-match" : NULL, if_match, NULL};
+
+	return argv[2] ? ask(argv, body, false, ret, err) : fail(err, -ENOMEM, "out of memory");
+}
+
+int site_call_ask_at(const char *address, struct site_path *path, json_t **ret, struct error *err)
+{
+	const char *argv[] = {
+		NULL, "GET", site_path_text(path), address ? "--controller" : NULL, address, NULL};
+
+	return argv[2] ? ask(argv, NULL, address, ret, err) : fail(err, -ENOMEM, "out of memory");
 }
 
 int site_call_list(struct site_path *path, int (*each)(json_t *row, void *userdata), void *userdata,

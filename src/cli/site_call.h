@@ -18,6 +18,10 @@
 int site_call_ask(const char *method, struct site_path *path, json_t *body, const char *if_match,
 	json_t **ret, struct error *err);
 
+/* The same of one controller alone, at this address (NULL: those of the settings), without much
+ * patience: is it there? */
+int site_call_ask_at(const char *address, struct site_path *path, json_t **ret, struct error *err);
+
 /* All rows of a list, page after page: `each` is given each row, to keep, as it comes; a negative
  * value from it ends the walk. Returns 0 or negative errno as above. */
 int site_call_list(struct site_path *path, int (*each)(json_t *row, void *userdata), void *userdata,

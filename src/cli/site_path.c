@@ -47,6 +47,12 @@ void site_path_init(struct site_path *p, ...)
 	va_end(parts);
 }
 
+void site_path_set(struct site_path *p, const char *path)
+{
+	*p = (struct site_path){0};
+	append(p, path, strlen(path));
+}
+
 void site_path_add(struct site_path *p, const char *name, const char *value)
 {
 	if (!value)

@@ -30,8 +30,8 @@ struct verb_option {
 	size_t offset;        /* in the verb's options struct */
 	const char *argument; /* its name in the help: "SIZE"; NULL for flags */
 	const char *choices;  /* for OPTION_CHOICE, also completes */
-	const char *complete; /* what completion offers: "image", "vm", "job", "file", "dir",
-			       * "command", "verb" or NULL */
+	const char *complete; /* what completion offers: "image", "vm", "job", "node", "pool",
+			       * "group", "file", "dir", "command", "verb" or NULL */
 	const char *help;     /* one or two sentences, no full stop needed at the end of a phrase */
 	uint64_t min, max;    /* for numbers, sizes (bytes) and durations (us); 0,0: any */
 	size_t given;         /* where a bool is set if the option was given, so that 0 can be told

@@ -1,7 +1,7 @@
-/* wnodes vm list and wnodes vm show: the caller's running VMs. */
+/* wnodes vm list and wnodes vm show: the caller's running VMs, and those of the site. */
 #include <errno.h>
 
-#include "cli/table.h"
+#include "cli/site_verb.h"
 #include "cli/vm.h"
 #include "engine/attach.h"
 #include "engine/rundir.h"
@@ -12,16 +12,33 @@
 /* For all of them together: who is well answers within a millisecond. */
 #define LIST_ANSWER_MS 2000
 
-struct list_options {
-	bool json, quiet;
-};
-
 static const struct verb_option list_options[] = {
-	{"json", 0, OPTION_FLAG, offsetof(struct list_options, json), .help = "Prints JSON"},
-	{"quiet", 'q', OPTION_FLAG, offsetof(struct list_options, quiet),
-		.help = "Prints names only"},
+	{"all", 'a', OPTION_FLAG, offsetof(struct site_list_options, all),
+		.help = "Lists the VMs of all nodes of the site; your own, for administrators those of "
+			"all users"},
+	SITE_FILTER(0, "user", "NAME", "With --all: only this user's VMs"),
+	SITE_FILTER(1, "node", "NAME", "With --all: only VMs on this node"),
+	SITE_FILTER(2, "job", "SYSTEM.ID", "With --all: only VMs of this job, as slurm.4711"),
+	SITE_FILTER(3, "image", "NAME[:TAG]", "With --all: only VMs of this image"),
+	SITE_FILTER(4, "state", "STATE", "With --all: only VMs in this state"),
+	SITE_LIST_OPTIONS,
 	{.name = NULL},
 };
+
+static const struct table_column site_columns[] = {
+	{"name", "NAME", TABLE_TEXT},
+	{"node", "NODE", TABLE_TEXT},
+	{"state", "STATE", TABLE_TEXT},
+	{"user", "USER", TABLE_TEXT},
+	{"job", "JOB", TABLE_TEXT},
+	{"image", "IMAGE", TABLE_TEXT},
+	{"cpus", "CPUS", TABLE_NUMBER},
+	{"memory_bytes", "MEMORY", TABLE_SIZE},
+	{"started", "STARTED", TABLE_TIME},
+	{.key = NULL},
+};
+
+static const struct site_list site_vms = {"vms", list_options, site_columns, "name", NULL};
 
 static const struct table_column columns[] = {
 	{"name", "NAME", TABLE_TEXT},
@@ -150,9 +167,8 @@ static int fill_table(struct table *table, struct error *err)
 	return r;
 }
 
-static int run_list(const void *options, int arg_count, const char *const *args)
+static int list_own(const struct site_list_options *o)
 {
-	const struct list_options *o = options;
 	struct table *table AUTO(table_freep) = table_new(columns);
 	struct error err = {0};
 	int r = table ? fill_table(table, &err) : -ENOMEM;
@@ -168,17 +184,38 @@ static int run_list(const void *options, int arg_count, const char *const *args)
 	return r < 0 ? EXIT_WNODES : 0;
 }
 
+static int run_list(const void *options, int arg_count, const char *const *args)
+{
+	const struct site_list_options *o = options;
+	const char *filter;
+
+	if (o->all)
+		return site_verb_list(&site_vms, o);
+	if (site_verb_is_filtered(list_options, o, &filter)) {
+		log_error("--%s is for the VMs of the site: give --all too", filter);
+		return EXIT_WNODES;
+	}
+	return list_own(o);
+}
+
 const struct verb verb_vm_list = {
 	.name = "vm list",
 	.synopsis = "[options]",
-	.summary = "List your running VMs",
-	.about = "Lists the VMs that you have started on this machine and that still run, with the "
-		 "phase that each is in, or ? where a VM does not answer. USED is the memory that "
-		 "each really takes on this host: what clones have in common is counted in parts.",
+	.summary = "List your running VMs, or those of the site",
+	.about =
+		"Lists the VMs that you have started on this machine and that still run, with the "
+		"phase that each is in, or ? where a VM does not answer. USED is the memory that "
+		"each really takes on this host: what clones have in common is counted in parts.\n"
+		"\n"
+		"With --all, lists what the site's controllers know: the VMs that the nodes have told "
+		"of, not later than half a minute ago. The state unknown is that of VMs whose node is "
+		"lost.",
 	.examples = "wnodes vm list\n"
-		    "wnodes vm list --json\n",
+		    "wnodes vm list --json\n"
+		    "wnodes vm list --all --node wn017\n"
+		    "wnodes vm list --all --user alice --image el9:latest --quiet\n",
 	.options = list_options,
-	.options_size = sizeof(struct list_options),
+	.options_size = sizeof(struct site_list_options),
 	.run = run_list,
 };
 
