@@ -29,7 +29,7 @@ int event_get_last(struct sql *db, int64_t *ret, struct error *err);
 
 /* Forgets some of those that are older than `before_us`, or more than EVENT_KEEP_MAX back; never
  * the newest, as the sequence goes on from there. Returns how many, or negative errno. */
-#define EVENT_KEEP_MAX	1000000
+#define EVENT_KEEP_MAX  1000000
 #define EVENT_PRUNE_MAX 5000 /* of one call, so that it does not hold up the writer */
 int event_prune(struct sql *db, uint64_t before_us, struct error *err);
 
