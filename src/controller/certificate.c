@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "controller/body.h"
 #include "controller/csr.h"
 #include "controller/event.h"
 #include "lib/timestamp.h"
@@ -269,9 +270,9 @@ static int run_revoke(struct exchange *x, struct sql *db)
 	json_t *row = NULL;
 	int r, status;
 
-	if (x->body && fields_parse(revocation_fields, x->body, &body, &err) < 0)
-		return exchange_fail(x, 400, "%s", err.text);
-	status = find_node(x, db, serial, node);
+	status = x->body ? body_parse(x, &body) : 0;
+	if (status == 0)
+		status = find_node(x, db, serial, node);
 	if (status == 0)
 		status = revoke_one(
 			x, db, serial, node, body.reason[0] ? body.reason : "no reason given");

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "controller/body.h"
 #include "controller/certificate.h"
 #include "controller/csr.h"
 #include "controller/event.h"
@@ -155,12 +156,11 @@ static int run_join(struct exchange *x, struct sql *db)
 	char serial[AUTHORITY_SERIAL_SIZE] = "";
 	struct join j = {0};
 	struct token token;
-	struct error err = {0};
 	int status, used;
 
-	if (!x->body || fields_parse(join_fields, x->body, &j, &err) < 0)
-		return exchange_fail(x, 400, "%s", x->body ? err.text : "there is no body");
-	status = check_token(x, db, &j, &token);
+	status = body_parse(x, &j);
+	if (status == 0)
+		status = check_token(x, db, &j, &token);
 	if (status)
 		return status;
 	if (token.used_us != 0)
@@ -177,14 +177,13 @@ static int run_join(struct exchange *x, struct sql *db)
 static int run_renewal(struct exchange *x, struct sql *db)
 {
 	struct join j = {0};
-	struct error err = {0};
+	int status;
 
 	if (!streq(x->caller.name, x->params[0]))
 		return exchange_fail(
 			x, 403, "a node renews its own certificate; you are '%s'", x->caller.name);
-	if (!x->body || fields_parse(renewal_fields, x->body, &j, &err) < 0)
-		return exchange_fail(x, 400, "%s", x->body ? err.text : "there is no body");
-	return certificate_issue(x, db, x->caller.name, j.csr, NULL);
+	status = body_parse(x, &j);
+	return status ? status : certificate_issue(x, db, x->caller.name, j.csr, NULL);
 }
 
 const struct route join_routes[] = {

@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 #include "controller/authority.h"
+#include "controller/body.h"
 #include "controller/event.h"
-#include "lib/uuid.h"
 
 #define SUBJECT_MAX (CALLER_NAME_MAX + 8)
 
@@ -56,12 +56,13 @@ static int check(struct exchange *x, struct sql *db, struct role *ret)
 {
 	struct error err = {0};
 	int64_t count = 1;
-	int r = 0;
+	int r = 0, status;
 
-	if (!uuid_is_text(x->params[0]))
-		return exchange_fail(x, 400, "the id '%.64s' is not a UUID", x->params[0]);
-	if (!x->body || fields_parse(fields, x->body, ret, &err) < 0)
-		return exchange_fail(x, 400, "%s", x->body ? err.text : "there is no body");
+	status = body_check_name(x, "role", x->params[0]);
+	if (status == 0)
+		status = body_parse(x, ret);
+	if (status)
+		return status;
 	if (ret->hostgroup[0] && streq(ret->role, "endorser"))
 		return exchange_fail(
 			x, 400, "endorsers are of the whole site; leave out 'hostgroup'");
@@ -79,10 +80,10 @@ static int check(struct exchange *x, struct sql *db, struct role *ret)
 static int add_event(struct exchange *x, struct sql *db, const char *kind, const char *subject,
 	const char *role, const char *hostgroup, struct error *err)
 {
-	char actor[EVENT_ACTOR_MAX], about[UUID_TEXT_SIZE + 8];
+	char actor[EVENT_ACTOR_MAX], about[BODY_NAME_MAX + 8];
 	const char *user = str_after(subject, "user:");
 
-	snprintf(about, sizeof(about), "role:%.36s", x->params[0]);
+	snprintf(about, sizeof(about), "role:%.63s", x->params[0]);
 	return event_add(db, x->now_us, kind, about, event_actor(&x->caller, actor),
 		json_pack("{s:s, s:s, s:s, s:s*}", "subject", subject, "role", role, "hostgroup",
 			hostgroup, "user", user),
@@ -128,7 +129,7 @@ static int run_put(struct exchange *x, struct sql *db)
 	if (!is_same(row, &role)) {
 		json_decref(row);
 		return exchange_fail(x, 409,
-			r ? "there is another role of the id %.36s; choose another id"
+			r ? "there is another role of the id %.63s; choose another id"
 			  : "'%s' has this role already, by another id",
 			r ? x->params[0] : role.subject);
 	}

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "controller/authority.h"
+#include "controller/body.h"
 #include "controller/event.h"
 #include "controller/rights.h"
 #include "lib/timestamp.h"
@@ -244,15 +245,15 @@ static int check_bearer(struct exchange *x, struct sql *db, struct wish *w)
 static int read_wish(
 	struct exchange *x, struct sql *db, struct wish *w, char roles[CALLER_NAME_MAX])
 {
-	struct error err = {0};
 	bool join;
 	int status;
 
 	roles[0] = '\0';
-	if (!uuid_is_text(x->params[0]))
-		return exchange_fail(x, 400, "the id '%.64s' is not a UUID", x->params[0]);
-	if (!x->body || fields_parse(fields, x->body, w, &err) < 0)
-		return exchange_fail(x, 400, "%s", x->body ? err.text : "there is no body");
+	status = body_check_name(x, "token", x->params[0]);
+	if (status == 0)
+		status = body_parse(x, w);
+	if (status)
+		return status;
 	join = streq(w->kind, "join");
 	if (w->lifetime_s == 0)
 		w->lifetime_s = join ? LIFETIME_JOIN : LIFETIME_USER;
@@ -292,9 +293,9 @@ static int add_event(struct exchange *x, struct sql *db, const char *kind, const
 	const char *name, struct error *err)
 {
 	bool join = streq(token_kind, "join");
-	char actor[EVENT_ACTOR_MAX], subject[UUID_TEXT_SIZE + 8];
+	char actor[EVENT_ACTOR_MAX], subject[BODY_NAME_MAX + 8];
 
-	snprintf(subject, sizeof(subject), "token:%.36s", x->params[0]);
+	snprintf(subject, sizeof(subject), "token:%.63s", x->params[0]);
 	return event_add(db, x->now_us, kind, subject, event_actor(&x->caller, actor),
 		json_pack("{s:s, s:s}", "kind", token_kind, join ? "node" : "user", name), err);
 }

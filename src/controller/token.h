@@ -4,14 +4,13 @@
 
 #include "controller/route.h"
 #include "lib/digest.h"
-#include "lib/uuid.h"
 
 #define TOKEN_SECRET_SIZE 96 /* with NUL */
 
 enum token_kind { TOKEN_JOIN, TOKEN_BEARER };
 
 struct token {
-	char id[UUID_TEXT_SIZE];
+	char id[64];
 	enum token_kind kind;
 	char name[CALLER_NAME_MAX]; /* of the node, "" any; or whose it is */
 	char hostgroup[CALLER_NAME_MAX];
