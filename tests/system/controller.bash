@@ -71,6 +71,10 @@ controller_py() {
 }
 
 teardown() {
+	teardown_controller
+}
+
+teardown_controller() {
 	[ -z "${controller:-}" ] || kill -KILL "$controller" 2>/dev/null || true
 	[ ! -e "$WORK/controller.err" ] || tail -12 "$WORK/controller.err" | sed 's/^/controller: /'
 	cd /
