@@ -72,6 +72,7 @@ static char *bait_name_hosts(const struct arguments *a, struct request *r)
 
 	if (all)
 		strv_env_set(&r->env, "WNODES_NODELIST", all);
+	r->hostname_known = all && strchr(all, ',');
 	return job && step && node ? hostlist_vm(job, step, node) : NULL;
 }
 

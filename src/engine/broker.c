@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "engine/identity.h"
 #include "engine/packet.h"
 #include "engine/spool.h"
 #include "lib/clock.h"
@@ -42,6 +43,7 @@ struct broker {
 	int fd;           /* -1: no connection */
 	bool holding;     /* `hold` has not been answered yet */
 	pid_t qemu;
+	char *name;                     /* of the VM; NULL until it has been started */
 	char record_id[UUID_TEXT_SIZE]; /* of the VM's usage record; "": the daemon keeps none */
 };
 
@@ -75,6 +77,7 @@ struct broker *broker_free(struct broker *b)
 	broker_disconnect(b);
 	sd_event_source_disable_unref(b->timer);
 	sd_event_unref(b->event);
+	free(b->name);
 	free(b);
 	return NULL;
 }
@@ -120,11 +123,11 @@ static json_t *hold_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
 
-	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s*}", "op", "hold", "image",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:s*, s:s*}", "op", "hold", "image",
 		request->image, "digest", b->resources->image_digest, "cpus",
 		(json_int_t)request->cpus, "memory_mib", (json_int_t)request->memory_mib, "pid",
 		(json_int_t)b->qemu, "own", b->own_image, "record_id",
-		b->record_id[0] ? b->record_id : NULL);
+		b->record_id[0] ? b->record_id : NULL, "name", b->name);
 }
 
 /* The rest of the run goes on without a daemon, or does not go on. */
@@ -279,6 +282,16 @@ static void take_record_id(struct broker *b, json_t *answer)
 		snprintf(b->record_id, sizeof(b->record_id), "%s", id);
 }
 
+/* The name that the site has for this VM. */
+static void take_lease(struct broker *b, json_t *answer)
+{
+	json_t *lease = json_object_get(answer, "lease");
+	const char *name = json_string_value(json_object_get(lease, "name"));
+
+	if (name && vm_identity_is_hostname(name))
+		b->resources->hostname = strdup(name);
+}
+
 static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t count)
 {
 	const char *refusal = json_string_value(json_object_get(answer, "error"));
@@ -297,8 +310,10 @@ static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t 
 	r = refusal ? fail(b->err, refusal_code(answer), "%s", refusal)
 		    : broker_take(b, answer, fds, count);
 	b->lent = r == 0;
-	if (b->lent)
+	if (b->lent) {
 		take_record_id(b, answer);
+		take_lease(b, answer);
+	}
 	b->done(r < 0 ? b->err->text : NULL, b->userdata);
 }
 
@@ -526,14 +541,17 @@ void broker_tell_failed(struct broker *b, const char *reason)
 			       MIN_OF(strlen(reason), (size_t)200)));
 }
 
-void broker_set_vm(struct broker *b, pid_t qemu)
+void broker_set_vm(struct broker *b, pid_t qemu, const char *name)
 {
 	if (!b)
 		return;
 	b->qemu = qemu;
+	free(b->name);
+	b->name = strdup(name);
 	/* The answer is none: a VM's start does not wait for it. */
 	if (b->lent && b->fd >= 0 && b->record_id[0])
-		broker_send(b, json_pack("{s:s, s:I}", "op", "vm", "pid", (json_int_t)qemu));
+		broker_send(b, json_pack("{s:s, s:I, s:s*}", "op", "vm", "pid", (json_int_t)qemu,
+				       "name", b->name));
 	/* It may have been lost while the VM was about to start. */
 	if (b->lent && b->fd < 0)
 		broker_retry_in(b, BROKER_REJOIN_US);

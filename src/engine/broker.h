@@ -39,8 +39,8 @@ void broker_tell_failed(struct broker *b, const char *reason);
 /* Has the user been told that the VM waits for a place on the node? */
 bool broker_has_told_place(const struct broker *b);
 
-/* By which process a daemon that is started anew knows that the VM lives. */
-void broker_set_vm(struct broker *b, pid_t qemu);
+/* By which process a daemon that is started anew knows that the VM lives, and its name. */
+void broker_set_vm(struct broker *b, pid_t qemu, const char *name);
 
 /* The id of the VM's usage record if the daemon keeps one, else NULL. */
 const char *broker_record_id(const struct broker *b);

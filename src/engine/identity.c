@@ -20,6 +20,16 @@ char *vm_identity_hosts(const char *address, const char *hostname)
 		address, hostname);
 }
 
+bool vm_identity_is_hostname(const char *text)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+	size_t n = strlen(text);
+
+	return n > 0 && n <= VM_IDENTITY_HOSTNAME_MAX && text[0] != '-' && text[0] != '.' &&
+	       strspn(text, allowed) == n;
+}
+
 int vm_identity_new(const char *hostname, struct vm_identity *ret, struct error *err)
 {
 	uint8_t machine[16];

@@ -25,6 +25,11 @@ struct vm_identity {
 /* What /etc/hosts is to say, for the caller to free; NULL when out of memory. */
 char *vm_identity_hosts(const char *address, const char *hostname);
 
+#define VM_IDENTITY_HOSTNAME_MAX 64 /* of Linux */
+
+/* Would a guest take this as its name? */
+bool vm_identity_is_hostname(const char *text);
+
 /* Makes one from the host's randomness; `hostname` is the keys' comment. Returns 0 or -errno. */
 int vm_identity_new(const char *hostname, struct vm_identity *ret, struct error *err);
 void vm_identity_done(struct vm_identity *x);

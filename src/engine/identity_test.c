@@ -78,6 +78,21 @@ static void long_comment_is_cut(void **state)
 	assert_true(strlen(public_key) < 200);
 }
 
+static void host_name_is_one_that_a_guest_takes(void **state)
+{
+	static const char *const good[] = {"wn-0001", "a", "wn1.example.org"};
+	static const char *const bad[] = {"", "-a", ".a", "a_b", "a b", "a\n", "a/b"};
+	char text[VM_IDENTITY_HOSTNAME_MAX + 2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(vm_identity_is_hostname(good[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(vm_identity_is_hostname(bad[i]));
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	assert_false(vm_identity_is_hostname(text));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -85,6 +100,7 @@ int main(void)
 		cmocka_unit_test(is_never_the_same_twice),
 		cmocka_unit_test(ssh_key_is_one_for_openssh),
 		cmocka_unit_test(long_comment_is_cut),
+		cmocka_unit_test(host_name_is_one_that_a_guest_takes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

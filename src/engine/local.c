@@ -185,6 +185,7 @@ void local_close(struct resources *r)
 	manifest_free(r->manifest);
 	free(r->image_name);
 	free(r->image_tag);
+	free(r->hostname);
 	base_close(r->kernel_fd);
 	base_close(r->initrd_fd);
 	base_close(r->disk_fd);

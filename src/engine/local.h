@@ -12,6 +12,7 @@ struct resources {
 	char *image_name, *image_tag;
 	char image_digest[DIGEST_HEX_SIZE];
 	bool own_image; /* of the user's own store, not the machine's */
+	char *hostname; /* of the lease that came with it; NULL: none */
 	int kernel_fd, initrd_fd, disk_fd, overlay_fd, scratch_fd, seed_fd;
 	struct template *template; /* to start from; NULL: none */
 	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */

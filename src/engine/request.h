@@ -37,6 +37,7 @@ struct request {
 				     * program of the VM */
 	struct probe_result *probe; /* no command: fill this */
 	const char *hostname;       /* of the guest; NULL: the VM's own name */
+	bool hostname_known; /* to VMs on other nodes: the name of a lease does not stand for it */
 	const struct request_tasks *tasks; /* no command: these come by the control socket */
 	char *workdir;                     /* in the guest */
 	uint64_t timeout_us;               /* 0: none */

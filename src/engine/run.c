@@ -169,7 +169,11 @@ static void run_fetch(struct run *run)
 
 static const char *run_hostname(const struct run *run)
 {
-	return run->request->hostname ? run->request->hostname : run->rundir.name;
+	const struct request *request = run->request;
+
+	if (run->resources.hostname && !(request->hostname && request->hostname_known))
+		return run->resources.hostname;
+	return request->hostname ? request->hostname : run->rundir.name;
 }
 
 static void on_prepared(const char *error, void *userdata);
@@ -272,7 +276,7 @@ static void run_start(struct run *run)
 		run_fail(run, "%s", err.text);
 	else {
 		run->report.qemu_pid = vm_pid(run->vm);
-		broker_set_vm(run->resources.broker, vm_pid(run->vm));
+		broker_set_vm(run->resources.broker, vm_pid(run->vm), run->rundir.name);
 	}
 }
 

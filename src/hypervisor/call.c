@@ -51,6 +51,7 @@ static const struct {
 	{{"own", FIELD_BOOL, AT(own)}, 0},
 	{{"scratch", FIELD_BOOL, AT(scratch)}, 0},
 	{{"wait", FIELD_NOT, AT(no_wait)}, 0},
+	{{"name", FIELD_TEXT, AT(name), 0, CALL_NAME_MAX}, 0},
 	{{"record_id", FIELD_ID, AT(record_id)}, 0},
 	{{"record", FIELD_OBJECT, AT(record)}, BIT(CALL_RECORD)},
 };

@@ -9,14 +9,16 @@
  * cut off where they grow beyond what was asked for or, any number of times before,
  * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
- * The answer has a "record_id", by which the VM's usage record is known.
- *   {"op":"vm","pid":n}             the VM's QEMU, a child of the caller, has been started: from
+ * The answer has a "record_id", by which the VM's usage record is known, and a "lease" if the node
+ * keeps some of the site's: {"id","name","mac","address","prefix","gateway","nameservers","vlan"}.
+ *   {"op":"vm","pid":n,"name":"..."}  the VM's QEMU, a child of the caller, has been started: from
  * now on there will be a record of it                                                        no
  * answer
  *   {"op":"record","record":{...}}  at the VM's end, docs/records.md  -> {} when it is safe from
  * our end
- *   {"op":"hold","image","digest","cpus","memory_mib","pid":n,"record_id"}   instead of open, after
- * the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the caller
+ *   {"op":"hold","image","digest","cpus","memory_mib","pid":n,"record_id","name"}   instead of
+ * open, after the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the
+ * caller
  *                                                                        -> {"record_id":"..."}
  *   {"op":"template","key":"..."}  -> {"descriptors":["memory","state","overlay"]}, all read-only
  * or sealed, or {"none":true}
@@ -40,6 +42,7 @@
 
 #define CALL_IMAGE_MAX  160 /* with NUL: NAME:TAG of 64 characters each, or a digest */
 #define CALL_REASON_MAX 256
+#define CALL_NAME_MAX   64
 
 enum call_op {
 	CALL_OPEN,
@@ -66,6 +69,7 @@ struct call {
 	char key[DIGEST_HEX_SIZE];
 	char reason[CALL_REASON_MAX]; /* printable, one line */
 	char accel[8], network[8];
+	char name[CALL_NAME_MAX]; /* of the VM, as its user sees it */
 	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
 	bool own, scratch, no_wait;
 	char record_id[UUID_TEXT_SIZE];

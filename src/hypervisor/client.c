@@ -452,9 +452,11 @@ static void on_vm(struct client *c, const struct call *call)
 {
 	struct witness w = client_witness(c);
 
-	if (c->state == CLIENT_LENT && c->tally.ledger &&
-		peer_owns_process(&c->peer, (pid_t)call->pid))
-		tally_start(&c->tally, &w, (pid_t)call->pid);
+	if (c->state != CLIENT_LENT || !c->tally.ledger ||
+		!peer_owns_process(&c->peer, (pid_t)call->pid))
+		return;
+	tally_start(&c->tally, &w, (pid_t)call->pid);
+	memcpy(c->wanted.name, call->name, sizeof(c->wanted.name));
 }
 
 static void on_recorded(const char *err, void *userdata)
