@@ -131,24 +131,6 @@ static char *note_path(const struct ledger_disk *d, const char *id)
 	return path_format("%s/%s", d->notes, id);
 }
 
-/* The file is whole or not there. */
-static int write_note(const char *path, const char *text)
-{
-	autofree char *fresh = path_format("%s" NOTE_FRESH, path);
-	autoclose int fd = -1;
-	int r;
-
-	if (!fresh)
-		return -ENOMEM;
-	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	r = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
-	if (r == 0 && rename(fresh, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(fresh);
-	return r;
-}
-
 int ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note)
 {
 	autofree char *path = note_path(d, note->id), *text = NULL;
@@ -159,7 +141,8 @@ int ledger_disk_note(const struct ledger_disk *d, const struct ledger_note *note
 
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
-	r = path && text ? write_note(path, text) : -ENOMEM;
+	/* The file is whole or not there. */
+	r = path && text ? file_replace_soon(path, text, strlen(text), 0600) : -ENOMEM;
 	if (r < 0)
 		log_warning("cannot note a VM in '%s': %s, ignoring", d->notes, strerror(-r));
 	return r;

@@ -160,6 +160,23 @@ int file_replace(int dir_fd, const char *path, const void *data, size_t length, 
 	return fsync(dir) < 0 ? -errno : 0;
 }
 
+int file_replace_soon(const char *path, const void *data, size_t length, mode_t mode)
+{
+	char fresh[PATH_MAX];
+	autoclose int fd = -1;
+	int r;
+
+	if ((size_t)snprintf(fresh, sizeof(fresh), "%s.new", path) >= sizeof(fresh))
+		return -ENAMETOOLONG;
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	r = fd < 0 ? -errno : file_write_all(fd, data, length);
+	if (r == 0 && rename(fresh, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(fresh);
+	return r;
+}
+
 /* An existing directory is what was asked for, whatever mkdir() says about it: on some file systems
  * that is EACCES or EROFS. */
 static int directory_make(const char *path, mode_t mode)
