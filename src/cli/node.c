@@ -25,6 +25,12 @@ static const struct table_column fields[] = {
 	{"waiting", "Waiting", TABLE_NUMBER},
 	{"templates", "Templates in memory", TABLE_NUMBER},
 	{"template_memory_bytes", "Memory of templates", TABLE_SIZE},
+	{"controller", "Controller", TABLE_TEXT},
+	{"site_name", "Name at the site", TABLE_TEXT},
+	{"autonomous_since", "On its own since", TABLE_TIME},
+	{"failure", "Because", TABLE_TEXT},
+	{"leases_ready", "Leases ready", TABLE_NUMBER},
+	{"leases_used", "Leases used", TABLE_NUMBER},
 	{"version", "Version", TABLE_TEXT},
 	{.key = NULL},
 };
@@ -61,8 +67,15 @@ static void flatten(json_t *node)
 {
 	json_t *drain = json_object_get(node, "drain");
 	bool drained = json_is_true(json_object_get(drain, "drained"));
+	json_t *site = json_object_get(node, "site");
+	bool refuses = site && !json_is_true(json_object_get(site, "takes_vms"));
 
-	json_object_set_new(node, "state", json_string(drained ? "drained" : "up"));
+	json_object_set_new(node, "state",
+		json_string(drained   ? "drained"
+			    : refuses ? "on its own for too long"
+				      : "up"));
+	json_object_set(node, "site_name", json_object_get(site, "node"));
+	json_object_update_missing(node, site);
 	if (!drained)
 		json_object_del(drain, "since");
 	json_object_update_missing(node, drain);

@@ -9,8 +9,8 @@
 /* What the clocks say. */
 struct autonomy_clock {
 	char boot[PROCESS_BOOT_ID_MAX]; /* the kernel's id of this boot */
-	uint64_t day_us;           /* since the epoch */
-	uint64_t boot_us;          /* since the boot, suspension included */
+	uint64_t day_us;                /* since the epoch */
+	uint64_t boot_us;               /* since the boot, suspension included */
 };
 
 struct autonomy_clock autonomy_read_clock(void);

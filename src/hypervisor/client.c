@@ -7,11 +7,13 @@
 #include "engine/packet.h"
 #include "hypervisor/call.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/liaison.h"
 #include "hypervisor/loan.h"
 #include "hypervisor/node.h"
 #include "hypervisor/tally.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/timestamp.h"
 
 /* An overlay holds what the disk holds, its tables, and clusters that are freed and not used yet.
  */
@@ -46,7 +48,7 @@ struct client {
 	void (*gone)(struct client *c, void *userdata);
 	void *userdata;
 	enum client_state state;
-	bool own_image, counted_failure;
+	bool own_image, counted_failure, started;
 	struct call wanted; /* `open` or `hold` */
 	struct slot *slot;
 	struct opening *opening; /* what the worker does for it */
@@ -86,6 +88,8 @@ static void client_take_back(struct client *c)
 {
 	struct slot *slot = TAKE_PTR(c->slot);
 
+	if (c->state == CLIENT_LENT && !c->hypervisor->ending)
+		liaison_take_back(c->hypervisor->liaison, c->tally.record_id);
 	tally_end(&c->tally, c, c->hypervisor->ending);
 	if (c->opening)
 		c->opening->client = NULL;
@@ -94,6 +98,7 @@ static void client_take_back(struct client *c)
 	loan_file_close(&c->overlay, c->hypervisor->ending);
 	loan_file_close(&c->scratch, c->hypervisor->ending);
 	c->state = CLIENT_IDLE;
+	c->started = false;
 	c->key_count = 0;
 	c->asking_template = false;
 	if (slot && !c->hypervisor->ending)
@@ -184,10 +189,11 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	}
 	add_descriptor(&d, "overlay", c->overlay.fd);
 	add_descriptor(&d, "scratch", c->scratch.fd);
-	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*}", "descriptors", d.names, "digest",
-		c->digest, "record_id", c->tally.record_id, "name", image ? image->name : NULL,
-		"tag", image ? image->tag : NULL, "manifest",
-		image ? manifest_to_json(image->manifest) : NULL);
+	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*}", "descriptors", d.names,
+		"digest", c->digest, "record_id", c->tally.record_id, "name",
+		image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
+		image ? manifest_to_json(image->manifest) : NULL, "lease",
+		liaison_lend(c->hypervisor->liaison, c->tally.record_id, c->peer.pid));
 	c->state = CLIENT_LENT;
 	client_answer(c, answer, d.fds, d.count);
 }
@@ -283,11 +289,12 @@ void client_on_moved(struct slot *slot)
 	client_tell_place(c);
 }
 
-static void refuse_drained(struct client *c, const char *reason)
+/* Others may take the VM. */
+static void refuse_drained(struct client *c, const char *what, const char *reason)
 {
 	autofree char *why = NULL;
 
-	if (asprintf(&why, "the node is drained: %s", reason) < 0)
+	if (asprintf(&why, "%s: %s", what, reason) < 0)
 		why = NULL;
 	client_answer(c, json_pack("{s:s*, s:b}", "error", why, "drained", true), NULL, 0);
 }
@@ -300,7 +307,9 @@ static void on_open(struct client *c, const struct call *call)
 	if (c->state != CLIENT_IDLE) {
 		client_refuse(c, "this connection has its VM already");
 	} else if (drain_reason(h->drain)) {
-		refuse_drained(c, drain_reason(h->drain));
+		refuse_drained(c, "the node is drained", drain_reason(h->drain));
+	} else if (liaison_refusal(h->liaison)) {
+		refuse_drained(c, "the node takes no VMs", liaison_refusal(h->liaison));
 	} else if (most > 0 && call->scratch_bytes > most) {
 		client_refuse(c, "the scratch disk is larger than this node allows; ask for less");
 	} else {
@@ -332,6 +341,7 @@ static void client_hold_record(struct client *c, const struct call *call)
 		return;
 	}
 	tally_hold(&c->tally, call->record_id, &w, (pid_t)call->pid);
+	liaison_claim(c->hypervisor->liaison, c->tally.record_id);
 	client_answer(c, json_pack("{s:s}", "record_id", c->tally.record_id), NULL, 0);
 }
 
@@ -359,6 +369,7 @@ static void on_hold(struct client *c, const struct call *call)
 	memcpy(c->image, call->image, sizeof(c->image));
 	memcpy(c->digest, call->digest, sizeof(c->digest));
 	c->state = CLIENT_LENT;
+	c->started = true; /* so soon it comes back only if it has */
 	client_hold_record(c, call);
 }
 
@@ -457,6 +468,7 @@ static void on_vm(struct client *c, const struct call *call)
 		return;
 	tally_start(&c->tally, &w, (pid_t)call->pid);
 	memcpy(c->wanted.name, call->name, sizeof(c->wanted.name));
+	liaison_note_change(c->hypervisor->liaison);
 }
 
 static void on_recorded(const char *err, void *userdata)
@@ -479,8 +491,11 @@ static void on_record(struct client *c, const struct call *call)
 
 static void on_started(struct client *c, const struct call *call)
 {
-	if (c->state == CLIENT_LENT)
+	if (c->state == CLIENT_LENT) {
 		drain_note_success(c->hypervisor->drain);
+		c->started = true;
+		liaison_note_change(c->hypervisor->liaison);
+	}
 	tally_look(&c->tally);
 	client_answer(c, json_object(), NULL, 0);
 }
@@ -644,4 +659,28 @@ json_t *client_to_json(const struct client *c)
 		(json_int_t)c->wanted.cpus, "memory_bytes",
 		(json_int_t)c->wanted.memory_mib * 1024 * 1024, "age_us",
 		(json_int_t)(clock_now_us() - (c->slot ? c->slot->since_us : c->active_us)));
+}
+
+static json_t *job_to_json(const char *job)
+{
+	size_t n = strcspn(job, ".");
+
+	return json_pack("{s:s, s:s%, s:s*}", "system", "slurm", "id", job, n, "step",
+		job[n] ? job + n + 1 : NULL);
+}
+
+json_t *client_to_site_json(const struct client *c)
+{
+	const char *lent = json_string_value(json_object_get(c->tally.known, "lent"));
+	char now[TIMESTAMP_TEXT_SIZE];
+
+	if (c->state != CLIENT_LENT || !c->tally.ledger)
+		return NULL;
+	return json_pack("{s:s, s:s, s:s, s:I, s:o*, s:s, s:s, s:I, s:I, s:s}", "id",
+		c->tally.record_id, "name", c->wanted.name, "state",
+		c->started ? "running" : "starting", "uid", (json_int_t)c->peer.uid, "job",
+		c->peer.job[0] ? job_to_json(c->peer.job) : NULL, "image", c->image, "digest",
+		c->digest, "cpus", (json_int_t)c->wanted.cpus, "memory_bytes",
+		(json_int_t)c->wanted.memory_mib * 1024 * 1024, "started",
+		lent ? lent : timestamp_format(c->tally.lent_us, now));
 }

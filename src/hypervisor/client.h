@@ -24,6 +24,9 @@ void client_sweep(struct client *c, uint64_t now_us);
 
 /* Its VM as a new object for `wnodes node show`, or NULL if it has none. */
 json_t *client_to_json(const struct client *c);
+/* The same for the site, with what does not change by itself; NULL for one that was lent nothing
+ * yet. */
+json_t *client_to_site_json(const struct client *c);
 uid_t client_uid(const struct client *c);
 
 /* Of the slots: a client's slot is granted, or its place has changed. */

@@ -37,6 +37,8 @@ struct drain {
 	char failure[DRAIN_REASON_MAX]; /* the last one */
 	struct trial *trial;
 	uint64_t worked_us; /* when a VM of the node's own has started; 0: never */
+	void (*changed)(void *userdata);
+	void *userdata;
 	sd_event_source *telling, *deadline;
 	int pidfd;
 };
@@ -83,6 +85,18 @@ struct drain *drain_free(struct drain *d)
 	free(d->path);
 	free(d);
 	return NULL;
+}
+
+void drain_watch(struct drain *d, void (*changed)(void *userdata), void *userdata)
+{
+	d->changed = changed;
+	d->userdata = userdata;
+}
+
+static void tell_change(const struct drain *d)
+{
+	if (d->changed)
+		d->changed(d->userdata);
 }
 
 const char *drain_reason(const struct drain *d)
@@ -220,6 +234,7 @@ int drain_set(struct drain *d, const char *reason, uid_t uid, struct error *err)
 	snprintf(d->reason, sizeof(d->reason), "%s", reason);
 	log_warning("drained: %s", d->reason);
 	r = save(d, err);
+	tell_change(d);
 	tell_slurm(d);
 	return r;
 }
@@ -234,6 +249,7 @@ int drain_clear(struct drain *d, struct error *err)
 	d->drained = false;
 	log_warning("resumed");
 	r = save(d, err);
+	tell_change(d);
 	tell_slurm(d);
 	return r;
 }

@@ -15,6 +15,9 @@ int drain_new(sd_event *event, const struct settings *settings, const char *stat
 struct drain *drain_free(struct drain *d);
 DEFINE_CLEANUP(struct drain *, drain_free)
 
+/* `changed` is called whenever the node is drained or resumed. */
+void drain_watch(struct drain *d, void (*changed)(void *userdata), void *userdata);
+
 /* Why no VM is taken, or NULL. */
 const char *drain_reason(const struct drain *d);
 

@@ -8,6 +8,7 @@
 
 #include "engine/spool.h"
 #include "hypervisor/client.h"
+#include "hypervisor/liaison.h"
 #include "hypervisor/listener.h"
 #include "image/store.h"
 #include "lib/clock.h"
@@ -131,6 +132,7 @@ void hypervisor_reload(struct hypervisor *h)
 	h->allowances.requests = h->settings.node_requests;
 	slots_set_limits(h->slots, &limits);
 	log_info("settings were read again");
+	liaison_reload(h->liaison);
 }
 
 int hypervisor_open(struct hypervisor *h, const char *state, const char *socket, struct error *err)
@@ -152,6 +154,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 		r = trial_new(h->event, &h->settings, h->servant, &h->trial, err);
 	if (r == 0)
 		r = drain_new(h->event, &h->settings, h->state, h->trial, &h->drain, err);
+	if (r == 0)
+		r = liaison_new(h, &h->liaison, err);
 	return r < 0 ? r : listener_open(h, socket, &h->listener, err);
 }
 
@@ -162,6 +166,7 @@ void hypervisor_close(struct hypervisor *h)
 	h->worker = worker_free(h->worker);
 	h->ledger = ledger_free(h->ledger);
 	listener_free(h->listener);
+	liaison_free(h->liaison);
 	store_free(h->store);
 	trial_free(h->trial);
 	drain_free(h->drain);

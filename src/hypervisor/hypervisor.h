@@ -28,6 +28,7 @@ struct hypervisor {
 	struct maker *maker;
 	struct trial *trial;
 	struct drain *drain;
+	struct liaison *liaison;
 	struct listener *listener;
 };
 

@@ -102,6 +102,8 @@ struct ledger {
 	struct reading *reading; /* of the spool */
 	uint64_t readings;       /* that have been done */
 	uint64_t started_us;
+	void (*written)(void *userdata);
+	void *userdata;
 	bool failing; /* it has been said that records cannot be written */
 	struct stranger strangers[STRANGERS_USERS];
 };
@@ -157,6 +159,23 @@ static const char *id_of(const json_t *record)
 const char *ledger_node(const struct ledger *l)
 {
 	return l->node;
+}
+
+int ledger_set_node(struct ledger *l, const char *node)
+{
+	char *copy = strdup(node);
+
+	if (!copy)
+		return -ENOMEM;
+	free(l->node);
+	l->node = copy;
+	return 0;
+}
+
+void ledger_watch(struct ledger *l, void (*written)(void *userdata), void *userdata)
+{
+	l->written = written;
+	l->userdata = userdata;
 }
 
 static void noting_work(struct worker_job *job)
@@ -344,6 +363,8 @@ static void batch_done(struct worker_job *job, bool cancelled)
 		batch_work(job);
 	failed = b->result < 0;
 	batch_finish(l, b);
+	if (!failed && !cancelled && l->written)
+		l->written(l->userdata);
 	if (!failed && !cancelled)
 		write_next(l);
 }

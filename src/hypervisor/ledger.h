@@ -20,6 +20,12 @@ DEFINE_CLEANUP(struct ledger *, ledger_free)
 
 const char *ledger_node(const struct ledger *l);
 
+/* The node's name in records from now on. Returns 0 or -ENOMEM. */
+int ledger_set_node(struct ledger *l, const char *node);
+
+/* `written` is called when records have come to the disk. */
+void ledger_watch(struct ledger *l, void (*written)(void *userdata), void *userdata);
+
 /* There is a VM, and a connection that is to tell its record; `known` (borrowed) is what the daemon
  * knows of it, `keeper` the process that runs it. Returns 0 or -ENOMEM. */
 int ledger_add(struct ledger *l, const char *id, json_t *known, pid_t keeper);

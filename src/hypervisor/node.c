@@ -3,6 +3,7 @@
 #include "config.h"
 #include "hypervisor/client.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/liaison.h"
 #include "hypervisor/listener.h"
 
 #define MIB UINT64_C(1048576)
@@ -35,21 +36,31 @@ static json_t *limits_to_json(const struct settings *s)
 		"image_vms", (json_int_t)s->node_image_vms);
 }
 
-json_t *node_to_json(const struct hypervisor *h, uid_t uid)
+json_t *node_status_to_json(const struct hypervisor *h)
 {
-	struct listing listing = {
-		.vms = json_array(), .uid = uid, .all = hypervisor_is_administrator(h, uid)};
 	struct slots_usage slots;
 	struct shelf_usage shelf;
 
 	slots_get_usage(h->slots, &slots);
 	shelf_get_usage(h->shelf, &shelf);
-	listener_each(h->listener, add_vm, &listing);
-	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "version",
+	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:o*}", "version",
 		WNODES_VERSION, "drain", drain_to_json(h->drain), "limits",
 		limits_to_json(&h->settings), "vms", (json_int_t)slots.vms, "memory_bytes",
 		(json_int_t)slots.memory_mib * (json_int_t)MIB, "waiting",
 		(json_int_t)slots.waiting, "templates", (json_int_t)shelf.templates,
 		"template_memory_bytes", (json_int_t)shelf.memory_bytes, "making_template",
-		maker_is_busy(h->maker), "vm_list", listing.vms);
+		maker_is_busy(h->maker), "site", liaison_to_json(h->liaison));
+}
+
+json_t *node_to_json(const struct hypervisor *h, uid_t uid)
+{
+	struct listing listing = {
+		.vms = json_array(), .uid = uid, .all = hypervisor_is_administrator(h, uid)};
+	json_t *node = node_status_to_json(h);
+
+	listener_each(h->listener, add_vm, &listing);
+	if (json_object_set_new(node, "vm_list", listing.vms) == 0)
+		return node;
+	json_decref(node);
+	return NULL;
 }

@@ -149,6 +149,21 @@ bool path_is_below(const char *path, const char *directory)
 	return rest && (*rest == '\0' || *rest == '/');
 }
 
+char *path_own_program(const char *name)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	autofree char *beside = NULL;
+
+	self[MAX_OF(n, 0)] = '\0';
+	if (strrchr(self, '/'))
+		*strrchr(self, '/') = '\0';
+	beside = path_format("%s/%s", self, name);
+	if (beside && access(beside, X_OK) == 0)
+		return TAKE_PTR(beside);
+	return path_format(WNODES_LIBEXECDIR "/%s", name);
+}
+
 const char *path_libexec(void)
 {
 	static char directory[PATH_MAX];

@@ -34,6 +34,10 @@ char *path_absolute(const char *path);
 /* Is `path` equal to `directory` or below it? Both absolute and normal. */
 bool path_is_below(const char *path, const char *directory);
 
+/* A program of ours that is not on PATH, for the caller to free: beside this one in a build
+ * directory, else the installed one. NULL when out of memory. */
+char *path_own_program(const char *name);
+
 /* The directory with the program's own files that are not on PATH (wnodes-guest, ...): the build
  * directory when run from there, else the installed libexec directory. Static storage. */
 const char *path_libexec(void);

@@ -1,0 +1,453 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "engine/packet.h"
+#include "engine/site_account.h"
+#include "hypervisor/liaison_private.h"
+#include "lib/child.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/parse.h"
+#include "lib/path.h"
+#include "lib/timestamp.h"
+
+#define SECOND UINT64_C(1000000)
+
+/* How often it is looked whether the node has joined or left, whose leases are free, and whether
+ * there are new records. */
+#define TICK_US (5 * SECOND)
+
+/* A courier that ends is started again: at once if it meant to, else after a pause that grows. */
+#define PAUSE_MIN_US SECOND
+#define PAUSE_MAX_US (30 * SECOND)
+#define LIVED_US     (60 * SECOND) /* after which the pause begins anew */
+
+/* Who has missed so many heartbeats is on its own, and says so. */
+#define MISSED_MAX 3
+
+/* A daemon that has just begun has heard nobody yet. */
+#define BEGIN_US (30 * SECOND)
+
+char *liaison_path(const struct liaison *l, const char *name)
+{
+	return path_format("%s/%s", l->hypervisor->state, name);
+}
+
+static const struct settings *settings_of(const struct liaison *l)
+{
+	return &l->hypervisor->settings;
+}
+
+void liaison_tell_change(struct liaison *l)
+{
+	json_t *packet = l->fd < 0 || l->told_change ? NULL : json_pack("{s:b}", "changed", true);
+
+	if (packet && packet_send(l->fd, packet, NULL, 0) == 0)
+		l->told_change = true;
+	json_decref(packet);
+}
+
+void liaison_note_change(struct liaison *l)
+{
+	if (l)
+		liaison_tell_change(l);
+}
+
+static void on_change(void *userdata)
+{
+	liaison_tell_change(userdata);
+}
+
+static void on_written(void *userdata)
+{
+	struct liaison *l = userdata;
+
+	if (!l->open)
+		return;
+	outbox_sweep(l->outbox);
+	liaison_tell_change(l);
+}
+
+static void courier_forget(struct liaison *l)
+{
+	l->child = sd_event_source_disable_unref(l->child);
+	l->packets = sd_event_source_disable_unref(l->packets);
+	l->pidfd = base_close(l->pidfd);
+	l->fd = base_close(l->fd);
+	l->told_change = false;
+}
+
+static void courier_stop(struct liaison *l)
+{
+	if (l->pidfd >= 0)
+		child_kill(l->pidfd);
+	courier_forget(l);
+}
+
+static void schedule(struct liaison *l)
+{
+	uint64_t now = clock_now_us(), due = now + TICK_US;
+
+	if (l->open && l->pidfd < 0)
+		due = MIN_OF(due, MAX_OF(l->next_us, now));
+	sd_event_source_set_time_relative(l->tick, due - now);
+	sd_event_source_set_enabled(l->tick, SD_EVENT_ONESHOT);
+}
+
+static int on_courier_end(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct liaison *l = userdata;
+	uint64_t now = clock_now_us();
+	int status = child_wait(fd, 0);
+
+	courier_forget(l);
+	if (now - l->spawned_us > LIVED_US || l->pause_us == 0)
+		l->pause_us = PAUSE_MIN_US;
+	l->next_us = now + (status == 0 ? PAUSE_MIN_US / 10 : l->pause_us);
+	if (status != 0) {
+		log_warning("wnodes-courier has ended (status %d); it is started again in %llu s",
+			status, (unsigned long long)(l->pause_us / SECOND));
+		l->pause_us = MIN_OF(2 * l->pause_us, PAUSE_MAX_US);
+	}
+	schedule(l);
+	return 0;
+}
+
+static int on_packet(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct liaison *l = userdata;
+	int fds[PACKET_FDS_MAX], r;
+	json_t *json = NULL;
+	size_t count = 0;
+
+	r = packet_recv(fd, &json, fds, &count);
+	if (r == -EAGAIN || r == -EINTR)
+		return 0;
+	if (r <= 0) { /* it ends, or is no courier of ours any more */
+		l->packets = sd_event_source_disable_unref(l->packets);
+		pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
+		return 0;
+	}
+	while (count > 0)
+		close(fds[--count]);
+	liaison_answer(l, json);
+	json_decref(json);
+	return 0;
+}
+
+static int courier_spawn(struct liaison *l, int socket, struct error *err)
+{
+	autofree char *program = path_own_program("wnodes-courier");
+	const char *argv[] = {program, NULL};
+	struct child_spec child = CHILD_SPEC_INIT;
+
+	if (!program)
+		return fail(err, -ENOMEM, "out of memory");
+	child.argv = argv;
+	child.stdin_fd = socket;
+	child.workdir = "/";
+	child.new_session = true;
+	child.no_new_privs = true;
+	child.set_user = geteuid() == 0;
+	site_account_find(settings_of(l)->site_user, &child.uid, &child.gid);
+	return child_spawn(&child, NULL, &l->pidfd, err);
+}
+
+static int courier_start(struct liaison *l, struct error *err)
+{
+	sd_event *event = l->hypervisor->event;
+	autoclose int theirs = -1;
+	int ends[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return fail_errno(err, -errno, "cannot make a socket");
+	l->fd = ends[0];
+	theirs = ends[1];
+	file_set_nonblocking(l->fd, true);
+	r = courier_spawn(l, theirs, err);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(event, &l->child, l->pidfd, EPOLLIN, on_courier_end, l);
+	if (r >= 0)
+		r = sd_event_add_io(event, &l->packets, l->fd, EPOLLIN, on_packet, l);
+	return r < 0 ? fail_errno(err, r, "cannot watch wnodes-courier") : 0;
+}
+
+static void courier_try(struct liaison *l)
+{
+	struct error err = {0};
+	uint64_t now = clock_now_us();
+
+	if (l->pidfd >= 0 || now < l->next_us)
+		return;
+	l->spawned_us = now;
+	if (courier_start(l, &err) == 0)
+		return;
+	courier_stop(l);
+	l->pause_us = MIN_OF(MAX_OF(2 * l->pause_us, PAUSE_MIN_US), PAUSE_MAX_US);
+	l->next_us = now + l->pause_us;
+	log_warning("the site's controllers cannot be spoken with: %s, retrying in %llu s",
+		err.text, (unsigned long long)(l->pause_us / SECOND));
+}
+
+/* The name that the node has joined as. */
+static void take_name(struct liaison *l)
+{
+	autofree char *path = liaison_path(l, LIAISON_NAME), *text = NULL;
+	size_t length;
+
+	if (!path || file_read(AT_FDCWD, path, sizeof(l->name) - 1, &text, &length) < 0)
+		return;
+	snprintf(l->name, sizeof(l->name), "%.*s", (int)strcspn(text, "\n"), text);
+	if (l->name[0])
+		ledger_set_node(l->hypervisor->ledger, l->name);
+}
+
+static int open_parts(struct liaison *l, struct error *err)
+{
+	const struct autonomy_clock now = autonomy_read_clock();
+	autofree char *path = liaison_path(l, LIAISON_DIRECTORY "/autonomy");
+	const struct settings *s = settings_of(l);
+	int r = path ? block_new(l->hypervisor->state, &l->block, err)
+		     : fail(err, -ENOMEM, "out of memory");
+
+	if (r == 0)
+		r = outbox_new(l->hypervisor->state, &l->outbox, err);
+	if (r == 0 && autonomy_open(&l->autonomy, path, &now) < 0)
+		r = fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	block_set_wanted(l->block, s->site_pool, s->site_lease_block);
+	liaison_answer_load(l);
+	take_name(l);
+	return 0;
+}
+
+static void close_parts(struct liaison *l)
+{
+	courier_stop(l);
+	l->block = block_free(l->block);
+	l->outbox = outbox_free(l->outbox);
+	autonomy_done(&l->autonomy);
+	l->open = l->heard = l->alone = l->expired = false;
+	l->failure[0] = l->controller[0] = l->revision[0] = '\0';
+}
+
+static bool read_stamp(const struct liaison *l, struct stat *ret)
+{
+	autofree char *path = liaison_path(l, LIAISON_CERTIFICATE);
+
+	return path && stat(path, ret) == 0;
+}
+
+/* Has the certificate changed since the courier was given it? */
+static bool take_stamp(struct liaison *l, const struct stat *st)
+{
+	int64_t ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	bool same = l->stamp.inode == st->st_ino && l->stamp.size == (uint64_t)st->st_size &&
+		    l->stamp.changed_ns == ns;
+
+	l->stamp.inode = st->st_ino;
+	l->stamp.size = (uint64_t)st->st_size;
+	l->stamp.changed_ns = ns;
+	return !same;
+}
+
+/* Begins or ends with what people have set up. */
+static void follow(struct liaison *l)
+{
+	char **controllers = settings_of(l)->site_controllers;
+	bool wanted = controllers && controllers[0];
+	struct error err = {0};
+	struct stat st;
+
+	if (!wanted || !read_stamp(l, &st)) {
+		if (l->open)
+			log_info("this node has no site any more");
+		close_parts(l);
+		return;
+	}
+	if (take_stamp(l, &st) && l->open)
+		courier_stop(l); /* the next one has the new certificate */
+	if (l->open)
+		return;
+	if (open_parts(l, &err) < 0) {
+		log_warning("%s, trying again", err.text);
+		close_parts(l);
+		return;
+	}
+	l->open = true;
+	l->opened_us = clock_now_us();
+	l->next_us = 0;
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct liaison *l = userdata;
+
+	follow(l);
+	if (l->open) {
+		courier_try(l);
+		block_sweep(l->block);
+		outbox_sweep(l->outbox);
+		liaison_look(l);
+	}
+	schedule(l);
+	return 0;
+}
+
+int liaison_new(struct hypervisor *h, struct liaison **ret, struct error *err)
+{
+	struct liaison *l AUTO(liaison_freep) = calloc(1, sizeof(*l));
+	int r;
+
+	if (!l)
+		return fail(err, -ENOMEM, "out of memory");
+	l->hypervisor = h;
+	l->fd = l->pidfd = -1;
+	if (uuid_new(l->boot) < 0)
+		return fail(err, -EIO, "cannot get random numbers");
+	r = sd_event_add_time_relative(h->event, &l->tick, CLOCK_MONOTONIC, 0, 0, on_tick, l);
+	if (r < 0)
+		return fail_errno(err, r, "cannot set up the event loop");
+	drain_watch(h->drain, on_change, l);
+	ledger_watch(h->ledger, on_written, l);
+	/* Before the first VM comes back. */
+	follow(l);
+	*ret = TAKE_PTR(l);
+	return 0;
+}
+
+struct liaison *liaison_free(struct liaison *l)
+{
+	if (!l)
+		return NULL;
+	close_parts(l);
+	sd_event_source_disable_unref(l->tick);
+	free(l);
+	return NULL;
+}
+
+void liaison_reload(struct liaison *l)
+{
+	const struct settings *s = settings_of(l);
+
+	courier_stop(l); /* it may be for other controllers */
+	l->next_us = 0;
+	follow(l);
+	if (l->open)
+		block_set_wanted(l->block, s->site_pool, s->site_lease_block);
+	schedule(l);
+}
+
+static uint64_t patience_us(const struct liaison *l)
+{
+	return MISSED_MAX * settings_of(l)->site_heartbeat;
+}
+
+static uint64_t alone_us(const struct liaison *l)
+{
+	const struct autonomy_clock now = autonomy_read_clock();
+
+	return autonomy_alone_us(&l->autonomy, &now);
+}
+
+/* Nobody answers, and it is not because we have just begun. */
+static bool is_alone(const struct liaison *l, uint64_t alone)
+{
+	return alone > patience_us(l) &&
+	       (l->heard || clock_now_us() - l->opened_us > BEGIN_US + patience_us(l));
+}
+
+void liaison_look(struct liaison *l)
+{
+	uint64_t alone = alone_us(l), most = settings_of(l)->site_autonomy;
+	bool is = is_alone(l, alone), expired = is && alone > most;
+	char text[FORMAT_MAX];
+
+	if (is && !l->alone)
+		log_warning("this node is on its own, and goes on for %s ([site] autonomy): %s",
+			format_duration(most, text),
+			l->failure[0] ? l->failure : "wnodes-courier does not run");
+	if (expired && !l->expired)
+		log_warning("this node was on its own for longer than [site] autonomy: it takes no "
+			    "VMs until a controller answers");
+	if (!is && l->alone)
+		log_warning("a controller of the site answers again: %s", l->controller);
+	l->alone = is;
+	l->expired = expired;
+}
+
+const char *liaison_refusal(struct liaison *l)
+{
+	char since[TIMESTAMP_TEXT_SIZE], most[FORMAT_MAX];
+	uint64_t alone;
+
+	if (!l || !l->open)
+		return NULL;
+	alone = alone_us(l);
+	if (!is_alone(l, alone) || alone <= settings_of(l)->site_autonomy)
+		return NULL;
+	snprintf(l->refusal, sizeof(l->refusal),
+		"no controller of its site has answered since %s, for longer than [site] autonomy "
+		"(%s); start a controller, or raise that",
+		timestamp_format(timestamp_now_us() - alone, since),
+		format_duration(settings_of(l)->site_autonomy, most));
+	return l->refusal;
+}
+
+json_t *liaison_lend(struct liaison *l, const char *vm, pid_t keeper)
+{
+	const char *pool = settings_of(l)->site_pool;
+	json_t *lease;
+
+	if (!l->open)
+		return NULL;
+	lease = block_lend(l->block, vm, keeper);
+	if (!lease && pool && pool[0] && !l->lease_missing)
+		log_warning("VMs start without a lease: none of the pool '%s' is left here", pool);
+	l->lease_missing = !lease && pool && pool[0];
+	liaison_tell_change(l);
+	return lease;
+}
+
+void liaison_claim(struct liaison *l, const char *vm)
+{
+	if (!l->open)
+		return;
+	json_decref(block_claim(l->block, vm));
+	liaison_tell_change(l);
+}
+
+void liaison_take_back(struct liaison *l, const char *vm)
+{
+	if (!l || !l->open)
+		return;
+	block_take_back(l->block, vm);
+	liaison_tell_change(l);
+}
+
+json_t *liaison_to_json(struct liaison *l)
+{
+	char since[TIMESTAMP_TEXT_SIZE];
+	struct block_usage leases;
+	uint64_t alone;
+	bool is;
+
+	if (!l || !l->open)
+		return NULL;
+	alone = alone_us(l);
+	is = is_alone(l, alone);
+	block_get_usage(l->block, &leases);
+	timestamp_format(timestamp_now_us() - alone, since);
+	return json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:b, s:I, s:I}", "node", l->name,
+		"controller", l->controller[0] ? l->controller : NULL, "autonomous_since",
+		is ? since : NULL, "failure", l->failure[0] ? l->failure : NULL, "configuration",
+		l->revision[0] ? l->revision : NULL, "takes_vms", liaison_refusal(l) == NULL,
+		"leases_ready", (json_int_t)leases.ready, "leases_used", (json_int_t)leases.used);
+}
