@@ -1,0 +1,424 @@
+#include "courier/courier.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "courier/credential.h"
+#include "courier/daemon.h"
+#include "courier/delivery.h"
+#include "courier/delta.h"
+#include "courier/leasing.h"
+#include "engine/nodekey.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/path.h"
+#include "lib/timestamp.h"
+#include "site/site.h"
+
+#define SECOND UINT64_C(1000000)
+
+/* One round over all controllers, no second one: there is a next heartbeat. */
+#define TIMEOUT_MS 15000
+
+/* Several changes are told together: so long after the first, and so long after what was told last.
+ */
+#define GATHER_US (200 * UINT64_C(1000))
+#define APART_US  SECOND
+
+/* Nobody has answered: sooner than with the next heartbeat, if that is far. */
+#define RETRY_MIN_US SECOND
+#define RETRY_MAX_US (15 * SECOND)
+
+/* Records that are delivered before it is looked whether anything else is to be done. */
+#define DELIVERIES_MAX 20
+#define LEASINGS_MAX   20
+
+/* Leases are told in full heartbeats, and in each of so many others. */
+#define LEASES_EACH 20
+
+#define RENEWAL_RETRY_US (600 * SECOND)
+
+struct courier {
+	struct daemon daemon;
+	struct credential credential;
+	struct delivery *delivery;
+	struct delta *delta;
+	struct site *site;
+	char **controllers;
+	char *node;
+	uint64_t heartbeat_us, beat_us, next_us, retry_us; /* clock_now_us() */
+	uint64_t beats, renewal_retry_us;
+	bool full;        /* the site wants it, or does not know anything yet */
+	json_t *names;    /* of users, by their number */
+	char refused[72]; /* the revision of a configuration that was no good */
+	bool renewed;
+};
+
+static void courier_done(struct courier *c)
+{
+	delivery_free(c->delivery);
+	delta_free(c->delta);
+	site_free(c->site);
+	credential_done(&c->credential);
+	for (char **i = c->controllers; i && *i; i++)
+		free(*i);
+	free(c->controllers);
+	free(c->node);
+	json_decref(c->names);
+	base_close(c->daemon.fd);
+}
+
+static int take_controllers(struct courier *c, json_t *list, struct error *err)
+{
+	json_t *item;
+	size_t i;
+
+	c->controllers = calloc(json_array_size(list) + 1, sizeof(char *));
+	json_array_foreach(list, i, item) if (c->controllers && json_is_string(item))
+		c->controllers[i] = strdup(json_string_value(item));
+	if (c->controllers && c->controllers[0])
+		return 0;
+	return fail(err, -EINVAL,
+		"[site] controllers has no address that begins with https://: a node needs one");
+}
+
+static int take_hello(struct courier *c, struct daemon_answer *hello, struct error *err)
+{
+	autoclose int key = daemon_answer_take(hello, "key");
+	autoclose int certificate = daemon_answer_take(hello, "certificate");
+	autoclose int ca = daemon_answer_take(hello, "ca");
+	const char *node = json_string_value(json_object_get(hello->json, "node"));
+	int r = credential_load(&c->credential, key, certificate, ca, err);
+
+	c->node = node ? strdup(node) : NULL;
+	c->heartbeat_us =
+		(uint64_t)json_integer_value(json_object_get(hello->json, "heartbeat_us"));
+	if (r == 0)
+		r = take_controllers(c, json_object_get(hello->json, "controllers"), err);
+	if (r == 0)
+		r = delivery_new(&c->daemon, daemon_answer_take(hello, "cursor"),
+			daemon_answer_take(hello, "refused"), &c->delivery, err);
+	return r == 0 && (!c->node || !c->node[0])
+		       ? fail(err, -EINVAL,
+				 "the node's name at the site is not known; have it join "
+				 "again")
+		       : r;
+}
+
+static int courier_open(struct courier *c, struct error *err)
+{
+	struct daemon_answer hello AUTO(daemon_answer_done) = {0};
+	int r = daemon_ask(&c->daemon, json_pack("{s:s}", "op", "hello"), &hello, err);
+	struct site_options options = {
+		.ca_file = c->credential.ca_path,
+		.certificate_file = c->credential.certificate_path,
+		.key_file = c->credential.key_path,
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	if (r == 0)
+		r = take_hello(c, &hello, err);
+	c->delta = delta_new();
+	c->names = json_object();
+	c->full = true;
+	c->daemon.changed = true;
+	options.controllers = (const char *const *)c->controllers;
+	if (r == 0 && (!c->delta || !c->names))
+		r = fail(err, -ENOMEM, "out of memory");
+	return r < 0 ? r : site_open(&options, &c->site, err);
+}
+
+/* Tells the daemon, and what it answers is nothing. */
+static int tell(struct courier *c, json_t *what, struct error *err)
+{
+	struct daemon_answer answer AUTO(daemon_answer_done) = {0};
+
+	return daemon_ask(&c->daemon, what, &answer, err);
+}
+
+/* Accounts may be looked up over the network, which the daemon does not wait for. */
+static json_t *name_of(struct courier *c, json_int_t uid)
+{
+	char key[24];
+	const struct passwd *account;
+	json_t *name;
+
+	snprintf(key, sizeof(key), "%lld", (long long)uid);
+	name = json_object_get(c->names, key);
+	if (name)
+		return name;
+	account = getpwuid((uid_t)uid);
+	name = account ? json_string(account->pw_name) : NULL;
+	json_object_set_new(c->names, key, name ? name : json_sprintf("uid%s", key));
+	return json_object_get(c->names, key);
+}
+
+static json_t *read_vms(struct courier *c, int fd)
+{
+	json_t *vms, *vm;
+	size_t i;
+
+	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return NULL;
+	vms = json_loadfd(fd, 0, NULL);
+	json_array_foreach(vms, i, vm) json_object_set(
+		vm, "user", name_of(c, json_integer_value(json_object_get(vm, "uid"))));
+	return vms;
+}
+
+/* The daemon's state becomes a heartbeat. */
+static int make_heartbeat(struct courier *c, struct daemon_answer *state, struct error *err)
+{
+	autoclose int fd = daemon_answer_take(state, "vms");
+	json_t *all = read_vms(c, fd), *vms, *gone;
+
+	if (!json_is_array(all)) {
+		json_decref(all);
+		return fail(err, -EPROTO, "the node's daemon does not list its VMs");
+	}
+	delta_make(c->delta, all, c->full, &vms, &gone);
+	json_decref(all);
+	json_object_set_new(state->json, "full", json_boolean(c->full));
+	json_object_set_new(state->json, "vms", vms);
+	json_object_set_new(state->json, "gone", gone);
+	json_object_del(state->json, "descriptors");
+	if (!c->full && c->beats % LEASES_EACH != 0)
+		json_object_del(state->json, "leases");
+	return vms && gone ? 0 : fail(err, -ENOMEM, "out of memory");
+}
+
+static void log_refused(const json_t *answer)
+{
+	const json_t *refused = json_object_get(answer, "refused");
+	const char *why = json_string_value(json_object_get(json_array_get(refused, 0), "error"));
+
+	if (why)
+		log_warning("the site does not take %zu VMs of this node: %s",
+			json_array_size(refused), why);
+}
+
+static int take_answer(struct courier *c, json_t *answer, struct error *err)
+{
+	json_t *unknown = json_object_get(answer, "leases_unknown");
+	json_t *drained = json_object_get(answer, "drained");
+	json_t *reason = json_object_get(answer, "reason");
+
+	log_refused(answer);
+	return tell(c,
+		json_pack("{s:s, s:s, s:O*, s:O*, s:O*}", "op", "answered", "controller",
+			site_controller(c->site), "drained",
+			json_is_boolean(drained) ? drained : NULL, "reason",
+			json_string_length(reason) > 0 ? reason : NULL, "leases_unknown",
+			json_is_array(unknown) ? unknown : NULL),
+		err);
+}
+
+static int take_silence(struct courier *c, const char *reason, struct error *err)
+{
+	char cut[250];
+
+	snprintf(cut, sizeof(cut), "%.249s", reason[0] ? reason : "it answers what is no answer");
+	/* Half a letter of UTF-8 at its end is none. */
+	for (size_t n = strlen(cut); n > 0 && cut[n - 1] & 0x80; n--)
+		cut[n - 1] = '\0';
+	return tell(c, json_pack("{s:s, s:s}", "op", "unanswered", "reason", cut), err);
+}
+
+static int fetch_configuration(struct courier *c, const char *revision, struct error *err)
+{
+	autofree char *path = path_format("/v1/nodes/%s/configuration", c->node);
+	struct error why = {0};
+	json_t *answer = NULL, *text, *its;
+	int r = path ? site_call(c->site, "GET", path, NULL, NULL, &answer, NULL, &why) : -ENOMEM;
+
+	text = json_object_get(answer, "text");
+	its = json_object_get(answer, "revision");
+	if (r == 200 && json_is_string(text) && json_is_string(its))
+		r = tell(c,
+			json_pack("{s:s, s:O, s:O}", "op", "configuration", "revision", its, "text",
+				text),
+			&why);
+	else if (r >= 0)
+		r = -EREMOTEIO;
+	json_decref(answer);
+	if (r == -EREMOTEIO || r == -EMSGSIZE) {
+		/* Not again, until it is another one. */
+		snprintf(c->refused, sizeof(c->refused), "%s", revision);
+		log_warning("the site's configuration is not taken: %s",
+			why.text[0] ? why.text : "it is none");
+	}
+	return r == -ECONNRESET || r == -ETIMEDOUT ? fail(err, r, "%s", why.text) : 0;
+}
+
+/* Returns 1 if a controller has answered, 0 if none has, or the daemon's end. */
+static int after_answer(struct courier *c, json_t *state, json_t *answer, struct error *err)
+{
+	const char *is = json_string_value(json_object_get(state, "configuration"));
+	const char *revision = json_string_value(json_object_get(answer, "configuration"));
+	int r = take_answer(c, answer, err);
+
+	delta_commit(c->delta);
+	c->full = json_is_true(json_object_get(answer, "full"));
+	c->beats++;
+	if (c->full || delta_has_more(c->delta))
+		c->daemon.changed = true;
+	if (r == 0 && revision && !streq(revision, is ? is : "") && !streq(revision, c->refused))
+		r = fetch_configuration(c, revision, err);
+	return r < 0 ? r : 1;
+}
+
+static int beat(struct courier *c, struct error *err)
+{
+	struct daemon_answer state AUTO(daemon_answer_done) = {0};
+	autofree char *path = path_format("/v1/nodes/%s/heartbeat", c->node);
+	struct error why = {0};
+	json_t *answer = NULL;
+	int r;
+
+	c->daemon.changed = false;
+	r = daemon_ask(&c->daemon, json_pack("{s:s}", "op", "state"), &state, err);
+	if (r == 0)
+		r = make_heartbeat(c, &state, err);
+	if (r < 0)
+		return r;
+	r = path ? site_call(c->site, "POST", path, state.json, NULL, &answer, NULL, &why)
+		 : -ENOMEM;
+	if (r == 200 && json_is_object(answer))
+		r = after_answer(c, state.json, answer, err);
+	else
+		r = take_silence(c, why.text, err);
+	json_decref(answer);
+	return r;
+}
+
+/* Never all nodes at the same moment. */
+static uint64_t scatter(uint64_t us)
+{
+	uint16_t random = 0;
+
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+		random = 0;
+	return us - us / 10 * random / UINT16_MAX;
+}
+
+static int deliver(struct courier *c, struct error *err)
+{
+	struct error why = {0};
+	int r = 1;
+
+	for (int i = 0; i < DELIVERIES_MAX && r > 0; i++)
+		r = delivery_run(c->delivery, c->site, &why);
+	if (r > 0)
+		c->daemon.changed = true; /* it goes on soon */
+	if (r == -EAGAIN)
+		log_warning("%s, trying again", why.text);
+	if (r >= 0 || r == -EAGAIN || r == -ENOTCONN)
+		return 0;
+	return fail(err, r, "%s", why.text);
+}
+
+static int lease(struct courier *c, struct error *err)
+{
+	struct error why = {0};
+	int r = 1;
+
+	for (int i = 0; i < LEASINGS_MAX && r > 0; i++)
+		r = leasing_run(&c->daemon, c->site, &why);
+	if (r == -EAGAIN)
+		log_debug("%s", why.text);
+	if (r >= 0 || r == -EAGAIN || r == -ENOTCONN)
+		return 0;
+	return fail(err, r, "%s", why.text);
+}
+
+static int renew(struct courier *c, struct error *err)
+{
+	autofree char *path = path_format("/v1/nodes/%s/certificate", c->node), *csr = NULL;
+	json_t *body = NULL, *answer = NULL;
+	const char *text;
+	int r = nodekey_request(c->credential.key, c->node, &csr, err);
+
+	if (r < 0 || !path)
+		return r < 0 ? r : -ENOMEM;
+	body = json_pack("{s:s}", "csr", csr);
+	r = site_call(c->site, "POST", path, body, NULL, &answer, NULL, err);
+	json_decref(body);
+	text = json_string_value(json_object_get(answer, "certificate"));
+	if (r >= 200 && r < 300)
+		r = text ? credential_check(&c->credential, text, err)
+			 : fail(err, -EPROTO, "the answer has no certificate");
+	else
+		r = r < 0 ? r : -EREMOTEIO;
+	if (r == 0)
+		r = tell(c, json_pack("{s:s, s:s}", "op", "certificate", "certificate", text), err);
+	json_decref(answer);
+	return r;
+}
+
+/* The next courier has the new one. */
+static void renew_in_time(struct courier *c)
+{
+	uint64_t now = clock_now_us();
+	struct error err = {0};
+
+	if (timestamp_now_us() < credential_renewal_us(&c->credential) || now < c->renewal_retry_us)
+		return;
+	c->renewal_retry_us = now + RENEWAL_RETRY_US;
+	c->renewed = renew(c, &err) == 0;
+	if (!c->renewed)
+		log_warning("the node's certificate was not renewed: %s, trying again in %llu min",
+			err.text, (unsigned long long)(RENEWAL_RETRY_US / SECOND / 60));
+}
+
+static int turn(struct courier *c, struct error *err)
+{
+	int r = beat(c, err);
+
+	c->beat_us = clock_now_us();
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		c->retry_us = MIN_OF(MAX_OF(2 * c->retry_us, RETRY_MIN_US), RETRY_MAX_US);
+		c->next_us = c->beat_us + scatter(MIN_OF(c->retry_us, c->heartbeat_us));
+		c->daemon.changed = false; /* it is told with the next */
+		return 0;
+	}
+	c->retry_us = 0;
+	c->next_us = c->beat_us + scatter(c->heartbeat_us);
+	r = lease(c, err);
+	if (r == 0)
+		r = deliver(c, err);
+	if (r == 0)
+		renew_in_time(c);
+	return r;
+}
+
+/* Until it is time for the next heartbeat, or something has changed and the rest of it as well. */
+static int wait_for_turn(struct courier *c)
+{
+	int r = daemon_wait(&c->daemon, c->next_us);
+	uint64_t now = clock_now_us(), due = MAX_OF(now + GATHER_US, c->beat_us + APART_US);
+
+	if (r < 0 || !c->daemon.changed || now >= c->next_us)
+		return r;
+	while (now < due) {
+		usleep((useconds_t)MIN_OF(due - now, SECOND));
+		now = clock_now_us();
+	}
+	return 0;
+}
+
+int courier_run(int fd, struct error *err)
+{
+	struct courier c AUTO(courier_done) = {.daemon = {.fd = fd}, .credential = CREDENTIAL_INIT};
+	int r = courier_open(&c, err);
+
+	while (r == 0 && !c.renewed) {
+		r = turn(&c, err);
+		if (r == 0 && !c.renewed)
+			r = wait_for_turn(&c);
+	}
+	return r;
+}
