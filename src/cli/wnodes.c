@@ -44,6 +44,8 @@ const struct verb *const verbs[] = {
 	&verb_node_drain,
 	&verb_node_resume,
 	&verb_node_check,
+	&verb_node_join,
+	&verb_node_leave,
 	&verb_node_remove,
 	&verb_policy_list,
 	&verb_policy_test,
