@@ -7,11 +7,10 @@
 #include "cli/site_call.h"
 #include "cli/table.h"
 #include "lib/log.h"
-#include "lib/path.h"
-#include "lib/timestamp.h"
+#include "lib/parse.h"
 
 #define SECOND_US 1e6
-#define BY_MAX    4
+#define BY_MAX    5
 #define BY_USUAL  "month,user"
 
 struct summary_options {
@@ -22,15 +21,15 @@ struct summary_options {
 
 static const struct verb_option options[] = {
 	{"by", 0, OPTION_STRING, offsetof(struct summary_options, by), "KEYS",
-		.help = "A sum for each of these: month, user, account, image, with commas between; "
-			"month,user by default"},
+		.help = "A sum for each of these: month, user, account, image, node, with commas "
+			"between; month,user by default"},
 	RECORD_SOURCE_OPTIONS(struct summary_options, source),
 	{"json", 0, OPTION_FLAG, offsetof(struct summary_options, json), .help = "Prints JSON"},
 	{.name = NULL},
 };
 
-static const char *const keys[BY_MAX] = {"month", "user", "account", "image"};
-static const char *const titles[BY_MAX] = {"MONTH", "USER", "ACCOUNT", "IMAGE"};
+static const char *const keys[BY_MAX] = {"month", "user", "account", "image", "node"};
+static const char *const titles[BY_MAX] = {"MONTH", "USER", "ACCOUNT", "IMAGE", "NODE"};
 
 static const struct table_column sums[] = {
 	{"vms", "VMS", TABLE_NUMBER},
@@ -57,7 +56,7 @@ static int summary_add_key(struct summary *s, const char *word, size_t length, s
 		s->by[s->by_count++] = i;
 		return 0;
 	}
-	return fail(err, -EINVAL, "--by: '%.*s' is none of month, user, account, image",
+	return fail(err, -EINVAL, "--by: '%.*s' is none of month, user, account, image, node",
 		(int)length, word);
 }
 
@@ -97,6 +96,9 @@ static json_t *key_of(const json_t *record, size_t key)
 		break;
 	case 3:
 		text = image = record_value_image(record);
+		break;
+	case 4:
+		text = record_value_text(record, NULL, "node");
 		break;
 	}
 	return text ? json_string(text) : json_null();
@@ -153,37 +155,68 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int fill_table(const struct summary *s, struct table *table)
-{
-	autofree const char **names = calloc(json_object_size(s->rows) + 1, sizeof(*names));
-	size_t count = 0;
-	const char *name;
-	json_t *row;
-	int r = names ? 0 : -ENOMEM;
+/* As the site's API has them, "wall_s" and so on in seconds; and as the table takes them. */
+static const char *const names[][2] = {
+	{"wall_s", "wall_us"}, {"core_s", "core_us"}, {"cpu_s", "cpu_us"}};
 
-	json_object_foreach(s->rows, name, row) if (names) names[count++] = name;
-	if (count > 0)
-		qsort(names, count, sizeof(*names), compare_names);
-	for (size_t i = 0; i < count && r == 0; i++)
-		r = table_add(table, json_incref(json_object_get(s->rows, names[i])));
-	return r;
+static json_t *row_to_api(json_t *row)
+{
+	json_t *copy = json_copy(row);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		json_int_t us = json_integer_value(json_object_get(row, names[i][1]));
+
+		json_object_del(copy, names[i][1]);
+		json_object_set_new(copy, names[i][0], json_real((double)us / SECOND_US));
+	}
+	return copy;
 }
 
-/* The site makes the sums itself: "wall_s" and so on are seconds. */
-static int add_site_row(struct table *table, json_t *row)
+static json_t *row_from_api(json_t *row)
 {
-	static const char *const names[][2] = {
-		{"wall_s", "wall_us"}, {"core_s", "core_us"}, {"cpu_s", "cpu_us"}};
 	json_t *copy = json_copy(row);
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		double seconds = json_number_value(json_object_get(row, names[i][0]));
 
 		json_object_set_new(
-			copy, names[i][1], json_integer((json_int_t)(seconds * SECOND_US)));
-		json_object_del(copy, names[i][0]);
+			copy, names[i][1], json_integer((json_int_t)(seconds * SECOND_US + 0.5)));
 	}
-	return table_add(table, copy);
+	return copy;
+}
+
+static int fill_table(const struct summary *s, struct table *table, bool json)
+{
+	autofree const char **sorted = calloc(json_object_size(s->rows) + 1, sizeof(*sorted));
+	size_t count = 0;
+	const char *name;
+	json_t *row;
+	int r = sorted ? 0 : -ENOMEM;
+
+	json_object_foreach(s->rows, name, row) if (sorted) sorted[count++] = name;
+	if (count > 0)
+		qsort(sorted, count, sizeof(*sorted), compare_names);
+	for (size_t i = 0; i < count && r == 0; i++) {
+		row = json_object_get(s->rows, sorted[i]);
+		r = table_add(table, json ? row_to_api(row) : json_incref(row));
+	}
+	return r;
+}
+
+/* What only the records themselves tell apart. */
+static int check_site(const struct record_source *s, struct error *err)
+{
+	uint64_t number;
+
+	if (s->job)
+		return fail(
+			err, -EINVAL, "the site sums up no single jobs; see wnodes record list");
+	if (s->user && parse_number(s->user, 0, UINT32_MAX, &number, NULL) == 0)
+		return fail(err, -EINVAL, "the site sums up users by their names");
+	if (s->image && !strchr(s->image, ':'))
+		return fail(err, -EINVAL, "the site sums up images with their tags: %s:latest",
+			s->image);
+	return 0;
 }
 
 static int ask_site(const struct summary_options *o, struct table *table, struct error *err)
@@ -191,18 +224,17 @@ static int ask_site(const struct summary_options *o, struct table *table, struct
 	struct site_path path AUTO(site_path_done) = {0};
 	json_t *answer = NULL, *row;
 	size_t i;
-	int r;
+	int r = check_site(&o->source, err);
 
-	if (o->source.job)
-		return fail(
-			err, -EINVAL, "the site sums up no single jobs; see wnodes record list");
+	if (r < 0)
+		return r;
 	site_path_init(&path, "records", "summary", NULL);
 	site_path_add(&path, "by", o->by ? o->by : BY_USUAL);
 	r = record_source_add_query(&o->source, &path, err);
 	if (r == 0)
 		r = site_call_ask("GET", &path, NULL, NULL, &answer, err);
 	json_array_foreach(json_object_get(answer, "items"), i, row) if (r == 0) r =
-		add_site_row(table, row);
+		table_add(table, o->json ? json_incref(row) : row_from_api(row));
 	json_decref(answer);
 	return r;
 }
@@ -229,7 +261,7 @@ static int summarise(const struct summary_options *o, struct error *err)
 	else
 		r = record_source_read(&o->source, false, summary_add, &s, err);
 	if (r == 0)
-		r = fill_table(&s, table);
+		r = fill_table(&s, table, o->json);
 	if (r == 0)
 		r = o->json ? table_print_json(table, stdout) : table_print(table, stdout);
 	return r < 0 && !err->text[0] ? fail(err, r, "out of memory") : r;
@@ -256,7 +288,7 @@ const struct verb verb_record_summary = {
 		"counts for the month (UTC) in which its VM ended.",
 	.examples = "wnodes record summary --by month,account\n"
 		    "# Who used most this month\n"
-		    "wnodes record summary --since 720h --by user --json | jq 'max_by(.core_us)'\n",
+		    "wnodes record summary --since 720h --by user --json | jq 'max_by(.core_s)'\n",
 	.options = options,
 	.options_size = sizeof(struct summary_options),
 	.run = run_summary,
