@@ -17,7 +17,7 @@ static const struct verb_option list_rows[] = {
 };
 
 static const struct table_column columns[] = {
-	{"subject", "WHO", TABLE_TEXT},
+	{"who", "WHO", TABLE_TEXT},
 	{"role", "ROLE", TABLE_TEXT},
 	{"scope", "OF", TABLE_TEXT},
 	{"granted_by", "GRANTED BY", TABLE_TEXT},
@@ -25,10 +25,20 @@ static const struct table_column columns[] = {
 	{.key = NULL},
 };
 
+/* As it is typed. */
+static json_t *who_of(const char *subject)
+{
+	const char *user = str_after(subject, "user:"), *group = str_after(subject, "group:");
+
+	return group ? json_sprintf("@%s", group) : json_string(user ? user : subject);
+}
+
 static void flatten(json_t *role)
 {
+	const char *subject = json_string_value(json_object_get(role, "subject"));
 	const char *group = json_string_value(json_object_get(role, "hostgroup"));
 
+	json_object_set_new(role, "who", subject ? who_of(subject) : json_null());
 	json_object_set_new(role, "scope", json_string(group && *group ? group : "the site"));
 }
 
