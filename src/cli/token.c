@@ -34,7 +34,7 @@ static int run_list(const void *options, int arg_count, const char *const *args)
 
 struct create_options {
 	bool join, json;
-	const char *user, *node, *group;
+	const char *user, *node, *group, *id;
 	uint64_t expires;
 	struct verb_list roles;
 };
@@ -54,6 +54,8 @@ static const struct verb_option create_rows[] = {
 	{"role", 0, OPTION_LIST, offsetof(struct create_options, roles), "ROLE",
 		.help = "What its user may do with it, of what the user may do at all: user, endorser "
 			"or administrator; may be repeated; user by default"},
+	{"id", 0, OPTION_STRING, offsetof(struct create_options, id), "NAME",
+		.help = "What it is called in lists and to wnodes token revoke; a UUID by default"},
 	{"expires", 0, OPTION_DURATION, offsetof(struct create_options, expires), "DURATION",
 		.help = "How long it is valid, for example 1h; the site's own limits hold",
 		.min = SECOND_US, .max = LIFETIME_MAX},
@@ -109,9 +111,9 @@ static int run_create(const void *options, int arg_count, const char *const *arg
 	if (!o->join && (o->group || o->node))
 		return site_verb_fail(
 			"--%s is for a token with --join", o->group ? "group" : "node");
-	if (uuid_new(id) < 0)
+	if (!o->id && uuid_new(id) < 0)
 		return site_verb_fail("cannot make an id");
-	site_path_init(&path, "tokens", id, NULL);
+	site_path_init(&path, "tokens", o->id ? o->id : id, NULL);
 	status = site_verb_change("PUT", &path, create_body(o), NULL, &answer);
 	return status ? status : print_token(o, answer);
 }
@@ -158,7 +160,7 @@ const struct verb verb_token_create = {
 		"The token is the only line on stdout, and is not shown again.",
 	.examples = "wnodes token create --join --group gpu --expires 1h\n"
 		    "(umask 077; wnodes token create --expires 720h >~/.config/wnodes/token)\n"
-		    "wnodes token create --user alice --role user\n",
+		    "wnodes token create --user alice --role user --id alice-laptop\n",
 	.options = create_rows,
 	.options_size = sizeof(struct create_options),
 	.run = run_create,
