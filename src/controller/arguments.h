@@ -3,12 +3,13 @@
 
 #include "lib/base.h"
 
-enum arguments_verb { VERB_SERVE, VERB_CHECK, VERB_MIGRATE };
+enum arguments_verb { VERB_SERVE, VERB_CHECK, VERB_MIGRATE, VERB_CONFIG };
 
 struct arguments {
 	enum arguments_verb verb;
 	const char *config;    /* NULL: the usual file */
 	const char *from, *to; /* databases, of VERB_MIGRATE */
+	bool man;              /* of VERB_CONFIG */
 };
 
 /* Returns -1 to go on, else the exit status. */

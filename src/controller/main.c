@@ -31,6 +31,10 @@ int main(int argc, char **argv)
 	case VERB_CHECK:
 		r = controller_check(a.config, &err);
 		break;
+	case VERB_CONFIG:
+		controller_settings_print(a.man, stdout);
+		r = 0;
+		break;
 	case VERB_MIGRATE:
 		r = migrate_run(a.from, a.to, arguments_print_progress, NULL, &err);
 		break;

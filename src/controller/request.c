@@ -58,6 +58,7 @@ struct request {
 	struct header header;
 	char *target, *path; /* as sent; the path up to the '?' */
 	const char *query;   /* behind it; NULL: none */
+	bool odd;            /* the path has what no path has */
 	char method[16];
 	const char *allow;
 	char if_match[64];
@@ -113,6 +114,20 @@ static void *tls_of(struct MHD_Connection *mhd)
 	return info ? info->tls_session : NULL;
 }
 
+/* Targets are ASCII; another byte, which a log would not like, becomes '?'. Returns whether there
+ * was one. */
+static bool make_ascii(char *text)
+{
+	bool odd = false;
+
+	for (; *text; text++)
+		if (*text <= ' ' || *text > '~') {
+			*text = '?';
+			odd = true;
+		}
+	return odd;
+}
+
 void *request_on_target(void *userdata, const char *target, struct MHD_Connection *mhd)
 {
 	struct request *rq = calloc(1, sizeof(*rq));
@@ -131,6 +146,7 @@ void *request_on_target(void *userdata, const char *target, struct MHD_Connectio
 		free(rq);
 		return NULL;
 	}
+	rq->odd = make_ascii(rq->path);
 	rq->query = strchr(rq->target, '?');
 	if (rq->query)
 		rq->query++;
@@ -170,7 +186,10 @@ static enum MHD_Result begin(struct request *rq, const char *method)
 	status = header_check(&rq->header, &err);
 	if (status > 0)
 		return answer_at_once(rq, status, err.text);
-	route_find(&rq->x, rq->method, rq->path, &rq->allow);
+	if (rq->odd)
+		exchange_fail(&rq->x, 400, "the path is not properly encoded");
+	else
+		route_find(&rq->x, rq->method, rq->path, &rq->allow);
 	rq->body_max = rq->x.route && streq(rq->x.route->path, BODY_PATH_LARGE) ? BODY_MAX_LARGE
 										: BODY_MAX;
 	if (header_body_length(&rq->header) > rq->body_max)

@@ -183,6 +183,29 @@ int controller_settings_keep(
 	return MIN_OF(r, 0);
 }
 
+void controller_settings_print(bool man, FILE *out)
+{
+	if (!man) {
+		conf_print_example(controller_settings_table, out);
+		return;
+	}
+	fprintf(out,
+		".TH CONTROLLER.CONF 5 \"\" \"WNoDeS %s\" \"WNoDeS Manual\"\n"
+		".SH NAME\n"
+		"controller.conf \\- settings of wnodes\\-controller\n"
+		".SH DESCRIPTION\n"
+		"Settings are read from %s/controller.conf.\n"
+		"Sections stand in brackets, a setting is a line\n"
+		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A key that does not exist is\n"
+		"an error. On SIGHUP these are read again:\n",
+		WNODES_VERSION, WNODES_SYSCONFDIR);
+	for (size_t i = 0; i < ARRAY_SIZE(reloadable); i++)
+		fprintf(out, "%s%s\n", reloadable[i], i + 1 < ARRAY_SIZE(reloadable) ? "," : ".");
+	fprintf(out, "All others are at the next start.\n.SH SETTINGS\n");
+	conf_print_man(controller_settings_table, out);
+	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-controller (8)\n");
+}
+
 void controller_settings_done(struct controller_settings *s)
 {
 	conf_done(controller_settings_table, s);

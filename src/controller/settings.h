@@ -40,4 +40,7 @@ int controller_settings_load(struct controller_settings *ret, const char *path, 
 int controller_settings_keep(struct controller_settings *fresh,
 	const struct controller_settings *old, struct error *err);
 
+/* Prints an example with all of them, or the manual page controller.conf(5). */
+void controller_settings_print(bool man, FILE *out);
+
 void controller_settings_done(struct controller_settings *s);
