@@ -166,7 +166,8 @@ static int note_line(const struct line *line, void *userdata)
 		if (!json_object_get(m->narrowest, line->section))
 			strv_add(&m->sections, line->section);
 	}
-	r = json_object_set_new(m->narrowest, name_of(line, name), json_integer(m->scope));
+	/* What is UTF-8 and what is not does not matter here. */
+	r = json_object_set_new_nocheck(m->narrowest, name_of(line, name), json_integer(m->scope));
 	return r < 0 || m->sections.failed ? -ENOMEM : 0;
 }
 
