@@ -19,7 +19,7 @@
 struct reading {
 	const struct record_source *source;
 	struct record_filter filter;
-	json_t *seen; /* ids */
+	json_t *seen; /* ids; NULL of the site, which has each once */
 	int (*each)(json_t *record, void *userdata);
 	void *userdata;
 };
@@ -115,21 +115,28 @@ static bool is_wanted(const struct record_source *s, const json_t *record)
 	       (!s->image || is_of_image(record, s->image));
 }
 
+/* Is it the first of its id? */
+static bool is_new(struct reading *reading, const json_t *record)
+{
+	const char *id = record_value_text(record, NULL, "id");
+
+	if (!reading->seen || !id)
+		return true;
+	if (json_object_get(reading->seen, id))
+		return false;
+	json_object_set_new(reading->seen, id, json_true());
+	return true;
+}
+
 /* Takes `record`. */
 static int take_record(json_t *record, void *userdata)
 {
 	struct reading *reading = userdata;
-	const char *id = record_value_text(record, NULL, "id");
 
-	if (!is_wanted(reading->source, record) || (id && json_object_get(reading->seen, id))) {
-		json_decref(record);
-		return 0;
-	}
-	if (id && json_object_set_new(reading->seen, id, json_true()) < 0) {
-		json_decref(record);
-		return -ENOMEM;
-	}
-	return reading->each(record, reading->userdata);
+	if (is_wanted(reading->source, record) && is_new(reading, record))
+		return reading->each(record, reading->userdata);
+	json_decref(record);
+	return 0;
 }
 
 /* Files that may be missing are those that nobody has named. */
@@ -219,8 +226,8 @@ int record_source_read(const struct record_source *s, bool from_site,
 
 	if (r < 0)
 		return r;
-	reading.seen = json_object();
-	if (!reading.seen)
+	reading.seen = from_site ? NULL : json_object();
+	if (!from_site && !reading.seen)
 		return fail(err, -ENOMEM, "out of memory");
 	r = from_site ? read_site(&reading, err) : read_files(&reading, err);
 	json_decref(reading.seen);

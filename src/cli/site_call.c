@@ -50,26 +50,6 @@ static void call_done(struct call *c)
 	json_decref(c->answer);
 }
 
-/* The program's file: the installed one, or in a build directory beside us. */
-static char *find_program(void)
-{
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *installed = path_format("%s/" PROGRAM, path_libexec()), *slash, *beside;
-
-	if (!installed || access(installed, X_OK) == 0 || n <= 0)
-		return installed;
-	self[n] = '\0';
-	slash = strrchr(self, '/');
-	beside = slash ? path_format("%.*s/" PROGRAM, (int)(slash - self), self) : NULL;
-	if (!beside || access(beside, X_OK) < 0) {
-		free(beside);
-		return installed;
-	}
-	free(installed);
-	return beside;
-}
-
 /* A body of any length, without a pipe that fills up: a nameless file. Returns a descriptor, -1
  * without a body, or another negative errno. */
 static int open_body(json_t *body)
@@ -279,7 +259,7 @@ static int ask(const char **argv, json_t *body, bool alone, json_t **ret, struct
 {
 	struct call c AUTO(call_done) = {
 		.pidfd = -1, .out_fd = -1, .complaint_fd = -1, .alone = alone};
-	autofree char *program = find_program();
+	autofree char *program = path_own_program(PROGRAM);
 	int r;
 
 	if (!program)
@@ -313,7 +293,7 @@ int site_call_list(struct site_path *path, int (*each)(json_t *row, void *userda
 {
 	struct call c AUTO(call_done) = {
 		.pidfd = -1, .out_fd = -1, .complaint_fd = -1, .each = each, .userdata = userdata};
-	autofree char *program = find_program();
+	autofree char *program = path_own_program(PROGRAM);
 	const char *argv[] = {program, "--list", "GET", site_path_text(path), NULL};
 	int r;
 

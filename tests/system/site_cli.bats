@@ -243,3 +243,43 @@ says() {
 	run -0 "$WNODES" record summary --by user --json --file all.jsonl
 	jq -e 'length == 2 and .[1].user == "bob" and .[1].core_s == 7200' <<<"$output"
 }
+
+# A record as a node's daemon writes it: line_of NUMBER NAME
+line_of() {
+	jq -cn --argjson i "$1" --arg name "$2" '{schema: 1, id: "00000000-0000-4000-8000-\(100000000000 + $i)",
+		vm: "vm-\($i)", node: "wn1", job: {system: "slurm", id: "\($i)", account: $name}, user: $name, uid: 1001,
+		gid: 100, image: {name: "el9", tag: "latest"}, shape: {cpus: 2}, started: "2026-11-21T17:51:00Z",
+		ended: "2026-11-21T18:51:00Z", usage: {}}'
+}
+
+@test "site: files of records become messages of a thousand, and a file as a whole" {
+	line_of 7 $'a\n%%\nSite: OTHER, "x"' >records
+	for i in {1..2500}; do
+		echo "{\"schema\":1,\"id\":\"$(printf '00000000-0000-4000-8000-%012d' "$i")\",\"job\":{\"id\":\"$i\"},\"started\":\"2026-11-21T17:51:00Z\",\"ended\":\"2026-11-21T18:51:00Z\"}"
+	done >>records
+	# The same once more, one that was cut off, and one that no accounting takes.
+	head -1 records >>records
+	echo '{"schema":1,"id":"00000000-0000-4000-8000-200000000000","ended":"2026-11-21T18:51:00Z"}' >>records
+	head -c 50 <(head -1 records) >>records
+	"$WNODES" record export --file records --format apel-cloud --site-name S --output queue 2>told
+	grep -q '2501 records in 3 messages' told
+	grep -q 'does not say when its VM started' told
+	[ "$(cat queue/*/* | grep -c '^%%$')" -eq 2501 ]
+	for message in queue/*/*; do
+		[[ $message =~ ^queue/[0-9a-f]{8}/[0-9a-f]{14}$ ]]
+		[ "$(head -1 "$message")" = 'APEL-cloud-message: v0.4' ]
+		[ "$(grep -c '^%%$' "$message")" -le 1000 ]
+		[ "$(grep -c '^SiteName: S$' "$message")" -eq "$(grep -c '^%%$' "$message")" ]
+	done
+	"$WNODES" record export --file records --output out.csv
+	python3 -c 'import csv, sys
+rows = list(csv.DictReader(open("out.csv", newline="")))
+assert len(rows) == 2502 and rows[0]["user"] == "a\n%%\nSite: OTHER, \"x\"", rows[0]'
+	# What fails leaves what was there.
+	before=$(sha256sum out.csv)
+	run -125 "$WNODES" record export --file nosuch --output out.csv
+	[ "$before" = "$(sha256sum out.csv)" ]
+	run -125 "$WNODES" record export --file records --output queue
+	says 'is a directory'
+	! ls ./*.tmp
+}
