@@ -14,7 +14,9 @@
 #include "controller/replay.h"
 #include "controller/rights.h"
 #include "controller/route.h"
+#include "controller/schema.h"
 #include "lib/path.h"
+#include "sql/server_test.h"
 
 #include <cmocka.h>
 
@@ -43,24 +45,26 @@ struct who {
 static const struct who root = {0}, daemon_user = {.uid = 1}, bin_user = {.uid = 2};
 static const struct who nobody = {.nobody = true};
 
-static int setup(void **state)
+static void begin(void **state)
 {
-	fixture_open(&db);
+	const char *url = server_test_url(state);
+
 	err = (struct error){0};
+	if (sql_open(url, &db, &err) < 0 || schema_upgrade(db, &err) < 0)
+		fail_msg("%s: %s", url, err.text);
 	settings = (struct controller_settings){0};
 	controller = (struct controller){.settings = &settings, .identity = identity_new()};
 	now_us = NOW;
 	offline = false;
-	return 0;
 }
 
 static int teardown(void **state)
 {
 	json_decref(answer);
 	answer = NULL;
-	identity_free(controller.identity);
-	fixture_close(db);
-	return 0;
+	controller.identity = identity_free(controller.identity);
+	db = sql_free(db);
+	return server_test_teardown(state);
 }
 
 static int identify(struct exchange *x, struct who who)
@@ -618,7 +622,28 @@ static void words_are_roles(void **state)
 		"user endorser administrator");
 }
 
-#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+/* A test, and the kind of database that it is done with, which is what server_test.h looks at. */
+struct each {
+	enum sql_kind kind;
+	void (*run)(void **state);
+};
+
+static void run_each(void **state)
+{
+	const struct each *each = *state;
+
+	begin(state);
+	each->run(state);
+}
+
+#define EACH_ON(sql, f)                                                                 \
+	{                                                                               \
+#f " (" #sql ")", run_each, server_test_setup, teardown, &(struct each) \
+		{                                                                       \
+			sql, f                                                          \
+		}                                                                       \
+	}
+#define EACH(f) EACH_ON(SQL_SQLITE, f), EACH_ON(SQL_POSTGRES, f)
 
 int main(void)
 {
@@ -644,5 +669,5 @@ int main(void)
 		cmocka_unit_test(what_was_seen_is_remembered_for_its_time),
 		cmocka_unit_test(words_are_roles),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, server_test_up, server_test_down);
 }
