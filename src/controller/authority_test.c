@@ -93,9 +93,9 @@ static void the_first_who_comes_makes_the_authority(void **state)
 
 static void one_that_is_damaged_is_not_made_anew(void **state)
 {
-	struct authority *a AUTO(authority_freep) = open_authority();
 	struct authority *b AUTO(authority_freep) = NULL;
 
+	authority_free(open_authority());
 	sql_change(db, NULL, "UPDATE site SET value = 'x' WHERE name = 'ca.key'");
 	assert_int_equal(authority_open(db, NOW, &b, &err), -EBADMSG);
 	sql_change(db, NULL, "DELETE FROM site WHERE name = 'ca.key'");

@@ -536,10 +536,10 @@ static void a_role_is_given_once(void **state)
 
 static void what_is_shown_and_not_valid_is_never_passed_over(void **state)
 {
+	static const char no_one[] = "Bearer wnodes_user_00000000000000000000000000000000"
+				     "00000000000000000000000000000000";
 	static const char *const bad[] = {"", "Bearer", "Bearer ", "Basic cm9vdDo=", "Bearer a b",
-		"Bearer \xc3\xa4", "MUNGE", "Bearer wnodes_user_", "Bearer wnodes_user_00",
-		"Bearer "
-		"wnodes_user_0000000000000000000000000000000000000000000000000000000000000000"};
+		"Bearer \xc3\xa4", "MUNGE", "Bearer wnodes_user_", "Bearer wnodes_user_00", no_one};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct identity_evidence e = {.local = true,
