@@ -386,8 +386,8 @@ const struct verb verb_node_join = {
 		"A controller is known by the site's own authority, of which a new node knows "
 		"nothing: give its fingerprint or its certificate. Without either the fingerprint of "
 		"who answers is shown, and nothing is told to it. For root.",
-	.examples = "wnodes node join --token-file token --ca-fingerprint 5d3f... "
-		    "https://controller:8443\n",
+	.examples = "wnodes node join --token-file token --ca-fingerprint 5d3f... \\\n"
+		    "    https://controller:8443\n",
 	.options = join_options,
 	.options_size = sizeof(struct join_options),
 	.min_args = 1,
