@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include "controller/handshake.h"
 #include "lib/clock.h"
 
 struct connections {
@@ -17,6 +18,7 @@ struct connection {
 	int fd;
 	bool local;
 	uid_t uid;
+	struct handshake *handshake; /* owned */
 	/* Changed by its thread, and looked at by the sweep. */
 	_Atomic(enum connection_state) state;
 	_Atomic(uint64_t) since_us;
@@ -90,6 +92,11 @@ struct connection *connection_open(struct connections *cs, int fd, bool local, s
 	return NULL;
 }
 
+void connection_take_handshake(struct connection *c, struct handshake *handshake)
+{
+	c->handshake = handshake;
+}
+
 void connection_close(struct connection *c)
 {
 	struct connections *cs;
@@ -103,6 +110,7 @@ void connection_close(struct connection *c)
 		c->next->link = c->link;
 	cs->count--;
 	pthread_mutex_unlock(&cs->lock);
+	handshake_free(c->handshake);
 	free(c);
 }
 

@@ -15,6 +15,7 @@ enum connection_state {
 
 struct connections;
 struct connection;
+struct handshake;
 
 struct connections *connections_new(void);
 struct connections *connections_free(struct connections *cs);
@@ -23,6 +24,9 @@ DEFINE_CLEANUP(struct connections *, connections_free)
 /* A new one, whose descriptor stays the caller's; `local`: of the local socket, whose users have at
  * most `user_max` each. NULL when out of memory, or for one too many, which is shut down. */
 struct connection *connection_open(struct connections *cs, int fd, bool local, size_t user_max);
+
+/* Its handshake (NULL: none) becomes the connection's own. */
+void connection_take_handshake(struct connection *c, struct handshake *handshake);
 
 /* Before its descriptor is closed. */
 void connection_close(struct connection *c);

@@ -7,6 +7,7 @@
 
 #include "controller/connection.h"
 #include "controller/controller.h"
+#include "controller/handshake.h"
 #include "controller/listener.h"
 #include "controller/request.h"
 #include "controller/tls.h"
@@ -24,6 +25,7 @@
 struct server {
 	struct controller *controller;
 	char *authority;
+	struct handshakes *handshakes;
 	struct MHD_Daemon *daemons[DAEMONS_MAX];
 	size_t count;
 	char *path; /* of the local socket; NULL: none */
@@ -48,18 +50,24 @@ static void PRINTF(2, 0) on_message(void *userdata, const char *format, va_list 
 	log_debug("libmicrohttpd: %s", text);
 }
 
-static void open_connection(struct controller *c, struct MHD_Connection *mhd, void **context)
+static void open_connection(struct server *s, struct MHD_Connection *mhd, void **context)
 {
+	struct controller *c = s->controller;
 	const union MHD_ConnectionInfo *info =
 		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	int fd = info ? info->connect_fd : -1;
-	bool local;
+	gnutls_session_t session;
+	struct connection *connection;
 
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-	local = !info || !info->tls_session;
-	*context = fd < 0 ? NULL
-			  : connection_open(c->connections, fd, local,
-				    controller_get_settings(c)->address_connections);
+	session = info ? info->tls_session : NULL;
+	connection = fd < 0 ? NULL
+			    : connection_open(c->connections, fd, !session,
+				      controller_get_settings(c)->address_connections);
+	if (connection && session)
+		connection_take_handshake(
+			connection, handshake_new(s->handshakes, mhd, session, fd));
+	*context = connection;
 }
 
 static void on_connection(void *userdata, struct MHD_Connection *mhd, void **context,
@@ -102,10 +110,12 @@ static void add_limits(struct options *o, const struct controller_settings *s, b
 	add(o, MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)idle_s, NULL);
 }
 
-static void add_callbacks(struct options *o, struct controller *c)
+static void add_callbacks(struct options *o, struct server *s)
 {
+	struct controller *c = s->controller;
+
 	add(o, MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_message, NULL);
-	add(o, MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, c);
+	add(o, MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s);
 	add(o, MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)request_on_target, c);
 	add(o, MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)request_on_end, c);
 	add(o, MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_encoded, NULL);
@@ -136,7 +146,7 @@ static int start(struct server *s, int fd, bool tls, struct error *err)
 		base_close(fd);
 		return fail(err, -E2BIG, "more than %d addresses to listen on", DAEMONS_MAX - 1);
 	}
-	add_callbacks(&o, c);
+	add_callbacks(&o, s);
 	add(&o, MHD_OPTION_LISTEN_SOCKET, fd, NULL);
 	add_limits(&o, controller_get_settings(c), tls);
 	if (tls)
@@ -176,6 +186,7 @@ int server_new(struct controller *c, const char *authority, struct server **ret,
 	if (!s || (authority && !(s->authority = strdup(authority))))
 		return fail(err, -ENOMEM, "out of memory");
 	s->controller = c;
+	r = handshakes_new(&s->handshakes, err);
 	for (char **address = settings->listen; *address && r == 0; address++) {
 		int fd = listener_open_address(*address, err);
 
@@ -202,8 +213,10 @@ struct server *server_free(struct server *s)
 {
 	if (!s)
 		return NULL;
+	handshakes_end(s->handshakes);
 	for (size_t i = 0; i < s->count; i++)
 		MHD_stop_daemon(s->daemons[i]);
+	handshakes_free(s->handshakes);
 	free(s->authority);
 	free(s->path);
 	free(s);
