@@ -17,14 +17,13 @@ start_one() {
 	: >"$home/controller.err"
 	ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" "$CONTROLLER" --config "$home/controller.conf" \
 		2>>"$home/controller.err" </dev/null 3>&- &
-	eval "pid_$name=\$!"
+	pids[$name]=$!
 	wait_for 20 grep -q "listens on $home/socket" "$home/controller.err"
 }
 
 kill_one() {
-	local pid=pid_$1
-	kill -KILL "${!pid}"
-	wait "${!pid}" || true
+	kill -KILL "${pids[$1]}"
+	wait "${pids[$1]}" || true
 }
 
 ask() {
@@ -40,7 +39,8 @@ setup() {
 	setup_work
 	CONTROLLER=$WNODES_BUILD/wnodes-controller
 	[ -x "$CONTROLLER" ] || skip "the controller was not built"
-	POSTGRES=$BATS_TEST_DIRNAME/../postgres pid_one='' pid_two=''
+	POSTGRES=$BATS_TEST_DIRNAME/../postgres
+	declare -gA pids=()
 	chmod 711 "$WORK"
 	DATABASE=$("$POSTGRES/up.sh" --open "$WORK/postgres" 2>"$WORK/postgres.err") ||
 		{ [ $? -eq 77 ] && skip "there is no PostgreSQL server"; cat "$WORK/postgres.err"; false; }
@@ -49,8 +49,7 @@ setup() {
 teardown() {
 	local name
 	for name in one two; do
-		local pid=pid_$name
-		[ -z "${!pid:-}" ] || kill -KILL "${!pid}" 2>/dev/null || true
+		[ -z "${pids[$name]:-}" ] || kill -KILL "${pids[$name]}" 2>/dev/null || true
 		[ ! -e "$WORK/$name/controller.err" ] || tail -12 "$WORK/$name/controller.err" | sed "s/^/$name: /"
 	done
 	"$POSTGRES/down.sh" "$WORK/postgres" || true
