@@ -6,6 +6,7 @@ import pathlib
 
 import boot
 import clone
+import controller
 import distribution
 import grow
 import hypervisor
@@ -26,6 +27,9 @@ SECTIONS = {
     "queue": jobs.bench_queue,
     "slurm": slurm.bench_slurm,
     "writer": writer.bench_writer,
+    "leases": controller.bench_leases,
+    "nodes": controller.bench_nodes,
+    "failover": controller.bench_failover,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"

@@ -39,7 +39,7 @@ struct reader {
 struct reads {
 	struct load *load;
 	struct reader *readers;
-	struct load_latency latencies[ARRAY_SIZE(kinds)];
+	struct load_latency latencies[ARRAY_SIZE(kinds)], all;
 	uint64_t count, next_us, behind;
 	unsigned int failed, busy;
 };
@@ -119,12 +119,14 @@ static void on_answer(struct load_client *c, const struct load_answer *answer)
 	uint64_t now = clock_now_us();
 
 	s->busy--;
-	if (answer->status == 200)
+	if (answer->status == 200) {
 		load_latency_add(&s->latencies[r->kind], now - r->due_us);
-	else if (s->failed++ == 0)
+		load_latency_add(&s->all, now - r->due_us);
+	} else if (s->failed++ == 0) {
 		fprintf(stderr, "site-load: %s: %d %.*s\n", kinds[r->kind].name, answer->status,
 			answer->reason ? 200 : (int)answer->length,
 			answer->reason ? answer->reason : answer->body);
+	}
 	if (!s->load->rate && answer->status != 0 && now < s->load->end_us)
 		ask(r, now);
 }
@@ -163,9 +165,10 @@ static void start(struct reads *s)
 
 static void print(struct reads *s, uint64_t took_us)
 {
-	printf("{\"reads\": %llu, \"reads_s\": %.0f, \"failed\": %u, \"behind\": %llu",
+	printf("{\"reads\": %llu, \"reads_s\": %.0f, \"failed\": %u, \"behind\": %llu, \"all\": ",
 		(unsigned long long)s->count, (double)s->count * 1e6 / (double)took_us, s->failed,
 		(unsigned long long)s->behind);
+	load_latency_print(&s->all);
 	for (size_t i = 0; i < (s->load->rate ? ARRAY_SIZE(kinds) : 1); i++) {
 		printf(", \"%s\": ", kinds[i].name);
 		load_latency_print(&s->latencies[i]);
@@ -191,6 +194,7 @@ bool load_reads(struct load *l)
 	for (unsigned int i = 0; i < l->clients; i++)
 		load_client_done(&s.readers[i].http);
 	free(s.readers);
+	load_latency_done(&s.all);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		load_latency_done(&s.latencies[i]);
 	return s.count > 0 && s.failed == 0 && s.busy == 0;
