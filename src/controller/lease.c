@@ -143,13 +143,12 @@ static int insert(
 	return read_lease(&s, db, ret, err);
 }
 
-/* The place of a new lease is taken: who sees it free still has made a mistake of ours. */
+/* The place of a new lease is taken: who sees it free still has made a mistake of ours. It is asked
+ * for by its key alone: PostgreSQL would go through all that are free in a pool. */
 static int occupy(struct sql *db, const struct wish *w, json_t *lease, struct error *err)
 {
-	int r = sql_change(db, err,
-		"UPDATE place SET lease = ?1 WHERE mac = ?2 AND lease IS NULL AND pool = ?3",
-		sql_text(w->id), sql_text(json_string_value(json_object_get(lease, "mac"))),
-		sql_text(w->pool));
+	int r = sql_change(db, err, "UPDATE place SET lease = ?1 WHERE mac = ?2 AND lease IS NULL",
+		sql_text(w->id), sql_text(json_string_value(json_object_get(lease, "mac"))));
 
 	if (r == 1)
 		return 0;
