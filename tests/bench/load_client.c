@@ -38,7 +38,7 @@ int load_target_parse(const char *text, struct load_target *ret, struct error *e
 	*ret = (struct load_target){.host = "localhost"};
 	if (path && strlen(path) < sizeof(local->sun_path)) {
 		local->sun_family = AF_UNIX;
-		strcpy(local->sun_path, path);
+		memcpy(local->sun_path, path, strlen(path) + 1);
 		ret->length = sizeof(*local);
 		return 0;
 	}
@@ -187,7 +187,8 @@ static bool begin_tls(struct load_client *c)
 	if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
 		return false;
 	SSL_set_connect_state(c->ssl);
-	SSL_set_tlsext_host_name(c->ssl, c->target->host);
+	SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+		(void *)(uintptr_t)c->target->host);
 	return !c->certificate || (SSL_use_certificate(c->ssl, c->certificate) == 1 &&
 					  SSL_use_PrivateKey(c->ssl, c->key) == 1);
 }

@@ -150,7 +150,7 @@ bool load_join(struct load *l, struct load_identity *ret)
 
 	*ret = (struct load_identity){
 		.key = EVP_EC_gen("P-256"),
-		.certificates = calloc(l->nodes, sizeof(*ret->certificates)),
+		.certificates = calloc(l->nodes, sizeof(void *)),
 		.count = l->nodes,
 	};
 	if (!ret->key || !ret->certificates)
