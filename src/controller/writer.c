@@ -84,9 +84,9 @@ static int run_job(struct sql *db, struct writer_job *job, int *result, struct e
 	if (r < 0)
 		return r;
 	*result = job->work(job, db);
-	r = sql_failure(db);
-	if (is_passing(r) || sql_is_broken(db))
-		return fail(err, r < 0 ? r : -ENOTCONN, "the database has failed meanwhile");
+	r = sql_failure(db, err);
+	if (is_passing(r))
+		return r;
 	return *result < 0 ? sql_undo(db, err) : sql_release(db, err);
 }
 

@@ -50,7 +50,9 @@ struct put {
 static int put_work(struct writer_job *job, struct sql *db)
 {
 	struct put *p = (struct put *)(void *)job;
-	int r = p->calls++ == 0 && p->before ? p->before(p, db) : 0;
+	int r = p->before ? p->before(p, db) : 0;
+
+	p->calls++;
 
 	for (int i = 0; i < 2 && r >= 0; i++)
 		r = sql_change(db, NULL,
@@ -164,8 +166,36 @@ static void a_failure_is_its_own_request_s_alone(void **state)
 	assert_int_equal(server_test_number(url, "SELECT count(*) FROM half WHERE name = 'x'"), 0);
 }
 
+static int take_key_later(struct put *p, struct sql *db)
+{
+	sql_change_later(db, NULL, "INSERT INTO half (name) VALUES ('x')");
+	return sql_change_later(db, NULL, "INSERT INTO half (name) VALUES ('x')");
+}
+
+/* What is not waited for may fail in the next request's place: then each is done alone. */
+static void a_failure_is_found_wherever_it_shows(void **state)
+{
+	const char *url = make_table(state);
+	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct writer *w AUTO(writer_freep) = NULL;
+	struct put puts[12];
+
+	assert_int_equal(writer_new(url, &w, &err), 0);
+	for (int i = 0; i < (int)ARRAY_SIZE(puts); i++) {
+		put_init(&puts[i], "put", i, 0);
+		puts[i].before = i % 4 == 3 ? take_key_later : NULL;
+		assert_int_equal(writer_add(w, &puts[i].job), 0);
+	}
+	for (int i = 0; i < (int)ARRAY_SIZE(puts); i++) {
+		assert_int_equal(put_await(&puts[i]), i % 4 == 3 ? -EEXIST : 0);
+		assert_int_equal(is_there(db, puts[i].name), i % 4 != 3);
+	}
+}
+
 static int fail_serialisation(struct put *p, struct sql *db)
 {
+	if (p->calls > 0)
+		return 0;
 	return sql_change_once(db, NULL, "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$", NULL, 0);
 }
 
@@ -466,6 +496,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVER_TEST(what_is_done_is_kept_and_what_is_refused_is_not),
 		SERVER_TEST(a_failure_is_its_own_request_s_alone),
+		SERVER_TEST(a_failure_is_found_wherever_it_shows),
 		SERVER_TEST_ON(SQL_POSTGRES, what_may_work_the_next_time_is_done_again),
 		SERVER_TEST(the_queue_has_an_end_and_is_done_at_the_end),
 		SERVER_TEST(many_threads_may_write),

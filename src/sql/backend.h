@@ -12,6 +12,10 @@ struct sql_backend {
 	 * returned. `keep`: the text is a constant, and asked for again. */
 	int (*run)(struct sql *s, const char *text, const struct sql_value *values, size_t count,
 		bool keep, struct sql_rows **ret_rows, struct error *err);
+	/* Sends it with the next one, whose failure its own is then, and not to be undone. NULL:
+	 * runs it. */
+	int (*run_later)(struct sql *s, const char *text, const struct sql_value *values,
+		size_t count, struct error *err);
 	int (*rows_next)(struct sql_rows *rows, struct error *err);
 	void (*rows_close)(struct sql_rows *rows);
 	int (*rows_count)(const struct sql_rows *rows);

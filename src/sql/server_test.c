@@ -20,7 +20,7 @@ static char top[] = "/tmp/sql-test.XXXXXX";
 static char server[64], server_url[256], directory[64], url[256];
 static bool is_limited;
 
-static bool run_script(const char *name, char *ret, size_t size)
+static int run_script(const char *name, char *ret, size_t size)
 {
 	const char *const argv[] = {name, server, NULL};
 	struct child_spec spec = CHILD_SPEC_INIT;
@@ -30,22 +30,23 @@ static bool run_script(const char *name, char *ret, size_t size)
 	spec.argv = argv;
 	if (child_output(&spec, SCRIPT_TIMEOUT_MS, 4096, &out, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
-		return false;
+		return strstr(err.text, "status 77") ? -ENOENT : -EIO;
 	}
 	snprintf(ret, size, "%.*s", (int)strcspn(out, "\n"), out);
-	return true;
+	return 0;
 }
 
 int server_test_up(void **state)
 {
+	int r;
+
 	/* The server may be another user's. */
 	if (!mkdtemp(top) || chmod(top, 0711) < 0)
 		return -1;
 	snprintf(server, sizeof(server), "%s/server", top);
 	snprintf(directory, sizeof(directory), "%s/test", top);
-	if (!run_script(POSTGRES_SCRIPTS "/up.sh", server_url, sizeof(server_url)))
-		server_url[0] = 0;
-	return 0;
+	r = run_script(POSTGRES_SCRIPTS "/up.sh", server_url, sizeof(server_url));
+	return r == -ENOENT ? 0 : r;
 }
 
 int server_test_down(void **state)
@@ -130,7 +131,7 @@ void server_test_kill(void)
 
 void server_test_start(void)
 {
-	assert_true(run_script(POSTGRES_SCRIPTS "/up.sh", server_url, sizeof(server_url)));
+	assert_int_equal(run_script(POSTGRES_SCRIPTS "/up.sh", server_url, sizeof(server_url)), 0);
 }
 
 int64_t server_test_number(const char *of, const char *text)

@@ -49,11 +49,6 @@ bool sql_is_broken(const struct sql *s)
 	return s->broken;
 }
 
-int sql_failure(const struct sql *s)
-{
-	return s->failed.code;
-}
-
 /* Notes what a call's end means for the next. */
 static int note(struct sql *s, int r, const struct error *err)
 {
@@ -66,20 +61,19 @@ static int note(struct sql *s, int r, const struct error *err)
 	return r;
 }
 
-/* Returns 0 if the connection takes a statement. */
-static int check(const struct sql *s, struct error *err)
+int sql_failure(const struct sql *s, struct error *err)
 {
-	if (s->broken)
-		return fail(err, -ENOTCONN, "the connection to the database is lost");
 	if (s->failed.code < 0)
 		return fail(err, s->failed.code, "%s", s->failed.text);
+	if (s->broken)
+		return fail(err, -ENOTCONN, "the connection to the database is lost");
 	return 0;
 }
 
 static int run(struct sql *s, struct error *err, const char *text, const struct sql_value *values,
 	size_t count, bool keep, struct sql_rows **ret)
 {
-	int r = check(s, err);
+	int r = sql_failure(s, err);
 
 	return r < 0 ? r : note(s, s->backend->run(s, text, values, count, keep, ret, err), err);
 }
@@ -88,6 +82,18 @@ int sql_change_values(struct sql *s, struct error *err, const char *text,
 	const struct sql_value *values, size_t count)
 {
 	return run(s, err, text, values, count, true, NULL);
+}
+
+int sql_change_later_values(struct sql *s, struct error *err, const char *text,
+	const struct sql_value *values, size_t count)
+{
+	int r = sql_failure(s, err);
+
+	if (r < 0)
+		return r;
+	if (!s->in_transaction || !s->backend->run_later)
+		return MIN_OF(run(s, err, text, values, count, true, NULL), 0);
+	return note(s, s->backend->run_later(s, text, values, count, err), err);
 }
 
 int sql_change_once(struct sql *s, struct error *err, const char *text,
@@ -166,7 +172,7 @@ int sql_get_number_values(struct sql *s, struct error *err, int64_t *ret, const 
 
 static int begin(struct sql *s, bool patient, struct error *err)
 {
-	int r = check(s, err);
+	int r = sql_failure(s, err);
 
 	if (r == 0)
 		r = note(s, s->backend->begin(s, patient, err), err);
@@ -186,7 +192,7 @@ int sql_begin_patient(struct sql *s, struct error *err)
 
 int sql_commit(struct sql *s, struct error *err)
 {
-	int r = check(s, err);
+	int r = sql_failure(s, err);
 
 	if (r == 0)
 		r = note(s, s->backend->commit(s, err), err);
@@ -208,14 +214,14 @@ void sql_rollback(struct sql *s)
 
 int sql_savepoint(struct sql *s, struct error *err)
 {
-	int r = check(s, err);
+	int r = sql_failure(s, err);
 
 	return r < 0 ? r : note(s, s->backend->savepoint(s, err), err);
 }
 
 int sql_release(struct sql *s, struct error *err)
 {
-	int r = check(s, err);
+	int r = sql_failure(s, err);
 
 	return r < 0 ? r : note(s, s->backend->release(s, err), err);
 }
@@ -226,13 +232,13 @@ int sql_undo(struct sql *s, struct error *err)
 	int r;
 
 	if (s->broken)
-		return check(s, err);
+		return sql_failure(s, err);
 	s->failed = (struct error){0};
 	r = note(s, s->backend->undo(s, err), err);
 	/* What made it fail says more than that it cannot be undone. */
 	if (r < 0 && before.code < 0) {
 		s->failed = before;
-		return check(s, err);
+		return sql_failure(s, err);
 	}
 	return r;
 }

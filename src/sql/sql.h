@@ -61,6 +61,16 @@ static inline struct sql_value sql_null(void)
 int sql_change_values(struct sql *s, struct error *err, const char *text,
 	const struct sql_value *values, size_t count);
 
+/* As sql_change(), where nobody asks how many rows are changed and nothing but the database can be
+ * wrong: a statement that may travel with the next one, so that it is not waited for. If it fails,
+ * the next one or the commit does, and then the whole transaction; a savepoint does not help.
+ * Returns 0 or negative errno. */
+#define sql_change_later(s, err, text, ...)                                                       \
+	sql_change_later_values(s, err, text, (const struct sql_value[]){{0}, ##__VA_ARGS__} + 1, \
+		ARRAY_SIZE(((const struct sql_value[]){{0}, ##__VA_ARGS__})) - 1)
+int sql_change_later_values(struct sql *s, struct error *err, const char *text,
+	const struct sql_value *values, size_t count);
+
 /* Runs a statement that gives rows. *ret is read to its end or freed before the next statement of
  * this connection. Returns 0 or negative errno as above. */
 #define sql_select(s, err, ret, text, ...)                                                       \
@@ -111,8 +121,8 @@ void sql_rollback(struct sql *s);
  */
 int sql_begin_patient(struct sql *s, struct error *err);
 
-/* Why the transaction takes no more statements: 0 or a negative errno. */
-int sql_failure(const struct sql *s);
+/* Why the connection or its transaction takes no more statements: 0 or a negative errno. */
+int sql_failure(const struct sql *s, struct error *err);
 
 /* Within one: what was done since the savepoint is kept or undone. One level. */
 int sql_savepoint(struct sql *s, struct error *err);

@@ -32,6 +32,10 @@ struct postgres {
 	uint64_t answer_us;
 	/* RELEASE and SAVEPOINT travel with the next statement, and cost no time of their own. */
 	bool release, savepoint;
+	/* Commands that were sent, whose results were not read. If one of them fails, it is not
+	 * known which savepoint there is: the whole transaction is `spoiled`. */
+	unsigned int ahead;
+	bool spoiled;
 };
 
 struct postgres_rows {
@@ -52,15 +56,19 @@ static const char *const parameters[][2] = {
 	{"fallback_application_name", "wnodes-controller"},
 };
 
-static const char session[] = "SET lock_timeout = 10000; SET statement_timeout = 20000;"
-			      "SET idle_in_transaction_session_timeout = 10000;"
-			      /* What is said to be kept is on the disk. */
-			      "SELECT set_config('synchronous_commit', 'on', false)"
-			      " WHERE current_setting('synchronous_commit') = 'off'";
+static const char *const session[] = {
+	"SET lock_timeout = 10000",
+	"SET statement_timeout = 20000",
+	"SET idle_in_transaction_session_timeout = 10000",
+	/* What is said to be kept is on the disk. */
+	"SELECT set_config('synchronous_commit', 'on', false)"
+	" WHERE current_setting('synchronous_commit') = 'off'",
+	NULL,
+};
 
 /* A number that every controller uses, and nobody else: "WNoS". */
 #define LOCK       "SELECT pg_advisory_xact_lock(1464758099)"
-#define BEGIN_TEXT "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+#define BEGIN_TEXT "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 struct reason {
 	const char *state; /* or how it begins */
@@ -157,28 +165,40 @@ static bool is_good(const PGresult *result)
 	return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
-/* Reads all results of what was sent. *ret is the last, or the first that is a failure. */
+/* Keeps the last result, or the first that is a failure. */
+static void keep_result(PGresult **kept, PGresult *result)
+{
+	if (*kept && !is_good(*kept)) {
+		PQclear(result);
+		return;
+	}
+	PQclear(*kept);
+	*kept = result;
+}
+
+/* Reads all results of what was sent, each of which is followed by a NULL. */
 static int collect(struct postgres *p, PGresult **ret, struct error *err)
 {
-	bool pipeline = PQpipelineStatus(p->conn) != PQ_PIPELINE_OFF;
+	unsigned int ahead = p->ahead;
 	PGresult *result;
 	int r;
 
+	p->ahead = 0;
 	for (;;) {
 		r = await(p, err);
 		if (r < 0)
 			return r;
 		result = PQgetResult(p->conn);
+		if (!result && PQstatus(p->conn) == CONNECTION_BAD)
+			return 0;
 		if (result && PQresultStatus(result) == PGRES_PIPELINE_SYNC)
 			break;
-		if (!result && (!pipeline || PQstatus(p->conn) == CONNECTION_BAD))
-			return 0;
-		if (result && *ret && !is_good(*ret)) {
-			PQclear(result);
-		} else if (result) {
-			PQclear(*ret);
-			*ret = result;
-		}
+		if (result && ahead > 0 && !is_good(result))
+			p->spoiled = true;
+		if (result)
+			keep_result(ret, result);
+		else if (ahead > 0)
+			ahead--;
 	}
 	PQclear(result);
 	PQexitPipelineMode(p->conn);
@@ -188,7 +208,7 @@ static int collect(struct postgres *p, PGresult **ret, struct error *err)
 static int finish(struct postgres *p, PGresult **ret, struct error *err)
 {
 	PGresult *result = NULL;
-	int r = collect(p, &result, err);
+	int r = PQpipelineSync(p->conn) ? collect(p, &result, err) : fail_lost(p, err);
 
 	if (r == 0 && !result)
 		r = fail_lost(p, err);
@@ -201,34 +221,35 @@ static int finish(struct postgres *p, PGresult **ret, struct error *err)
 	return r;
 }
 
-/* Texts of our own, of several statements. */
-static int execute(struct postgres *p, const char *text, PGresult **ret, struct error *err)
-{
-	if (!PQsendQuery(p->conn, text))
-		return fail_lost(p, err);
-	return finish(p, ret, err);
-}
-
 static bool send_text(struct postgres *p, const char *text)
 {
 	return PQsendQueryParams(p->conn, text, 0, NULL, NULL, NULL, NULL, 0);
 }
 
+/* Texts of our own, up to a NULL. *ret is the last one's. */
+static int execute(struct postgres *p, const char *const *texts, PGresult **ret, struct error *err)
+{
+	bool sent = PQenterPipelineMode(p->conn);
+
+	for (; *texts && sent; texts++)
+		sent = send_text(p, *texts);
+	return sent ? finish(p, ret, err) : fail_lost(p, err);
+}
+
+static bool send_ahead(struct postgres *p, bool *wanted, const char *text)
+{
+	if (!*wanted)
+		return true;
+	*wanted = false;
+	p->ahead++;
+	return send_text(p, text);
+}
+
 /* What is to be done before the next statement, which is sent right after it. */
 static bool send_waiting(struct postgres *p)
 {
-	bool release = p->release, savepoint = p->savepoint;
-
-	p->release = p->savepoint = false;
-	if (!release && !savepoint)
-		return true;
-	return PQenterPipelineMode(p->conn) && (!release || send_text(p, "RELEASE one")) &&
-	       (!savepoint || send_text(p, "SAVEPOINT one"));
-}
-
-static bool send_end(struct postgres *p)
-{
-	return PQpipelineStatus(p->conn) == PQ_PIPELINE_OFF || PQpipelineSync(p->conn);
+	return PQenterPipelineMode(p->conn) && send_ahead(p, &p->release, "RELEASE one") &&
+	       send_ahead(p, &p->savepoint, "SAVEPOINT one");
 }
 
 struct binding {
@@ -298,8 +319,7 @@ static int prepare(struct postgres *p, struct sql_prepared *prepared, const stru
 		return fail(err, -ENOMEM, "out of memory");
 	prepared->statement = (void *)(uintptr_t)++p->statements;
 	statement_name(prepared, name, sizeof(name));
-	if (!send_waiting(p) || !PQsendPrepare(p->conn, name, text, (int)b->count, b->types) ||
-		!send_end(p))
+	if (!send_waiting(p) || !PQsendPrepare(p->conn, name, text, (int)b->count, b->types))
 		r = fail_lost(p, err);
 	else
 		r = finish(p, NULL, err);
@@ -308,8 +328,8 @@ static int prepare(struct postgres *p, struct sql_prepared *prepared, const stru
 	return r;
 }
 
-static int run_kept(struct postgres *p, const char *text, const struct binding *b, uint64_t types,
-	PGresult **ret, struct error *err)
+static int send_kept(struct postgres *p, const char *text, const struct binding *b, uint64_t types,
+	struct error *err)
 {
 	struct sql_prepared *prepared = sql_cache_get(&p->cache, text, types);
 	char name[NUMBER_SIZE];
@@ -323,25 +343,22 @@ static int run_kept(struct postgres *p, const char *text, const struct binding *
 		return r;
 	statement_name(prepared, name, sizeof(name));
 	if (!send_waiting(p) ||
-		!PQsendQueryPrepared(p->conn, name, (int)b->count, b->values, NULL, NULL, 0) ||
-		!send_end(p))
+		!PQsendQueryPrepared(p->conn, name, (int)b->count, b->values, NULL, NULL, 0))
 		return fail_lost(p, err);
-	return finish(p, ret, err);
+	return 0;
 }
 
-static int run_once(struct postgres *p, const char *text, const struct binding *b, PGresult **ret,
-	struct error *err)
+static int send_once(
+	struct postgres *p, const char *text, const struct binding *b, struct error *err)
 {
 	autofree char *own = translate(text);
 
 	if (!own)
 		return fail(err, -ENOMEM, "out of memory");
 	if (!send_waiting(p) ||
-		!PQsendQueryParams(
-			p->conn, own, (int)b->count, b->types, b->values, NULL, NULL, 0) ||
-		!send_end(p))
+		!PQsendQueryParams(p->conn, own, (int)b->count, b->types, b->values, NULL, NULL, 0))
 		return fail_lost(p, err);
-	return finish(p, ret, err);
+	return 0;
 }
 
 static int rows_new(struct postgres *p, PGresult *result, struct sql_rows **ret, struct error *err)
@@ -368,15 +385,31 @@ static int postgres_run(struct sql *s, const char *text, const struct sql_value 
 	if (r < 0)
 		return fail(err, r, "out of memory");
 	if (keep)
-		r = run_kept(p, text, &b, sql_cache_types(values, count), &result, err);
+		r = send_kept(p, text, &b, sql_cache_types(values, count), err);
 	else
-		r = run_once(p, text, &b, &result, err);
+		r = send_once(p, text, &b, err);
+	if (r == 0)
+		r = finish(p, &result, err);
 	if (r < 0)
 		return r;
 	if (ret)
 		return rows_new(p, result, ret, err);
 	r = (int)strtol(PQcmdTuples(result), NULL, 10);
 	PQclear(result);
+	return r;
+}
+
+static int postgres_run_later(struct sql *s, const char *text, const struct sql_value *values,
+	size_t count, struct error *err)
+{
+	struct postgres *p = postgres_of(s);
+	struct binding b AUTO(binding_done) = {0};
+	int r = binding_make(&b, values, count);
+
+	if (r < 0)
+		return fail(err, r, "out of memory");
+	r = send_kept(p, text, &b, sql_cache_types(values, count), err);
+	p->ahead++;
 	return r;
 }
 
@@ -433,49 +466,58 @@ static int64_t postgres_rows_number(const struct sql_rows *rows, int column)
 	return *text == 't' ? 1 : strtoll(text, NULL, 10);
 }
 
+static void reset(struct postgres *p, bool patient)
+{
+	p->release = p->savepoint = p->spoiled = false;
+	p->answer_us = patient ? PATIENT_US : ANSWER_US;
+}
+
+/* What was sent ahead is of a transaction that is undone. */
+static void postgres_rollback(struct sql *s)
+{
+	static const char *const rollback[] = {"ROLLBACK", NULL};
+	struct postgres *p = postgres_of(s);
+	int r = p->ahead > 0 ? finish(p, NULL, NULL) : 0;
+
+	reset(p, false);
+	if (r != -ENOTCONN)
+		r = execute(p, rollback, NULL, NULL);
+	if (r < 0)
+		s->broken = true;
+}
+
 static int postgres_begin(struct sql *s, bool patient, struct error *err)
 {
+	static const char *const begin[] = {BEGIN_TEXT, LOCK, NULL};
+	static const char *const patiently[] = {BEGIN_TEXT, "SET LOCAL statement_timeout = 0",
+		"SET LOCAL idle_in_transaction_session_timeout = 0", LOCK, NULL};
 	struct postgres *p = postgres_of(s);
-	const char *text = patient ? BEGIN_TEXT
-				   "SET LOCAL statement_timeout = 0;"
-				   "SET LOCAL idle_in_transaction_session_timeout = 0;" LOCK
-				   : BEGIN_TEXT LOCK;
 	int r;
 
-	p->release = p->savepoint = false;
-	p->answer_us = patient ? PATIENT_US : ANSWER_US;
-	r = execute(p, text, NULL, err);
+	reset(p, patient);
+	r = execute(p, patient ? patiently : begin, NULL, err);
 	if (r < 0 && r != -ENOTCONN)
-		s->broken = execute(p, "ROLLBACK", NULL, NULL) < 0;
+		postgres_rollback(s);
 	return r;
 }
 
 /* Of a transaction that has failed, COMMIT makes a ROLLBACK without saying so. */
 static int postgres_commit(struct sql *s, struct error *err)
 {
+	static const char *const commit[] = {"COMMIT", NULL};
 	struct postgres *p = postgres_of(s);
 	PGresult *result;
 	int r;
 
 	p->release = p->savepoint = false;
-	r = execute(p, "COMMIT", &result, err);
-	p->answer_us = ANSWER_US;
+	r = execute(p, commit, &result, err);
 	if (r < 0)
 		return r;
 	if (!streq(PQcmdStatus(result), "COMMIT"))
 		r = fail(err, -EIO, "database '%s': the transaction was undone", p->name);
 	PQclear(result);
+	reset(p, false);
 	return r;
-}
-
-static void postgres_rollback(struct sql *s)
-{
-	struct postgres *p = postgres_of(s);
-
-	p->release = p->savepoint = false;
-	p->answer_us = ANSWER_US;
-	if (execute(p, "ROLLBACK", NULL, NULL) < 0)
-		s->broken = true;
 }
 
 static int postgres_savepoint(struct sql *s, struct error *err)
@@ -497,12 +539,19 @@ static int postgres_release(struct sql *s, struct error *err)
 
 static int postgres_undo(struct sql *s, struct error *err)
 {
+	static const char *const undo[] = {"ROLLBACK TO one", "RELEASE one", NULL};
 	struct postgres *p = postgres_of(s);
+	int r;
 
-	if (!p->savepoint)
-		return execute(p, "ROLLBACK TO one; RELEASE one", NULL, err);
-	p->savepoint = false;
-	return 0;
+	if (p->savepoint) {
+		p->savepoint = false;
+		return 0;
+	}
+	r = p->spoiled ? 0 : execute(p, undo, NULL, err);
+	if (p->spoiled)
+		return fail(
+			err, -EIO, "database '%s': the transaction as a whole has failed", p->name);
+	return r;
 }
 
 /* What libpq says of a URL may quote the password in it. */
@@ -602,6 +651,7 @@ const struct sql_backend sql_postgres = {
 	.open = postgres_open,
 	.close = postgres_close,
 	.run = postgres_run,
+	.run_later = postgres_run_later,
 	.rows_next = postgres_rows_next,
 	.rows_close = postgres_rows_close,
 	.rows_count = postgres_rows_count,

@@ -158,9 +158,9 @@ static void a_transaction_that_failed_takes_nothing_more(void **state)
 
 	good(sql_begin(db, &err));
 	good(add(db, "a", 1));
-	assert_int_equal(sql_failure(db), 0);
+	assert_int_equal(sql_failure(db, &err), 0);
 	assert_int_equal(add(db, "a", 1), -EEXIST);
-	assert_int_equal(sql_failure(db), -EEXIST);
+	assert_int_equal(sql_failure(db, &err), -EEXIST);
 	assert_int_equal(add(db, "b", 1), -EEXIST);
 	assert_int_equal(sql_get_number(db, &err, &n, "SELECT 1"), -EEXIST);
 	assert_int_equal(sql_commit(db, &err), -EEXIST);
@@ -181,7 +181,7 @@ static void what_is_undone_is_gone_and_the_rest_is_kept(void **state)
 		good(sql_savepoint(db, &err));
 		if (add(db, name, i) == -EEXIST)
 			assert_int_equal(i % 3 > 0, 1);
-		if (i == 3 || sql_failure(db) < 0)
+		if (i == 3 || sql_failure(db, &err) < 0)
 			good(sql_undo(db, &err));
 		else
 			good(sql_release(db, &err));
@@ -195,6 +195,67 @@ static void what_is_undone_is_gone_and_the_rest_is_kept(void **state)
 	good(add(db, "later", 1));
 	sql_rollback(db);
 	assert_int_equal(count(db), 3);
+}
+
+static int add_later(struct sql *db, const char *name)
+{
+	return sql_change_later(
+		db, &err, "INSERT INTO thing (name, size) VALUES (?1, 5)", sql_text(name));
+}
+
+static void what_is_not_waited_for_is_done_in_its_order(void **state)
+{
+	struct sql *db AUTO(sql_freep) = open_table(state, NULL);
+	int64_t n;
+
+	good(add_later(db, "alone"));
+	good(sql_begin(db, &err));
+	for (int i = 0; i < 5; i++) {
+		char name[8];
+
+		good(sql_savepoint(db, &err));
+		snprintf(name, sizeof(name), "a%d", i);
+		good(add_later(db, name));
+		if (i == 2) {
+			good(sql_get_number(db, &err, &n, "SELECT count(*) FROM thing"));
+			assert_int_equal(n, 4); /* without those of 1, which were undone */
+		}
+		name[0] = 'b';
+		good(add_later(db, name));
+		good(i == 1 ? sql_undo(db, &err) : sql_release(db, &err));
+	}
+	good(sql_commit(db, &err));
+	assert_int_equal(count(db), 9);
+	good(sql_begin(db, &err));
+	good(add_later(db, "c"));
+	sql_rollback(db);
+	assert_int_equal(count(db), 9);
+}
+
+/* Where nobody has waited for it, it is not known whose changes an undoing would undo. */
+static void what_fails_unwaited_for_fails_the_transaction(void **state)
+{
+	struct sql *db AUTO(sql_freep) = open_table(state, NULL);
+
+	good(sql_begin(db, &err));
+	good(sql_savepoint(db, &err));
+	good(add(db, "first", 1));
+	good(sql_release(db, &err));
+	good(sql_savepoint(db, &err));
+	good(add_later(db, "first"));
+	good(sql_release(db, &err));
+	good(sql_savepoint(db, &err));
+	assert_int_equal(add(db, "second", 1), -EEXIST);
+	assert_int_equal(sql_undo(db, &err), -EEXIST);
+	assert_int_equal(sql_commit(db, &err), -EEXIST);
+	assert_int_equal(count(db), 0);
+	/* And at the end. */
+	good(sql_begin(db, &err));
+	good(add(db, "first", 1));
+	good(add_later(db, "first"));
+	assert_int_equal(sql_commit(db, &err), -EEXIST);
+	assert_int_equal(count(db), 0);
+	assert_false(sql_is_broken(db));
 }
 
 static void rows_may_be_left_unread(void **state)
@@ -491,6 +552,8 @@ int main(void)
 		SERVER_TEST(failures_have_the_same_numbers),
 		SERVER_TEST(a_transaction_that_failed_takes_nothing_more),
 		SERVER_TEST(what_is_undone_is_gone_and_the_rest_is_kept),
+		SERVER_TEST(what_is_not_waited_for_is_done_in_its_order),
+		SERVER_TEST_ON(SQL_POSTGRES, what_fails_unwaited_for_fails_the_transaction),
 		SERVER_TEST(rows_may_be_left_unread),
 		SERVER_TEST(one_writes_at_a_time),
 		SERVER_TEST(readers_do_not_wait),
