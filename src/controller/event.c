@@ -36,7 +36,7 @@ int event_add(struct sql *db, uint64_t now_us, const char *kind, const char *sub
 		r = fail(err, -ENOMEM, "out of memory");
 	json_decref(detail);
 	if (r == 0)
-		r = sql_change(db, err,
+		r = sql_change_later(db, err,
 			"INSERT INTO event (sequence, time, kind, subject, actor, username,"
 			" detail_json) VALUES ((SELECT coalesce(max(sequence), 0) + 1 FROM event),"
 			" ?1, ?2, ?3, ?4, ?5, ?6)",

@@ -55,7 +55,7 @@ int job_note(
 	struct sql *db, const struct job *j, const char *user, uint64_t now_us, struct error *err)
 {
 	char key[JOB_KEY_MAX];
-	int r = sql_change(db, err,
+	return sql_change_later(db, err,
 		"INSERT INTO job (key, system, id, username, name, partition_name, account,"
 		" first_seen, last_seen, vms, records) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8,"
 		" 0, 0) ON CONFLICT (key) DO UPDATE SET last_seen = excluded.last_seen,"
@@ -65,8 +65,6 @@ int job_note(
 		sql_text(job_key(j, key)), sql_text(j->system), sql_text(j->id), sql_text(user),
 		text_or_null(j->name), text_or_null(j->partition), text_or_null(j->account),
 		sql_number((int64_t)now_us));
-
-	return MIN_OF(r, 0);
 }
 
 int job_count_vms(struct sql *db, json_t *keys, struct error *err)
@@ -77,7 +75,7 @@ int job_count_vms(struct sql *db, json_t *keys, struct error *err)
 
 	json_object_foreach(keys, key, unused)
 	{
-		r = sql_change(db, err,
+		r = sql_change_later(db, err,
 			"UPDATE job SET vms = (SELECT count(*) FROM vm WHERE vm.job = job.key)"
 			" WHERE key = ?1",
 			sql_text(key));

@@ -305,7 +305,7 @@ static int take_nothing(struct sql *db, const char *id, struct error *err)
 static int free_place(
 	struct exchange *x, struct sql *db, const char *id, json_t *lease, struct error *err)
 {
-	return sql_change(db, err,
+	return sql_change_later(db, err,
 		"UPDATE place SET lease = NULL, released = ?3 WHERE mac = ?1 AND lease = ?2",
 		sql_text(json_string_value(json_object_get(lease, "mac"))), sql_text(id),
 		sql_number((int64_t)x->now_us));

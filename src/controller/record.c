@@ -172,7 +172,7 @@ static int count_job(struct exchange *x, struct sql *db, const struct facts *f, 
 	int r = job_note(db, &f->job, f->user ? f->user : "", x->now_us, err);
 
 	if (r == 0)
-		r = sql_change(db, err, "UPDATE job SET records = records + 1 WHERE key = ?1",
+		r = sql_change_later(db, err, "UPDATE job SET records = records + 1 WHERE key = ?1",
 			sql_text(job_key(&f->job, key)));
 	return MIN_OF(r, 0);
 }
