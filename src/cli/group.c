@@ -48,28 +48,30 @@ static int run_create(const void *options, int arg_count, const char *const *arg
 		      : site_verb_tell(o->json, answer, "there is a host group '%s'", args[0]);
 }
 
-static int add_node(const char *group, const char *node)
+static int add_node(const char *group, const char *node, bool json)
 {
 	struct site_path path AUTO(site_path_done) = {0};
+	json_t *answer = NULL;
 	int status;
 
 	site_path_init(&path, "nodes", node, NULL);
-	status =
-		site_verb_change("PATCH", &path, json_pack("{s:s}", "hostgroup", group), "*", NULL);
-	return status ? status
-		      : site_verb_tell(false, NULL,
-				*group ? "node '%s' is in the host group '%s'"
-				       : "node '%s' is in no host group%s",
-				node, group);
+	status = site_verb_change(
+		"PATCH", &path, json_pack("{s:s}", "hostgroup", group), "*", &answer);
+	if (status)
+		return status;
+	return site_verb_tell(json, answer,
+		*group ? "node '%s' is in the host group '%s'" : "node '%s' is in no host group%s",
+		node, group);
 }
 
 struct add_options {
-	bool none;
+	bool none, json;
 };
 
 static const struct verb_option add_rows[] = {
 	{"none", 0, OPTION_FLAG, offsetof(struct add_options, none),
 		.help = "Takes the nodes out of their group; all arguments are nodes"},
+	SITE_JSON_OPTION(struct add_options),
 	{.name = NULL},
 };
 
@@ -81,7 +83,7 @@ static int run_add(const void *options, int arg_count, const char *const *args)
 	if (arg_count == first)
 		return site_verb_fail("write which nodes: wnodes group add GROUP NODE...");
 	for (int i = first; i < arg_count && status == EXIT_SUCCESS; i++)
-		status = add_node(o->none ? "" : args[0], args[i]);
+		status = add_node(o->none ? "" : args[0], args[i], o->json);
 	return status;
 }
 

@@ -133,11 +133,14 @@ static int tell(json_t *what)
 
 struct drain_options {
 	const char *node;
+	bool json;
 };
 
 static const struct verb_option drain_options[] = {
 	{"node", 'n', OPTION_STRING, offsetof(struct drain_options, node), "NAME",
 		.help = "Another node, by way of the site's controllers", .complete = "node"},
+	{"json", 0, OPTION_FLAG, offsetof(struct drain_options, json),
+		.help = "With --node: prints JSON, the node as it is known then"},
 	{.name = NULL},
 };
 
@@ -146,7 +149,7 @@ static int run_drain(const void *options, int arg_count, const char *const *args
 	const struct drain_options *o = options;
 
 	if (o->node)
-		return node_site_drain(o->node, args[0]);
+		return node_site_drain(o->node, args[0], o->json);
 	return tell(json_pack("{s:s, s:s}", "op", "drain", "reason", args[0]));
 }
 
@@ -155,7 +158,7 @@ static int run_resume(const void *options, int arg_count, const char *const *arg
 	const struct drain_options *o = options;
 
 	if (o->node)
-		return node_site_drain(o->node, NULL);
+		return node_site_drain(o->node, NULL, o->json);
 	return tell(json_pack("{s:s}", "op", "resume"));
 }
 

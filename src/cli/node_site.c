@@ -74,18 +74,19 @@ int node_site_show(const char *name, bool json)
 	return site_verb_print(node, fields, json);
 }
 
-int node_site_drain(const char *name, const char *reason)
+int node_site_drain(const char *name, const char *reason, bool json)
 {
 	struct site_path path AUTO(site_path_done) = {0};
 	json_t *body = reason ? json_pack("{s:b, s:s}", "drained", 1, "reason", reason)
 			      : json_pack("{s:b, s:s}", "drained", 0, "reason", "");
+	json_t *answer = NULL;
 	int status;
 
 	site_path_init(&path, "nodes", name, NULL);
-	status = site_verb_change("PATCH", &path, body, "*", NULL);
+	status = site_verb_change("PATCH", &path, body, "*", &answer);
 	if (status)
 		return status;
-	return site_verb_tell(false, NULL,
+	return site_verb_tell(json, answer,
 		reason ? "node '%s' is told to take no more VMs; see wnodes node show %s"
 		       : "node '%s' is told to take VMs again; see wnodes node show %s",
 		name, name);

@@ -7,4 +7,4 @@
 int node_site_show(const char *name, bool json);
 
 /* Drains (with a reason) or resumes (`reason` is NULL). */
-int node_site_drain(const char *name, const char *reason);
+int node_site_drain(const char *name, const char *reason, bool json);
