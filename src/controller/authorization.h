@@ -3,7 +3,7 @@
 
 #include "lib/error.h"
 
-#define AUTHORIZATION_MAX 4096 /* bytes of a value */
+#define AUTHORIZATION_MAX 8192 /* bytes of a value: a credential for the longest path */
 
 enum authorization_kind { AUTHORIZATION_BEARER, AUTHORIZATION_MUNGE };
 

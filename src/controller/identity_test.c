@@ -527,6 +527,7 @@ static void a_role_is_given_once(void **state)
 	assert_int_equal(put_role(ID(2), "user:x", "endorser", "a"), 400);
 	assert_int_equal(put_role(ID(2), "x", "endorser", NULL), 400);
 	assert_int_equal(put_role(ID(2), "user:", "endorser", NULL), 400);
+	assert_int_equal(put_role(ID(2), "user:user:x", "endorser", NULL), 400);
 	assert_int_equal(put_role(ID(2), "user:x", "king", NULL), 400);
 	assert_int_equal(put_role("%0A", "user:x", "endorser", NULL), 400);
 	assert_int_equal(put_role(ID(2), "user:x", "endorser", NULL), 201);

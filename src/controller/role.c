@@ -24,8 +24,8 @@ static int check_subject(const char *text, struct error *err)
 	if (!name || !*name)
 		return fail(err, -EINVAL, "'%s' is not user:NAME or group:NAME", text);
 	for (; *name; name++)
-		if (!isgraph((unsigned char)*name) && (unsigned char)*name < 0x80)
-			return fail(err, -EINVAL, "a name has no blanks");
+		if (*name == ':' || (!isgraph((unsigned char)*name) && (unsigned char)*name < 0x80))
+			return fail(err, -EINVAL, "'%s' has no name of a user or group", text);
 	return 0;
 }
 
