@@ -135,7 +135,8 @@ static int insert(
 		" username, given, revision) SELECT CAST(?1 AS TEXT), pool, number, name, mac,"
 		" address, vlan, CAST(?2 AS TEXT), CAST(?3 AS TEXT), CAST(?4 AS TEXT),"
 		" CAST(?5 AS TEXT), CAST(?6 AS BIGINT), 1 FROM place WHERE pool = ?7"
-		" AND lease IS NULL ORDER BY released, number LIMIT 1"
+		" AND lease IS NULL AND (?2 = '' OR EXISTS (SELECT 1 FROM node WHERE"
+		" node.name = ?2)) ORDER BY released, number LIMIT 1"
 		" ON CONFLICT (id) DO NOTHING RETURNING ");
 	listing_add_columns(&s, &lease_listing);
 	memcpy(s.values, values, sizeof(values));
@@ -143,16 +144,13 @@ static int insert(
 	return read_lease(&s, db, ret, err);
 }
 
-/* The place of a new lease is taken: who sees it free still has made a mistake of ours. It is asked
- * for by its key alone: PostgreSQL would go through all that are free in a pool. */
+/* The place of a new lease is taken. It is asked for by its key alone: PostgreSQL would go through
+ * all that are free in a pool. */
 static int occupy(struct sql *db, const struct wish *w, json_t *lease, struct error *err)
 {
-	int r = sql_change(db, err, "UPDATE place SET lease = ?1 WHERE mac = ?2 AND lease IS NULL",
-		sql_text(w->id), sql_text(json_string_value(json_object_get(lease, "mac"))));
-
-	if (r == 1)
-		return 0;
-	return r < 0 ? r : fail(err, -EIO, "the place of lease '%s' is not free", w->id);
+	return sql_change_later(db, err,
+		"UPDATE place SET lease = ?1 WHERE mac = ?2 AND lease IS NULL", sql_text(w->id),
+		sql_text(json_string_value(json_object_get(lease, "mac"))));
 }
 
 static bool is_text(json_t *object, const char *name, const char *text)
@@ -218,20 +216,28 @@ static int add_event(
 /* Why a lease cannot be had: a status, and the reason in `err`; or negative errno. */
 static int explain(struct sql *db, const struct wish *w, struct error *err)
 {
-	int64_t size;
-	int r = sql_get_number(
-		db, err, &size, "SELECT size FROM pool WHERE name = ?1", sql_text(w->pool));
+	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
+	int r = sql_select(db, err, &rows,
+		"SELECT (SELECT size FROM pool WHERE name = ?1),"
+		" (SELECT count(*) FROM node WHERE name = ?2)",
+		sql_text(w->pool), sql_text(w->node));
 
-	if (r < 0)
-		return r;
-	if (r == 0) {
+	if (r == 0)
+		r = sql_rows_next(rows, err);
+	if (r <= 0)
+		return r < 0 ? r : -EIO;
+	if (sql_rows_is_null(rows, 0)) {
 		fail(err, -ENOENT, "there is no pool '%s'; GET /v1/pools lists them", w->pool);
+		return 404;
+	}
+	if (w->node[0] && sql_rows_number(rows, 1) == 0) {
+		fail(err, -ENOENT, "there is no node '%s'", w->node);
 		return 404;
 	}
 	fail(err, -EBUSY,
 		"pool '%s' is exhausted: all of its %d places are lent; wait for one, or have the "
 		"pool grow",
-		w->pool, (int)size);
+		w->pool, (int)sql_rows_number(rows, 0));
 	return 409;
 }
 
@@ -366,26 +372,16 @@ static bool has_ids(const struct wish *w)
 }
 
 /* Whose lease it is to be. Returns 0, or the status with the error said. */
-static int check_node(struct exchange *x, struct sql *db, struct wish *w)
+static int set_node(struct exchange *x, struct wish *w)
 {
-	struct error err = {0};
-	int64_t there;
-	int r;
-
-	if (x->caller.kind == CALLER_NODE) {
-		if (w->node[0] && !streq(w->node, x->caller.name))
-			return exchange_fail(x, 403,
-				"node '%s' asks for a lease of node '%.128s'; a node asks for itself",
-				x->caller.name, w->node);
-		snprintf(w->node, sizeof(w->node), "%s", x->caller.name);
-	}
-	if (!w->node[0])
+	if (x->caller.kind != CALLER_NODE)
 		return 0;
-	r = sql_get_number(
-		db, &err, &there, "SELECT 1 FROM node WHERE name = ?1", sql_text(w->node));
-	if (r < 0)
-		return exchange_fail_sql(x, r, &err);
-	return r > 0 ? 0 : exchange_fail(x, 404, "there is no node '%.128s'", w->node);
+	if (w->node[0] && !streq(w->node, x->caller.name))
+		return exchange_fail(x, 403,
+			"node '%s' asks for a lease of node '%.128s'; a node asks for itself",
+			x->caller.name, w->node);
+	snprintf(w->node, sizeof(w->node), "%s", x->caller.name);
+	return 0;
 }
 
 static int run_put(struct exchange *x, struct sql *db)
@@ -400,7 +396,7 @@ static int run_put(struct exchange *x, struct sql *db)
 	snprintf(w.id, sizeof(w.id), "%.*s", UUID_TEXT_SIZE - 1, x->params[0]);
 	if (!uuid_is_text(x->params[0]) || !has_ids(&w))
 		return exchange_fail(x, 400, "the id of a lease, and that of a VM, is a UUID");
-	status = check_node(x, db, &w);
+	status = set_node(x, &w);
 	if (status)
 		return status;
 	status = give(x, db, &w, true, &lease, &err);
@@ -519,14 +515,11 @@ static int do_batch(struct exchange *x, struct sql *db, const struct batch *b, s
 static int run_batch(struct exchange *x, struct sql *db)
 {
 	struct batch b = {0};
-	struct wish own = {0};
 	struct outcome o AUTO(outcome_done) = {
 		json_array(), json_array(), json_array(), json_array()};
 	struct error err = {0};
 	int r, status = body_parse(x, &b);
 
-	if (status == 0)
-		status = check_node(x, db, &own);
 	if (status)
 		return status;
 	r = do_batch(x, db, &b, &o, &err);
