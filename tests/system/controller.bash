@@ -1,6 +1,10 @@
 # Shared by the tests of the controller: one of their own, on SQLite, with a socket and a port.
 
 setup() {
+	setup_controller
+}
+
+setup_controller() {
 	setup_work
 	CONTROLLER=$WNODES_BUILD/wnodes-controller
 	[ -x "$CONTROLLER" ] || skip "the controller was not built"

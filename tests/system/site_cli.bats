@@ -3,22 +3,16 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load controller
 
 setup() {
 	command -v sqlite3 >/dev/null || skip "sqlite3 is not installed"
-	setup_work
-	mkdir -p "$WORK/controller" "$WORK/config/wnodes"
+	setup_controller
+	own_config "user = $(id -un)" 'munge = none'
 	export XDG_CONFIG_HOME=$WORK/config TZ=UTC
-	cat >controller.conf <<-CONF
-		[controller]
-		socket = $WORK/socket
-		database = sqlite:$WORK/controller/site.db
-		state = $WORK/controller
-		user = $(id -un)
-		munge = none
-	CONF
-	at_site "unix:$WORK/socket"
-	serve $((20000 + RANDOM % 20000))
+	mkdir -p "$XDG_CONFIG_HOME/wnodes"
+	at_site "unix:$SOCKET"
+	start_controller
 }
 
 # The site's controllers for `wnodes`: at_site ADDRESS...
@@ -29,17 +23,8 @@ at_site() {
 	} >"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
 }
 
-serve() {
-	sed -i '/^listen/d' controller.conf
-	echo "listen = 127.0.0.1:$1" >>controller.conf
-	port=$1
-	"$WNODES_BUILD/wnodes-controller" --config controller.conf 2>>controller.log 3>&- &
-	server=$!
-	wait_for 30 "$WNODES" site status || { cat controller.log; return 1; }
-}
-
 sql() {
-	sqlite3 -cmd '.timeout 10000' "$WORK/controller/site.db" "$@"
+	sqlite3 -cmd '.timeout 10000' "$STATE/site.db" "$@"
 }
 
 # A node that has joined: add_node NAME
@@ -79,7 +64,7 @@ says() {
 	run -0 "$WNODES" token create --expires 1h
 	(umask 077 && echo "$output" >token)
 	"$WNODES" site ca >ca.pem
-	at_site https://localhost:$port
+	at_site "$URL"
 	printf 'ca = %s\ntoken_file = %s\n' "$WORK/ca.pem" "$WORK/token" >>"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
 	run -0 "$WNODES" site status --json
 	jq -e '.whoami.how == "token"' <<<"$output"
@@ -93,7 +78,7 @@ says() {
 	says "tried were unix:$WORK/nowhere, https://127.0.0.1:1 ([site] controllers in wnodes.conf)"
 	run -125 "$WNODES" site status
 	says unreached
-	at_site unix:"$WORK/nowhere" unix:"$WORK/socket"
+	at_site unix:"$WORK/nowhere" unix:"$SOCKET"
 	run -0 "$WNODES" node list
 }
 
@@ -208,10 +193,9 @@ says() {
 	follower=$!
 	"$WNODES" group create one
 	wait_for 20 grep -q group:one followed
-	kill "$server"
-	wait "$server" || true
+	stop_controller
 	wait_for 30 grep -q retrying told
-	serve "$port"
+	start_controller
 	"$WNODES" group create two
 	wait_for 30 grep -q group:two followed
 	kill "$follower"
