@@ -12,6 +12,8 @@ setup_controller() {
 	PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	URL=https://localhost:$PORT
 	controller=
+	# The leak sanitizer needs ptrace(2), which the controller may not use.
+	export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 	own_config
 }
 
@@ -22,11 +24,9 @@ own_config() {
 		"database = ${DATABASE:-sqlite:$STATE/site.db}" "$@" >"$WORK/controller.conf"
 }
 
-# The leak sanitizer needs ptrace(2), which the controller may not use.
 start_controller() {
 	: >"$WORK/controller.err"
-	ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" "$CONTROLLER" --config "$WORK/controller.conf" \
-		2>>"$WORK/controller.err" </dev/null 3>&- &
+	"$CONTROLLER" --config "$WORK/controller.conf" 2>>"$WORK/controller.err" </dev/null 3>&- &
 	controller=$!
 	wait_for 20 grep -q "listens on $SOCKET" "$WORK/controller.err"
 }
