@@ -154,7 +154,11 @@ static int run_list(const void *options, int arg_count, const char *const *args)
 	struct table *table AUTO(table_freep) = table_new(columns);
 	struct following f = {.options = o, .table = table, .last = (json_int_t)o->after};
 	struct error err = {.text = "out of memory"};
-	int r = table ? ask(&f, &err) : -ENOMEM;
+	int r;
+
+	if (o->duration > 0 && !o->follow)
+		return site_verb_fail("--for is for --follow: give that too");
+	r = table ? ask(&f, &err) : -ENOMEM;
 
 	if (r == 0 && o->follow)
 		r = follow(&f, &err);
