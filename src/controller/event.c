@@ -21,8 +21,11 @@ const struct listing event_listing = {
 	.columns = columns,
 };
 
-/* What users see who do not administer the site: what becomes of nodes, and their own. */
-#define VISIBLE "(substr(event.kind, 1, 5) = 'node.' OR event.username = ?)"
+/* What users see who do not administer the site: what becomes of nodes, and their own, of the
+ * newest; there is no index that would find a few among all. */
+#define VISIBLE                                                                             \
+	"(substr(event.kind, 1, 5) = 'node.' OR event.username = ?) AND event.sequence > (" \
+	"SELECT max(sequence) FROM event) - 50000"
 
 int event_add(struct sql *db, uint64_t now_us, const char *kind, const char *subject,
 	const char *actor, json_t *detail, struct error *err)

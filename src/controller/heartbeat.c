@@ -15,6 +15,7 @@
 #define VMS_MAX    4096
 #define LEASES_MAX 8192
 #define REASON_MAX 256
+#define STATUS_MAX 16384
 
 struct heartbeat {
 	char boot[UUID_TEXT_SIZE];
@@ -340,9 +341,8 @@ static int run(struct exchange *x, struct sql *db)
 	h.status_text = h.status ? json_dumps(h.status, JSON_COMPACT) : strdup("{}");
 	if (!h.status_text || !reply.refused || !reply.unknown)
 		return exchange_answer(x, 500, NULL);
-	if (strlen(h.status_text) > CONFIGURATION_TEXT_MAX)
-		return exchange_fail(
-			x, 400, "'status' is longer than %d bytes", CONFIGURATION_TEXT_MAX);
+	if (strlen(h.status_text) > STATUS_MAX)
+		return exchange_fail(x, 400, "'status' is longer than %d bytes", STATUS_MAX);
 	r = note(x, db, &h, &reply, &err);
 	if (r > 0 && h.leases && find_unknown(x, db, &h, &reply, &err) < 0)
 		r = err.code;

@@ -87,7 +87,8 @@
 	" NULL, cpus BIGINT NOT NULL, memory_bytes BIGINT NOT NULL, body_json TEXT"    \
 	" NOT NULL);\n"                                                                \
 	"CREATE INDEX record_ended ON record (ended);\n"                               \
-	"CREATE INDEX record_user ON record (username, ended);\n"                      \
+	"CREATE INDEX record_user ON record (username, sequence);\n"                   \
+	"CREATE INDEX record_job ON record (job);\n"                                   \
 	"CREATE INDEX record_month ON record (month, username);\n"                     \
 	"CREATE TABLE event (sequence BIGINT PRIMARY KEY, time BIGINT NOT NULL, kind"  \
 	" TEXT NOT NULL, subject TEXT NOT NULL, actor TEXT NOT NULL, username TEXT,"   \
