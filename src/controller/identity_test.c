@@ -3,6 +3,7 @@
 #include "controller/identity.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #define DAY   FIXTURE_DAY_US
 #define ID(n) "00000000-0000-4000-8000-00000000000" #n
 
+static const char *site_url;
 static struct sql *db;
 static struct controller controller;
 static struct controller_settings settings;
@@ -47,11 +49,10 @@ static const struct who nobody = {.nobody = true};
 
 static void begin(void **state)
 {
-	const char *url = server_test_url(state);
-
 	err = (struct error){0};
-	if (sql_open(url, &db, &err) < 0 || schema_upgrade(db, &err) < 0)
-		fail_msg("%s: %s", url, err.text);
+	site_url = server_test_url(state);
+	if (sql_open(site_url, &db, &err) < 0 || schema_upgrade(db, &err) < 0)
+		fail_msg("%s: %s", site_url, err.text);
 	settings = (struct controller_settings){0};
 	controller = (struct controller){.settings = &settings, .identity = identity_new()};
 	now_us = NOW;
@@ -580,6 +581,61 @@ static void without_the_database_those_are_known_who_need_none(void **state)
 	assert_says("54321");
 }
 
+/* What each thread has. */
+struct crowd {
+	pthread_t thread;
+	const char *url;
+	const char *token;
+	const unsigned char *der;
+	size_t length;
+	int found;
+};
+
+static void *find_often(void *userdata)
+{
+	struct crowd *c = userdata;
+	struct sql *own AUTO(sql_freep) = NULL;
+	autofree char *header = path_format("Bearer %s", c->token);
+
+	if (sql_open(c->url, &own, NULL) < 0)
+		return NULL;
+	for (int i = 0; i < 300; i++) {
+		struct exchange x = {.controller = &controller, .now_us = NOW};
+		struct identity_evidence e = {.local = true,
+			.peer_uid = (uid_t)(i % 4),
+			.authorization = i % 3 == 1 ? header : NULL,
+			.method = "GET",
+			.target = "/"};
+		int status = i % 3 == 2 ? identity_find_certificate(&x, c->der, c->length, own)
+					: identity_find(&x, &e, own);
+
+		c->found += status == 0;
+		exchange_done(&x);
+	}
+	return NULL;
+}
+
+static void callers_are_found_in_several_threads_at_once(void **state)
+{
+	autofree char *pem = join_node(ID(1), "n1", NULL);
+	autofree unsigned char *der = NULL;
+	struct crowd crowd[4];
+	size_t length;
+
+	assert_status(
+		ask(root, "PUT", "/v1/tokens/" ID(2), json_pack("{s:s}", "kind", "bearer")), 201);
+	der = fixture_der(pem, &length);
+	for (size_t i = 0; i < ARRAY_SIZE(crowd); i++) {
+		crowd[i] = (struct crowd){
+			.url = site_url, .token = get("token"), .der = der, .length = length};
+		assert_int_equal(pthread_create(&crowd[i].thread, NULL, find_often, &crowd[i]), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(crowd); i++) {
+		pthread_join(crowd[i].thread, NULL);
+		assert_int_equal(crowd[i].found, 300);
+	}
+}
+
 static void a_credential_is_for_its_request_alone(void **state)
 {
 	static const char said[] =
@@ -666,6 +722,7 @@ int main(void)
 		EACH(what_is_shown_and_not_valid_is_never_passed_over),
 		EACH(a_token_to_join_is_no_token_of_a_user),
 		EACH(without_the_database_those_are_known_who_need_none),
+		EACH(callers_are_found_in_several_threads_at_once),
 		cmocka_unit_test(a_credential_is_for_its_request_alone),
 		cmocka_unit_test(what_was_seen_is_remembered_for_its_time),
 		cmocka_unit_test(words_are_roles),
