@@ -14,6 +14,10 @@
 /* In one transaction: more do not make it faster, and it would hold up other controllers. */
 #define BATCH_MAX 256
 
+/* After so long a transaction takes no more of them, as some are long: a node that tells all that
+ * it has keeps others waiting for as long as ten leases do. */
+#define BATCH_US 50000
+
 /* For how long a database that does not answer is tried before requests are refused, so that
  * clients ask another controller; and how often. */
 #define PATIENCE_US 5000000
@@ -50,6 +54,21 @@ static void take(struct writer *w, struct batch *b)
 	}
 	if (!w->first)
 		w->last = &w->first;
+}
+
+/* Those from `from` on are not done yet: they are next. */
+static void give_back(struct writer *w, struct batch *b, size_t from)
+{
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = b->count; i > from; i--) {
+		b->jobs[i - 1]->next = w->first;
+		if (!w->first)
+			w->last = &b->jobs[i - 1]->next;
+		w->first = b->jobs[i - 1];
+		w->usage.queued++;
+	}
+	pthread_mutex_unlock(&w->lock);
+	b->count = from;
 }
 
 /* Returns false when it is time to end. */
@@ -90,17 +109,22 @@ static int run_job(struct sql *db, struct writer_job *job, int *result, struct e
 	return *result < 0 ? sql_undo(db, err) : sql_release(db, err);
 }
 
-/* All in one transaction. */
+/* All in one transaction, but for those that come too late for it. */
 static int run_once(struct writer *w, struct batch *b, struct error *err)
 {
 	int r = connect_database(w, err);
+	uint64_t end;
 
 	if (r == 0)
 		r = sql_begin(w->db, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < b->count && r == 0; i++)
+	end = clock_now_us() + BATCH_US;
+	for (size_t i = 0; i < b->count && r == 0; i++) {
 		r = run_job(w->db, b->jobs[i], &b->results[i], err);
+		if (clock_now_us() > end)
+			give_back(w, b, i + 1);
+	}
 	if (r == 0)
 		return sql_commit(w->db, err);
 	sql_rollback(w->db);
