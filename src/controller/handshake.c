@@ -12,6 +12,7 @@
 
 struct handshakes {
 	int epoll, wake;
+	gnutls_datum_t tickets; /* key of them; GnuTLS makes new ones of it by itself */
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock; /* of the list and what follows */
@@ -135,6 +136,7 @@ struct handshake *handshake_new(
 	gnutls_transport_set_ptr2(session, h, (gnutls_transport_ptr_t)(intptr_t)fd);
 	gnutls_transport_set_pull_function(session, pull);
 	gnutls_transport_set_pull_timeout_function(session, pull_timeout);
+	gnutls_session_ticket_enable_server(session, &hs->tickets);
 	gnutls_handshake_set_hook_function(
 		session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_finished);
 	return h;
@@ -174,6 +176,9 @@ int handshakes_new(struct handshakes **ret, struct error *err)
 	if (hs->epoll < 0 || hs->wake < 0 ||
 		epoll_ctl(hs->epoll, EPOLL_CTL_ADD, hs->wake, &event) < 0)
 		return fail_errno(err, -errno, "cannot wait for handshakes");
+	r = gnutls_session_ticket_key_generate(&hs->tickets);
+	if (r < 0)
+		return fail(err, -EIO, "cannot make a key for tickets: %s", gnutls_strerror(r));
 	r = start(hs);
 	if (r < 0)
 		return fail_errno(err, r, "cannot start a thread");
@@ -201,6 +206,8 @@ struct handshakes *handshakes_free(struct handshakes *hs)
 	base_close(hs->epoll);
 	base_close(hs->wake);
 	pthread_mutex_destroy(&hs->lock);
+	gnutls_memset(hs->tickets.data, 0, hs->tickets.size);
+	gnutls_free(hs->tickets.data);
 	free(hs);
 	return NULL;
 }

@@ -49,6 +49,16 @@ int load_target_parse(const char *text, struct load_target *ret, struct error *e
 	return resolve(ret->host, colon + 1, ret, err);
 }
 
+/* Tickets come after the handshake. */
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct load_client *c = SSL_get_app_data(ssl);
+
+	SSL_SESSION_free(c->session);
+	c->session = session;
+	return 1;
+}
+
 int load_loop_init(struct load_loop *l, const char *ca, struct error *err)
 {
 	*l = (struct load_loop){.epoll = epoll_create1(EPOLL_CLOEXEC)};
@@ -58,7 +68,8 @@ int load_loop_init(struct load_loop *l, const char *ca, struct error *err)
 	/* Idle connections keep no buffers. */
 	SSL_CTX_set_mode(l->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_session_cache_mode(l->tls, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_session_cache_mode(l->tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(l->tls, on_session);
 	if (!ca)
 		return 0;
 	if (SSL_CTX_load_verify_locations(l->tls, ca, NULL) != 1)
@@ -75,6 +86,9 @@ void load_loop_done(struct load_loop *l)
 
 static void close_connection(struct load_client *c)
 {
+	/* Else OpenSSL takes its session for a bad one. */
+	if (c->ssl)
+		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(c->ssl);
 	c->ssl = NULL;
 	c->fd = c->state == LOAD_CLOSED ? -1 : base_close(c->fd);
@@ -186,7 +200,10 @@ static bool begin_tls(struct load_client *c)
 	c->ssl = SSL_new(c->loop->tls);
 	if (!c->ssl || SSL_set_fd(c->ssl, c->fd) != 1)
 		return false;
+	SSL_set_app_data(c->ssl, c);
 	SSL_set_connect_state(c->ssl);
+	if (c->session)
+		SSL_set_session(c->ssl, c->session);
 	SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
 		(void *)(uintptr_t)c->target->host);
 	return !c->certificate || (SSL_use_certificate(c->ssl, c->certificate) == 1 &&
@@ -218,6 +235,8 @@ static bool step_handshake(struct load_client *c)
 	int r = SSL_do_handshake(c->ssl);
 
 	if (r == 1) {
+		c->loop->handshakes++;
+		c->loop->resumed += SSL_session_reused(c->ssl) != 0;
 		c->state = LOAD_READY;
 		return true;
 	}
@@ -355,6 +374,7 @@ void load_client_send(struct load_client *c, const char *method, const char *pat
 void load_client_done(struct load_client *c)
 {
 	close_connection(c);
+	SSL_SESSION_free(c->session);
 	free(c->out);
 	free(c->in);
 }

@@ -23,6 +23,7 @@ int load_target_parse(const char *text, struct load_target *ret, struct error *e
 struct load_loop {
 	int epoll;
 	SSL_CTX *tls;
+	unsigned int handshakes, resumed; /* of TLS; the latter by a ticket */
 };
 
 /* `ca`: a file with the authority that controllers are believed by; NULL: anybody is believed. */
@@ -64,6 +65,7 @@ struct load_client {
 	enum load_state state;
 	int fd;
 	SSL *ssl;
+	SSL_SESSION *session; /* of the last connection; NULL: none */
 	bool stepping, closing;
 	char *out, *in;
 	size_t out_size, out_length, out_done, in_size, in_length;

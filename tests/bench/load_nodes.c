@@ -197,8 +197,9 @@ static void serve(struct nodes *s)
 
 static void print(struct nodes *s)
 {
-	printf("{\"told\": %u, \"failed\": %u, \"late\": %u, \"full\": ", s->told, s->failed,
-		s->late);
+	printf("{\"told\": %u, \"failed\": %u, \"late\": %u, \"handshakes\": %u, "
+	       "\"resumed\": %u, \"full\": ",
+		s->told, s->failed, s->late, s->load->loop.handshakes, s->load->loop.resumed);
 	load_latency_print(&s->full);
 	printf(", \"delta\": ");
 	load_latency_print(&s->delta);
