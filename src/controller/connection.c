@@ -6,6 +6,12 @@
 #include "controller/handshake.h"
 #include "lib/clock.h"
 
+/* Each takes some 35 KiB, nearly all of it for TLS and for headers to come. Where there are very
+ * many, those that are idle are closed early: nodes of a large site come each half minute, and are
+ * known again by a ticket. */
+#define CROWD         2000
+#define CROWD_IDLE_US UINT64_C(5000000)
+
 struct connections {
 	pthread_mutex_t lock; /* of the list */
 	struct connection *first;
@@ -152,6 +158,8 @@ void connections_sweep(struct connections *cs, uint64_t request_time, uint64_t i
 	uint64_t now = clock_now_us();
 
 	pthread_mutex_lock(&cs->lock);
+	if (cs->count > CROWD)
+		idle_time = MIN_OF(idle_time, CROWD_IDLE_US);
 	for (struct connection *c = cs->first; c; c = c->next) {
 		uint64_t since = c->since_us, time = time_of(c->state, request_time, idle_time);
 

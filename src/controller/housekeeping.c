@@ -1,6 +1,7 @@
 #include "controller/housekeeping.h"
 
 #include <errno.h>
+#include <malloc.h>
 
 #include "controller/connection.h"
 #include "controller/controller.h"
@@ -14,6 +15,7 @@
 
 #define SWEEP_US      1000000
 #define SITE_SWEEP_US (5 * UINT64_C(1000000))
+#define TRIM_US       (60 * UINT64_C(1000000))
 
 struct housekeeping {
 	struct writer_job job; /* first: a job is its housekeeping */
@@ -21,6 +23,7 @@ struct housekeeping {
 	sd_event_source *timer;
 	uint64_t site_us; /* when the site was swept last */
 	uint64_t credential_us;
+	uint64_t trim_us;
 	/* Of the job; the writer's while `busy`. */
 	_Atomic(bool) busy;
 	bool made;         /* the tables are there */
@@ -77,6 +80,15 @@ static void sweep_site(struct housekeeping *h)
 		h->busy = false;
 }
 
+/* What many handshakes have left between what stays is given back to the system. */
+static void trim(struct housekeeping *h)
+{
+	if (clock_now_us() - h->trim_us < TRIM_US)
+		return;
+	h->trim_us = clock_now_us();
+	malloc_trim(0);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct housekeeping *h = userdata;
@@ -84,6 +96,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 	connections_sweep(h->controller->connections, s->request_time, s->idle_time);
 	sweep_site(h);
+	trim(h);
 	if (clock_now_us() - h->credential_us >= CONTROLLER_CREDENTIAL_US) {
 		h->credential_us = clock_now_us();
 		controller_renew_credential(h->controller);
@@ -104,7 +117,7 @@ int housekeeping_new(struct controller *c, struct housekeeping **ret, struct err
 	h->job.work = on_work;
 	h->job.done = on_done;
 	h->heard_us = timestamp_now_us();
-	h->credential_us = clock_now_us();
+	h->credential_us = h->trim_us = clock_now_us();
 	r = sd_event_add_time_relative(
 		c->event, &h->timer, CLOCK_MONOTONIC, SWEEP_US, 0, on_timer, h);
 	return r < 0 ? fail_errno(err, r, "cannot set a timer") : 0;
