@@ -60,6 +60,7 @@ static const char *const session[] = {
 	"SET lock_timeout = 10000",
 	"SET statement_timeout = 20000",
 	"SET idle_in_transaction_session_timeout = 10000",
+	"SET jit = off", /* no statement is worth a compiler */
 	/* What is said to be kept is on the disk. */
 	"SELECT set_config('synchronous_commit', 'on', false)"
 	" WHERE current_setting('synchronous_commit') = 'off'",
@@ -488,7 +489,9 @@ static void postgres_rollback(struct sql *s)
 
 static int postgres_begin(struct sql *s, bool patient, struct error *err)
 {
-	static const char *const begin[] = {BEGIN_TEXT, LOCK, NULL};
+	/* Plans are made while tables are small, and kept when they have grown. */
+	static const char *const begin[] = {
+		BEGIN_TEXT, "SET LOCAL enable_seqscan = off", LOCK, NULL};
 	static const char *const patiently[] = {BEGIN_TEXT, "SET LOCAL statement_timeout = 0",
 		"SET LOCAL idle_in_transaction_session_timeout = 0", LOCK, NULL};
 	struct postgres *p = postgres_of(s);
