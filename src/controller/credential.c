@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -36,6 +37,27 @@ bool credential_equals(const struct credential *a, const struct credential *b)
 	       streq(a->key, b->key) && streq(a->ca, b->ca);
 }
 
+static bool is_name(const char *text)
+{
+	return text[0] && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					     "0123456789.-")];
+}
+
+/* The whole of the host's name, by which others are likely to call it. */
+static void add_whole_name(const char *host, struct strv *ret)
+{
+	const struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *list = NULL;
+	const char *whole;
+
+	if (strchr(host, '.') || getaddrinfo(host, NULL, &hints, &list) != 0)
+		return;
+	whole = list->ai_canonname;
+	if (whole && strchr(whole, '.') && is_name(whole) && whole[strlen(whole) - 1] != '.')
+		strv_add(ret, whole);
+	freeaddrinfo(list);
+}
+
 /* The given names, and what the machine calls itself. */
 static void find_names(const struct controller_settings *settings, struct strv *ret)
 {
@@ -43,8 +65,10 @@ static void find_names(const struct controller_settings *settings, struct strv *
 
 	for (char **name = settings->names; name && *name; name++)
 		strv_add(ret, *name);
-	if (gethostname(host, sizeof(host) - 1) == 0 && host[0])
+	if (gethostname(host, sizeof(host) - 1) == 0 && is_name(host)) {
 		strv_add(ret, host);
+		add_whole_name(host, ret);
+	}
 	strv_add_all(ret, "localhost", "127.0.0.1", "::1", NULL);
 }
 
