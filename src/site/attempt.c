@@ -137,6 +137,8 @@ static void set_request(CURL *curl, const struct attempt *q, lines_t headers)
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, q->body ? q->body : "");
 	}
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, q->method);
+	/* A credential is for the path as it is here. */
+	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "wnodes/" WNODES_VERSION);
 	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

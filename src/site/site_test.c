@@ -99,10 +99,11 @@ static void an_answer_comes_with_its_etag(void **state)
 		assert_string_equal(site_controller(s), server.address);
 		json_decref(answer);
 		status = site_call(
-			s, "PATCH", "/v1/nodes/n1?x=%20y", body, "17", &answer, NULL, &err);
+			s, "PATCH", "/v1/nodes/../n1?x=%20y", body, "17", &answer, NULL, &err);
 		assert_int_equal(status, 412);
 		assert_string_equal(err.text, "it has changed");
-		assert_non_null(strstr(server.request, "PATCH /v1/nodes/n1?x=%20y HTTP/1.1\r\n"));
+		assert_non_null(
+			strstr(server.request, "PATCH /v1/nodes/../n1?x=%20y HTTP/1.1\r\n"));
 		assert_non_null(strstr(server.request, "\r\nIf-Match: \"17\"\r\n"));
 		assert_non_null(strstr(server.request, "\r\n\r\n{\"a\":\"b\"}"));
 		json_decref(answer);
