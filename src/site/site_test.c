@@ -257,6 +257,7 @@ static void a_token_goes_to_servers_with_a_certificate_only(void **state)
 
 static void what_is_no_controller_is_not_believed(void **state)
 {
+	static char blanks[65536], brackets[65536];
 	static const struct {
 		struct reply reply;
 		const char *says;
@@ -265,13 +266,15 @@ static void what_is_no_controller_is_not_believed(void **state)
 		{{"200 OK\r\n", .body = "[1]"}, "no JSON object"},
 		{{"200 OK\r\n", .body = "{\"a\":1,\"a\":2}"}, "no JSON object"},
 		{{"404 Not Found\r\n", .body = "<html>"}, "no JSON object"},
-		{{"200 OK\r\n", .body = "[[[[[[[[[[[[[[[[", .repeat = 20000}, "no JSON object"},
-		{{"200 OK\r\n", .body = "                ", .repeat = 3000000}, "32 MiB"},
+		{{"200 OK\r\n", .body = brackets, .repeat = 5}, "no JSON object"},
+		{{"200 OK\r\n", .body = blanks, .repeat = 600}, "32 MiB"},
 		{{"200 OK\r\nContent-Length: 99999999999\r\n", .body = "{"}, "32 MiB"},
 		{{"302 Found\r\nLocation: https://elsewhere.example/\r\n"}, "302"},
 		{{"garbage\r\n", .body = "{}"}, "no controller answers"},
 	};
 
+	memset(blanks, ' ', sizeof(blanks) - 1);
+	memset(brackets, '[', sizeof(brackets) - 1);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct reply replies[] = {rows[i].reply, {0}};
 		struct server server = {.replies = replies, .certificate = SERVER_PLAIN};
