@@ -208,6 +208,16 @@ int record_source_add_query(
 	return 0;
 }
 
+int record_source_explain(const struct record_source *s, int r, struct error *err)
+{
+	char text[ERROR_TEXT_MAX];
+
+	if (r != -ENOTCONN || s->site)
+		return r;
+	snprintf(text, sizeof(text), "%s", err->text);
+	return fail(err, r, "%s; --local reads this machine's files", text);
+}
+
 static int read_site(struct reading *reading, struct error *err)
 {
 	struct site_path path AUTO(site_path_done) = {0};
@@ -215,7 +225,9 @@ static int read_site(struct reading *reading, struct error *err)
 
 	site_path_init(&path, "records", NULL);
 	r = record_source_add_query(reading->source, &path, err);
-	return r < 0 ? r : site_call_list(&path, take_record, reading, err);
+	if (r == 0)
+		r = site_call_list(&path, take_record, reading, err);
+	return record_source_explain(reading->source, r, err);
 }
 
 int record_source_read(const struct record_source *s, bool from_site,

@@ -53,6 +53,9 @@ int record_source_times(
 int record_source_add_query(
 	const struct record_source *s, struct site_path *path, struct error *err);
 
+/* Of a site that does not answer, adds to `err` what may be done instead. Returns `r`. */
+int record_source_explain(const struct record_source *s, int r, struct error *err);
+
 /* Reads all: `each` is given each record, to keep, once, as one that comes by two ways has one id;
  * a negative value from it ends the walk. Of the usual files, one that is missing has no records.
  * Returns 0 or negative errno. */

@@ -236,7 +236,7 @@ static int ask_site(const struct summary_options *o, struct table *table, struct
 	json_array_foreach(json_object_get(answer, "items"), i, row) if (r == 0) r =
 		table_add(table, o->json ? json_incref(row) : row_from_api(row));
 	json_decref(answer);
-	return r;
+	return record_source_explain(&o->source, r, err);
 }
 
 static void summary_done(struct summary *s)

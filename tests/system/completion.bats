@@ -47,6 +47,8 @@ tab() {
 
 @test "completion: verbs and options" {
 	[ "$(tab 'wnodes image bu')" = 'wnodes image build ' ]
+	[ "$(tab 'wnodes pool sh')" = 'wnodes pool show ' ]
+	[ "$(tab 'wnodes config ed')" = 'wnodes config edit ' ]
 	[ "$(tab 'wnodes image build ')" = 'wnodes image build debian ' ]
 	[ "$(tab 'wnodes run --net')" = 'wnodes run --network ' ]
 	[ "$(tab 'wnodes run --network=u')" = 'wnodes run --network=user ' ]
