@@ -142,7 +142,7 @@ static void one_that_hangs_is_left_for_the_next(void **state)
 	server_start(&closing, directory);
 	server_start(&server, directory);
 	{
-		struct site *s AUTO(site_freep) = open_site(OPTIONS(.timeout_ms = 400),
+		struct site *s AUTO(site_freep) = open_site(OPTIONS(.timeout_ms = 3000),
 			CONTROLLERS(hanging.address, closing.address, server.address));
 
 		for (int i = 0; i < 3; i++) {
