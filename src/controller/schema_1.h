@@ -57,6 +57,7 @@
 	"CREATE INDEX vm_node ON vm (node, id);\n"                                     \
 	"CREATE INDEX vm_user ON vm (username, id);\n"                                 \
 	"CREATE INDEX vm_job ON vm (job);\n"                                           \
+	"CREATE INDEX vm_state ON vm (state, id);\n"                                   \
 	"CREATE TABLE job (key TEXT PRIMARY KEY, system TEXT NOT NULL, id TEXT NOT"    \
 	" NULL, username TEXT NOT NULL, name TEXT, partition_name TEXT, account TEXT," \
 	" first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, vms BIGINT NOT NULL," \
