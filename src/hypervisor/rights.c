@@ -32,8 +32,8 @@ static int drop_capabilities(struct error *err)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
 
-	/* From what programs that we start can have, if nobody has done so before, who may have taken
-	 * the right to do so as well. The first unknown one ends the list. */
+	/* From what programs that we start can have, if nobody has done so before, who may have
+	 * taken the right to do so as well. The first unknown one ends the list. */
 	for (int i = 0, has; (has = prctl(PR_CAPBSET_READ, i, 0, 0, 0)) >= 0; i++)
 		if (has && !is_kept(i) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
 			return fail_errno(err, -errno, "cannot drop a right");

@@ -15,8 +15,9 @@ int file_write_all(int fd, const void *data, size_t length);
  * directory; a crash leaves the old or the new file, whole. Returns 0 or negative errno. */
 int file_replace(int dir_fd, const char *path, const void *data, size_t length, mode_t mode);
 
-/* The same without waiting for the disk: it survives the end of any process, and that of the machine
- * if that comes later. What is being written is PATH.new until then, by one process at a time. */
+/* The same without waiting for the disk: it survives the end of any process, and that of the
+ * machine if that comes later. What is being written is PATH.new until then, by one process at a
+ * time. */
 int file_replace_soon(const char *path, const void *data, size_t length, mode_t mode);
 
 /* mkdir -p, for all missing parts with `mode`. Returns 0 or negative errno. */
