@@ -18,6 +18,17 @@ check:
 	@$(MAKE) --no-print-directory all
 	@tests/check.sh
 
+# The Debian packages, in build/deb.
+deb:
+	@tools/install-dependencies build package
+	@tools/build-deb
+
+# Some minutes: the packages in a fresh Debian, and a next version of them.
+check-deb: all deb
+	@tools/install-dependencies build test package
+	@tools/build-deb --next $(BUILD)/deb-next
+	@WNODES_BUILD=$(realpath $(BUILD)) bats --print-output-on-failure tests/system/package.bats
+
 # Up to an hour: the overhead of VMs against the formula of docs/memory.md, for all shapes.
 check-memory: all
 	@tools/install-dependencies build test
@@ -54,4 +65,4 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all demo check check-memory soak bench asan fuzz lint fmt install clean
+.PHONY: all demo check deb check-deb check-memory soak bench asan fuzz lint fmt install clean
