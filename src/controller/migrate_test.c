@@ -54,8 +54,8 @@ static const char *const rows[] = {
 		2500) "'vm' || i, 'x', 'n1', 'running', 'you', 1000,"
 		      " CASE WHEN i % 2 = 0 THEN 'slurm.1' END, '', '', 1, 1, 1, 1 FROM c",
 	"INSERT INTO pool (name, vlan, domain, host_pattern, first_address, mac_prefix, prefix,"
-	" gateway, nameservers_json, size, used, created, revision) VALUES"
-	" ('p', 1, '', 'wn-%04d', '10.0.0.1', '52:54:01', 16, '', '[]', 2100, 1, 1, 1)",
+	" gateway, nameservers_json, size, created, revision) VALUES"
+	" ('p', 1, '', 'wn-%04d', '10.0.0.1', '52:54:01', 16, '', '[]', 2100, 1, 1)",
 	"INSERT INTO place (pool, number, name, mac, address, vlan, lease, released)" COUNT(
 		2100) "'p' || (i % 2), i / 2, 'wn-' || i, 'mac' || i, 'address' || i, 1,"
 		      " CASE WHEN i = 7 THEN 'lease' END, 0 FROM c",

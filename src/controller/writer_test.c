@@ -434,6 +434,7 @@ static void a_server_that_is_killed_under_load_loses_nothing(void **state)
 	assert_true(load.kept > 0);
 }
 
+#ifdef HAVE_LIBPQ
 /* Soon, so that clients ask another controller. */
 static void without_a_server_requests_are_refused(void **state)
 {
@@ -459,6 +460,7 @@ static void without_a_server_requests_are_refused(void **state)
 	assert_int_equal(put_await(&puts[0]), -ENOTCONN);
 	assert_true(clock_now_us() - start < 3000000);
 }
+#endif
 
 static void a_full_disk_refuses_what_is_too_large(void **state)
 {
@@ -503,7 +505,9 @@ int main(void)
 		SERVER_TEST(two_processes_may_write),
 		SERVER_TEST(a_killed_controller_has_kept_what_it_said),
 		SERVER_TEST_ON(SQL_POSTGRES, a_server_that_is_killed_under_load_loses_nothing),
+#ifdef HAVE_LIBPQ
 		cmocka_unit_test(without_a_server_requests_are_refused),
+#endif
 		SERVER_TEST_ON(SQL_SQLITE, a_full_disk_refuses_what_is_too_large),
 	};
 
