@@ -356,6 +356,9 @@ void load_client_send(struct load_client *c, const char *method, const char *pat
 		strlen(path) + length + 2 * LOAD_HEADER_MAX + (c->header ? strlen(c->header) : 0);
 	int n;
 
+	/* It may have been closed meanwhile. */
+	if (c->state == LOAD_READY)
+		step(c);
 	if (c->out_size < need) {
 		c->out_size = need;
 		free(c->out);

@@ -9,7 +9,10 @@
 #define USERS       500
 #define CHANGE_EACH 5 /* of so many heartbeats one has a VM that ended and one that began */
 #define RETRY_US    UINT64_C(1000000)
-#define HEADER_ONCE "Connection: close\r\n"
+
+/* Heartbeats under way, when nodes begin: a busy machine takes longer than the ramp for them. */
+#define BEGINNING_MAX 64
+#define HEADER_ONCE   "Connection: close\r\n"
 
 struct nodes;
 
@@ -28,7 +31,7 @@ struct nodes {
 	struct node *all;
 	uint64_t *due_us; /* of each the next heartbeat */
 	struct load_latency full, delta;
-	unsigned int failed, late, told;
+	unsigned int failed, late, told, busy;
 	char reason[256];
 };
 
@@ -101,6 +104,7 @@ static void beat(struct node *n)
 		n->nodes->load->vms);
 	add_vms(&t, n);
 	add(&t, "}");
+	n->nodes->busy++;
 	load_client_send(&n->http, "POST", path, t.data, t.length);
 }
 
@@ -122,6 +126,7 @@ static void on_answer(struct load_client *c, const struct load_answer *answer)
 	struct nodes *s = n->nodes;
 	uint64_t now = clock_now_us();
 
+	s->busy--;
 	if (answer->status != 200) {
 		note_failure(s, n, answer);
 		s->due_us[n->number] = now + RETRY_US;
@@ -143,13 +148,13 @@ static void tick(struct nodes *s)
 	for (unsigned int i = 0; i < s->load->nodes; i++) {
 		if (now < s->due_us[i])
 			continue;
-		if (load_client_is_busy(&s->all[i].http)) {
-			s->late++;
-			load_client_fail(&s->all[i].http, "no answer until the next heartbeat");
+		if (!s->all[i].told && s->busy >= BEGINNING_MAX)
 			continue;
-		}
 		s->due_us[i] = now + s->load->interval_s * UINT64_C(1000000);
-		beat(&s->all[i]);
+		if (load_client_is_busy(&s->all[i].http))
+			s->late++;
+		else
+			beat(&s->all[i]);
 	}
 }
 
