@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "lib/clock.h"
+#include "lib/log.h"
 
 /* After a failure; longer where that took its time, so that a thread is there for others as well.
  */
@@ -79,4 +80,24 @@ int reader_get(const char *url, struct sql **ret, struct error *err)
 		return fail(err, -ENOTCONN, "%s", r->failure.text);
 	*ret = r->db;
 	return 0;
+}
+
+void reader_begin(struct sql *db)
+{
+	struct error err = {0};
+
+	/* Statements do as well without. */
+	if (db && sql_kind(db) == SQL_SQLITE && sql_change(db, &err, "BEGIN") < 0)
+		log_debug("cannot begin to read: %s", err.text);
+}
+
+void reader_end(struct sql *db)
+{
+	struct error err = {0};
+
+	if (!db || sql_kind(db) != SQL_SQLITE || sql_change(db, &err, "COMMIT") >= 0)
+		return;
+	/* One that is left open would go on to see what is old. */
+	log_debug("cannot end to read: %s", err.text);
+	sql_change(db, &err, "ROLLBACK");
 }

@@ -333,6 +333,7 @@ static int check(struct request *rq, struct sql **ret_db)
 	if (reader_get(controller_get_settings(rq->controller)->database, ret_db, &err) < 0 &&
 		x->route->kind != ROUTE_PLAIN)
 		return exchange_fail_sql(x, -ENOTCONN, &err);
+	reader_begin(*ret_db);
 	status = check_caller(rq, *ret_db);
 	if (status == 0)
 		status = check_query(rq);
@@ -362,26 +363,30 @@ static enum MHD_Result follow(struct request *rq)
 	return response_queue_stream(rq->mhd, response, rq->id.text);
 }
 
+static bool is_to_follow(const struct request *rq)
+{
+	return rq->x.route->kind == ROUTE_STREAM && !streq(rq->method, "HEAD") &&
+	       header_accepts(&rq->header, STREAM_TYPE);
+}
+
 /* The request is there as a whole. */
 static enum MHD_Result serve(struct request *rq)
 {
 	const struct route *route;
 	struct sql *db;
+	int status;
 
 	connection_set(rq->connection, CONNECTION_WORKING);
-	if (check(rq, &db) > 0)
-		return answer(rq);
+	status = check(rq, &db);
 	route = rq->x.route;
-	if (route->kind == ROUTE_WRITE)
-		return hand_to_writer(rq);
-	if (route->kind == ROUTE_STREAM && !streq(rq->method, "HEAD") &&
-		header_accepts(&rq->header, STREAM_TYPE))
-		return follow(rq);
-	if (route->run)
-		rq->x.status = route->run(&rq->x, db);
-	else
-		rq->x.status = listing_run(&rq->x, db);
-	return answer(rq);
+	if (status == 0 && route->kind != ROUTE_WRITE && !is_to_follow(rq)) {
+		status = route->run ? route->run(&rq->x, db) : listing_run(&rq->x, db);
+		rq->x.status = status;
+	}
+	reader_end(db);
+	if (status > 0)
+		return answer(rq);
+	return route->kind == ROUTE_WRITE ? hand_to_writer(rq) : follow(rq);
 }
 
 enum MHD_Result request_on_call(void *userdata, struct MHD_Connection *mhd, const char *url,
