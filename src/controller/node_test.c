@@ -173,8 +173,8 @@ static void what_is_no_heartbeat_is_refused(void **state)
 		"'state':'up','autonomous_since':'yesterday'",
 		"'state':'up','cpus':99999999999999",
 		"'state':'up','reason':7",
-		"'state':'up','configuration':'"
-		"01234567890123456789012345678901234567890123456789012345678901234567890'",
+		("'state':'up','configuration':'"
+		 "01234567890123456789012345678901234567890123456789012345678901234567890'"),
 	};
 
 	open_site(state);
