@@ -114,10 +114,22 @@ GROUP='{"description":"a group"}'
 	wait_for 5 is_gone $follower
 }
 
+@test "there are so many streams and no more" {
+	own_config 'streams = 1'
+	start_controller
+	curl -sSN --max-time 20 --unix-socket "$SOCKET" -H 'Accept: text/event-stream' http://c/v1/events >stream 2>/dev/null 3>&- &
+	follower=$!
+	wait_for 5 grep -q retry stream
+	has_status 503 "$(local_call GET /v1/events -H 'Accept: text/event-stream')"
+	has_status 200 "$(local_call GET /v1/events)"
+	has_status 400 "$(local_call GET '/v1/events?after=x' -H 'Accept: text/event-stream')"
+	kill $follower
+}
+
 @test "a thousand idle connections and slow clients do not keep others out" {
 	own_config 'request_time = 2s' 'idle_time = 3s'
 	start_controller
-	ulimit -n 4096
+	ulimit -n 4096 || skip "needs 4096 descriptors"
 	controller_py idle "$SOCKET" 127.0.0.1 "$PORT" 1000
 	controller_py slow "$SOCKET"
 	has_status 200 "$(local_call GET /healthz)"
@@ -155,6 +167,20 @@ GROUP='{"description":"a group"}'
 	kill -HUP "$controller"
 	wait_for 5 grep -q 'settings stay as they were' controller.err
 	has_status 200 "$(remote_call GET /metrics)"
+}
+
+@test "another certificate is shown without a restart" {
+	start_controller
+	other() {
+		curl -sS --max-time 20 --cacert "$STATE/ca.pem" --resolve "other.example:$PORT:127.0.0.1" "https://other.example:$PORT/healthz"
+	}
+	run other
+	[ "$status" -ne 0 ]
+	own_config 'names = other.example'
+	kill -HUP "$controller"
+	wait_for 5 grep -q 'shows another certificate' controller.err
+	other | jq -e '.status == "ok"'
+	has_status 200 "$(remote_call GET /healthz)"
 }
 
 @test "what was answered is there after a kill" {
