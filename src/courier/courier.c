@@ -1,10 +1,10 @@
 #include "courier/courier.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "courier/account.h"
 #include "courier/credential.h"
 #include "courier/daemon.h"
 #include "courier/delivery.h"
@@ -138,23 +138,6 @@ static int tell(struct courier *c, json_t *what, struct error *err)
 	return daemon_ask(&c->daemon, what, &answer, err);
 }
 
-/* Accounts may be looked up over the network, which the daemon does not wait for. */
-static json_t *name_of(struct courier *c, json_int_t uid)
-{
-	char key[24];
-	const struct passwd *account;
-	json_t *name;
-
-	snprintf(key, sizeof(key), "%lld", (long long)uid);
-	name = json_object_get(c->names, key);
-	if (name)
-		return name;
-	account = getpwuid((uid_t)uid);
-	name = account ? json_string(account->pw_name) : NULL;
-	json_object_set_new(c->names, key, name ? name : json_sprintf("uid%s", key));
-	return json_object_get(c->names, key);
-}
-
 static json_t *read_vms(struct courier *c, int fd)
 {
 	json_t *vms, *vm;
@@ -163,8 +146,7 @@ static json_t *read_vms(struct courier *c, int fd)
 	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return NULL;
 	vms = json_loadfd(fd, 0, NULL);
-	json_array_foreach(vms, i, vm) json_object_set(
-		vm, "user", name_of(c, json_integer_value(json_object_get(vm, "uid"))));
+	json_array_foreach(vms, i, vm) account_add_user(c->names, vm);
 	return vms;
 }
 
@@ -325,7 +307,7 @@ static int lease(struct courier *c, struct error *err)
 	int r = 1;
 
 	for (int i = 0; i < LEASINGS_MAX && r > 0; i++)
-		r = leasing_run(&c->daemon, c->site, &why);
+		r = leasing_run(&c->daemon, c->site, c->names, &why);
 	if (r == -EAGAIN)
 		log_debug("%s", why.text);
 	if (r >= 0 || r == -EAGAIN || r == -ENOTCONN)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "courier/account.h"
 #include "lib/log.h"
 
 /* What is not given now may be later; it is said once. */
@@ -31,14 +32,23 @@ static int tell_daemon(struct daemon *daemon, json_t *answer, json_t *taken, str
 	return r < 0 ? r : json_integer_value(json_object_get(reply.json, "taken_in")) > 0;
 }
 
-int leasing_run(struct daemon *daemon, struct site *site, struct error *err)
+int leasing_run(struct daemon *daemon, struct site *site, json_t *names, struct error *err)
 {
 	struct daemon_answer question AUTO(daemon_answer_done) = {0};
-	json_t *answer = NULL;
+	json_t *answer = NULL, *row;
+	size_t i;
 	int r = daemon_ask(daemon, json_pack("{s:s}", "op", "leases"), &question, err);
 
 	if (r < 0 || !json_object_get(question.json, "give"))
 		return r;
+	json_array_foreach(json_object_get(question.json, "give"), i, row)
+	{
+		/* One that nobody uses is nobody's. */
+		if (json_object_get(row, "vm"))
+			json_object_set_new(row, "user", json_string(""));
+		account_add_user(names, row);
+		json_object_del(row, "uid");
+	}
 	r = site_call(site, "POST", "/v1/leases/batch", question.json, NULL, &answer, NULL, err);
 	if (r == 200) {
 		tell_refused(answer);

@@ -4,6 +4,6 @@
 #include "courier/daemon.h"
 #include "site/site.h"
 
-/* Returns 1 if there may be more to do, 0 if that was all, -ENOTCONN if no controller answers, or
- * another negative errno. */
-int leasing_run(struct daemon *daemon, struct site *site, struct error *err);
+/* `names` is of account_name(). Returns 1 if there may be more to do, 0 if that was all, -ENOTCONN
+ * if no controller answers, or another negative errno. */
+int leasing_run(struct daemon *daemon, struct site *site, json_t *names, struct error *err);

@@ -16,6 +16,7 @@
 #define LEASE_FILE_MAX  8192
 #define LEASES_MAX      8192 /* of a node: those ready and one for each VM */
 #define POOL_MAX        65
+#define JOB_MAX         80
 
 enum lease_state {
 	LEASE_WANTED, /* asked for, or about to be */
@@ -32,10 +33,13 @@ struct lease {
 	char id[UUID_TEXT_SIZE], pool[POOL_MAX], vm[UUID_TEXT_SIZE];
 	enum lease_state state;
 	struct process keeper; /* of one that is used; pid 0: not known */
-	uint64_t turn;         /* of those ready, the least is next */
-	json_t *said;          /* by the controllers; NULL while it is wanted */
-	bool held;             /* by a connection */
-	bool lost;             /* the controllers do not know of it: not used again */
+	uid_t uid;             /* the same, as is: */
+	char job[JOB_MAX];
+	bool told;     /* the controllers know what it is used for */
+	uint64_t turn; /* of those ready, the least is next */
+	json_t *said;  /* by the controllers; NULL while it is wanted */
+	bool held;     /* by a connection */
+	bool lost;     /* the controllers do not know of it: not used again */
 	struct lease *next;
 };
 
@@ -79,10 +83,11 @@ static char *lease_path(const struct block *b, const char *id)
 static int lease_save(struct block *b, struct lease *l)
 {
 	autofree char *path = lease_path(b, l->id), *text = NULL;
-	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:O*}", "id", l->id,
-		"pool", l->pool, "state", states[l->state], "vm", l->vm, "pid",
+	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:b, s:O*, s:I, s:s}", "id",
+		l->id, "pool", l->pool, "state", states[l->state], "vm", l->vm, "pid",
 		(json_int_t)l->keeper.pid, "start", (json_int_t)l->keeper.start, "turn",
-		(json_int_t)l->turn, "lost", l->lost, "lease", l->said);
+		(json_int_t)l->turn, "lost", l->lost, "lease", l->said, "uid", (json_int_t)l->uid,
+		"job", l->job);
 	int r;
 
 	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -176,6 +181,8 @@ static bool lease_parse(json_t *json, const char *id, struct lease *ret)
 	ret->keeper.pid = (pid_t)json_integer_value(json_object_get(json, "pid"));
 	ret->keeper.start = (uint64_t)json_integer_value(json_object_get(json, "start"));
 	ret->turn = (uint64_t)json_integer_value(json_object_get(json, "turn"));
+	ret->uid = (uid_t)json_integer_value(json_object_get(json, "uid"));
+	copy_text(json, "job", ret->job, sizeof(ret->job));
 	if (!parse_state(json_string_value(json_object_get(json, "state")), &ret->state))
 		return false;
 	if (said && !lease_is_told(said, id))
@@ -261,25 +268,40 @@ static bool is_wanted(const struct block *b, const struct lease *l)
 	return b->wanted > 0 && streq(l->pool, b->pool) && !l->lost;
 }
 
-json_t *block_lend(struct block *b, const char *vm, pid_t keeper)
+static struct lease *find_ready(const struct block *b)
 {
 	struct lease *next = NULL;
 
 	for (struct lease *l = b->leases; l; l = l->next)
 		if (l->state == LEASE_READY && is_wanted(b, l) && (!next || l->turn < next->turn))
 			next = l;
-	if (!next)
+	return next;
+}
+
+static void lease_set_use(struct lease *l, const struct block_use *use)
+{
+	l->state = LEASE_USED;
+	l->held = true;
+	l->told = false;
+	l->uid = use->uid;
+	snprintf(l->vm, sizeof(l->vm), "%s", use->vm);
+	snprintf(l->job, sizeof(l->job), "%s", use->job);
+	if (use->keeper <= 0 || process_find(use->keeper, &l->keeper) < 0)
+		l->keeper = (struct process){0};
+}
+
+json_t *block_lend(struct block *b, const struct block_use *use)
+{
+	struct lease *l = find_ready(b), before;
+
+	if (!l)
 		return NULL;
-	next->state = LEASE_USED;
-	next->held = true;
-	snprintf(next->vm, sizeof(next->vm), "%s", vm);
-	if (keeper <= 0 || process_find(keeper, &next->keeper) < 0)
-		next->keeper = (struct process){0};
+	before = *l;
+	lease_set_use(l, use);
 	/* Without a note it would be given once more by a daemon after us. */
-	if (lease_save(b, next) == 0)
-		return json_incref(next->said);
-	next->state = LEASE_READY;
-	next->held = false;
+	if (lease_save(b, l) == 0)
+		return json_incref(l->said);
+	*l = before;
 	return NULL;
 }
 
@@ -308,8 +330,8 @@ static void lease_end_use(struct block *b, struct lease *l)
 		return;
 	}
 	l->state = LEASE_READY;
-	l->held = false;
-	l->vm[0] = '\0';
+	l->held = l->told = false;
+	l->vm[0] = l->job[0] = '\0';
 	l->keeper = (struct process){0};
 	l->turn = ++b->turn; /* behind the others */
 	lease_save(b, l);
@@ -387,15 +409,24 @@ static void plan(struct block *b)
 		coming++;
 }
 
+static json_t *give_to_json(const struct lease *l)
+{
+	if (l->state == LEASE_WANTED)
+		return json_pack("{s:s, s:s}", "id", l->id, "pool", l->pool);
+	return json_pack("{s:s, s:s, s:s, s:s, s:o*}", "id", l->id, "pool", l->pool, "vm", l->vm,
+		"job", l->job, "uid",
+		l->state == LEASE_USED ? json_integer((json_int_t)l->uid) : NULL);
+}
+
 json_t *block_ask(struct block *b)
 {
 	json_t *give = json_array(), *take = json_array();
 
 	plan(b);
 	for (struct lease *l = b->leases; l; l = l->next) {
-		if (l->state == LEASE_WANTED && json_array_size(give) < BLOCK_BATCH_MAX)
-			json_array_append_new(
-				give, json_pack("{s:s, s:s}", "id", l->id, "pool", l->pool));
+		if (!l->told && l->state != LEASE_RETURNED && !l->lost &&
+			json_array_size(give) < BLOCK_BATCH_MAX)
+			json_array_append_new(give, give_to_json(l));
 		if (l->state == LEASE_RETURNED && json_array_size(take) < BLOCK_BATCH_MAX)
 			json_array_append_new(take, json_string(l->id));
 	}
@@ -424,11 +455,23 @@ static bool is_double(const struct block *b, const json_t *said)
 	return false;
 }
 
+/* Meanwhile it may be used for something else. */
+static bool hear_use(struct lease *l, const json_t *json)
+{
+	const char *vm = json_string_value(json_object_get(json, "vm"));
+	bool before = l->told;
+
+	l->told = streq(vm ? vm : "", l->vm);
+	return l->told && !before;
+}
+
 static bool take_in(struct block *b, json_t *json)
 {
 	const char *id = json_string_value(json_object_get(json, "id"));
 	struct lease *l = id ? lease_find(b, id) : NULL;
 
+	if (l && (l->state == LEASE_USED || l->state == LEASE_READY))
+		return hear_use(l, json);
 	if (!l || l->state != LEASE_WANTED)
 		return false;
 	if (!lease_is_told(json, id) || is_double(b, json)) {
@@ -437,12 +480,14 @@ static bool take_in(struct block *b, json_t *json)
 	}
 	l->said = copy_told(json);
 	l->state = LEASE_READY;
+	l->told = true;
 	l->turn = ++b->turn;
 	if (l->said && lease_save(b, l) == 0)
 		return true;
 	json_decref(l->said);
 	l->said = NULL;
 	l->state = LEASE_WANTED;
+	l->told = false;
 	return false;
 }
 

@@ -22,10 +22,17 @@ DEFINE_CLEANUP(struct block *, block_free)
 /* What is to be kept: so many ready ones of this pool. NULL or "": none; all are given back. */
 void block_set_wanted(struct block *b, const char *pool, uint64_t ready);
 
-/* Gives one, the one that was free for the longest, to the VM `vm` (the id of its usage record),
- * which the process `keeper` runs. Returns a new reference to what the controllers said of it, or
- * NULL if there is none. */
-json_t *block_lend(struct block *b, const char *vm, pid_t keeper);
+/* Whose VM it is for. */
+struct block_use {
+	const char *vm; /* the id of its usage record */
+	pid_t keeper;   /* the process that runs it; 0: not known */
+	uid_t uid;
+	const char *job; /* "slurm.4711"; "": none */
+};
+
+/* Gives one, the one that was free for the longest. Returns a new reference to what the controllers
+ * said of it, or NULL if there is none. */
+json_t *block_lend(struct block *b, const struct block_use *use);
 
 /* A VM of a daemon before us has come back. Returns what it was lent (new), or NULL. */
 json_t *block_claim(struct block *b, const char *vm);
@@ -37,7 +44,8 @@ void block_take_back(struct block *b, const char *vm);
 void block_sweep(struct block *b);
 
 /* What the controllers are to be asked: {"give":[{"id","pool"}...],"take":[id...]}, a new object;
- * NULL: nothing. */
+ * NULL: nothing. To those that they know, "vm", "job" and "uid" are added if they do not know the
+ * use. */
 json_t *block_ask(struct block *b);
 
 /* What they have answered: `given` are leases, each with its id, `taken` ids. What is

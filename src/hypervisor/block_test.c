@@ -53,11 +53,17 @@ static json_t *lease_of(const char *id, int number)
 static size_t serve(void)
 {
 	json_t *asked = block_ask(b), *given = json_array(), *row;
-	size_t i, n;
+	size_t i, n = 0;
 
-	json_array_foreach(json_object_get(asked, "give"), i, row) json_array_append_new(
-		given, lease_of(json_string_value(json_object_get(row, "id")), ++names));
-	n = json_array_size(given);
+	json_array_foreach(json_object_get(asked, "give"), i, row)
+	{
+		bool known = json_object_get(row, "vm");
+
+		n += !known;
+		json_array_append_new(given,
+			known ? json_incref(row)
+			      : lease_of(json_string_value(json_object_get(row, "id")), ++names));
+	}
 	block_hear(b, given, json_object_get(asked, "take"));
 	json_decref(asked);
 	json_decref(given);
@@ -85,6 +91,13 @@ static const char *name_of(json_t *lease)
 	return json_string_value(json_object_get(lease, "name"));
 }
 
+static json_t *lend(const char *vm, pid_t keeper)
+{
+	const struct block_use use = {.vm = vm, .keeper = keeper, .uid = 1000, .job = "slurm.7"};
+
+	return block_lend(b, &use);
+}
+
 static const char *vm_id(int n, char text[UUID_TEXT_SIZE])
 {
 	snprintf(text, UUID_TEXT_SIZE, "%08d-0000-4000-8000-000000000000", n % 100000000);
@@ -97,11 +110,11 @@ static void block_is_filled_and_refilled(void **state)
 	json_t *lease;
 
 	open_block();
-	assert_null(block_lend(b, vm_id(1, vm), getpid()));
+	assert_null(lend(vm_id(1, vm), getpid()));
 	assert_int_equal(serve(), 4);
 	assert_int_equal(ready(), 4);
 	assert_null(block_ask(b));
-	lease = block_lend(b, vm_id(1, vm), getpid());
+	lease = lend(vm_id(1, vm), getpid());
 	assert_string_equal(name_of(lease), "wn-0001");
 	assert_null(json_object_get(lease, "pool"));
 	json_decref(lease);
@@ -115,18 +128,49 @@ static void block_is_filled_and_refilled(void **state)
 	assert_int_equal(used(), 0);
 }
 
+static void use_is_told_until_it_is_heard(void **state)
+{
+	char vm[UUID_TEXT_SIZE];
+	json_t *asked, *row;
+
+	open_block();
+	serve();
+	json_decref(lend(vm_id(1, vm), getpid()));
+	block_set_wanted(b, "batch", 3);
+	for (int i = 0; i < 2; i++) {
+		asked = block_ask(b);
+		row = json_array_get(json_object_get(asked, "give"), 0);
+		assert_int_equal(json_array_size(json_object_get(asked, "give")), 1);
+		assert_string_equal(json_string_value(json_object_get(row, "vm")), vm);
+		assert_string_equal(json_string_value(json_object_get(row, "job")), "slurm.7");
+		assert_int_equal(json_integer_value(json_object_get(row, "uid")), 1000);
+		json_decref(asked);
+	}
+	serve();
+	assert_null(block_ask(b));
+	block_set_wanted(b, "batch", 4);
+	block_take_back(b, vm);
+	asked = block_ask(b);
+	row = json_array_get(json_object_get(asked, "give"), 0);
+	assert_string_equal(json_string_value(json_object_get(row, "vm")), "");
+	assert_null(json_object_get(row, "uid"));
+	json_decref(asked);
+	serve();
+	assert_null(block_ask(b));
+}
+
 static void another_pool_gives_all_back_that_is_not_used(void **state)
 {
 	char vm[UUID_TEXT_SIZE];
 
 	open_block();
 	serve();
-	json_decref(block_lend(b, vm_id(1, vm), getpid()));
+	json_decref(lend(vm_id(1, vm), getpid()));
 	block_set_wanted(b, NULL, 4);
 	serve();
 	assert_int_equal(ready(), 0);
 	assert_int_equal(used(), 1);
-	assert_null(block_lend(b, vm_id(2, vm), getpid()));
+	assert_null(lend(vm_id(2, vm), getpid()));
 	block_take_back(b, vm_id(1, vm));
 	serve();
 	assert_null(block_ask(b));
@@ -162,8 +206,8 @@ static void living_vm_keeps_its_lease_over_a_restart(void **state)
 
 	open_block();
 	serve();
-	lease = block_lend(b, vm_id(1, vm), getpid());
-	json_decref(block_lend(b, vm_id(2, vm), 0)); /* its process is not known: it is dead */
+	lease = lend(vm_id(1, vm), getpid());
+	json_decref(lend(vm_id(2, vm), 0)); /* its process is not known: it is dead */
 	open_block();
 	block_sweep(b);
 	assert_int_equal(used(), 1);
@@ -214,7 +258,7 @@ static void lease_that_the_site_forgot_is_not_given_again(void **state)
 
 	open_block();
 	serve();
-	lease = block_lend(b, vm_id(1, vm), getpid());
+	lease = lend(vm_id(1, vm), getpid());
 	ids = block_ids(b);
 	json_array_foreach(ids, i, id) block_forget(b, json_string_value(id));
 	assert_int_equal(ready(), 0);
@@ -239,7 +283,7 @@ static void __attribute__((noreturn)) run_daemon(int seed, int fd)
 		int first = n;
 
 		serve();
-		lease = block_lend(b, vm_id(n, vm), getppid());
+		lease = lend(vm_id(n, vm), getppid());
 		if (lease && dprintf(fd, "%s %s\n", vm, name_of(lease)) < 0)
 			_exit(1);
 		json_decref(lease);
@@ -303,6 +347,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(block_is_filled_and_refilled),
+		EACH(use_is_told_until_it_is_heard),
 		EACH(another_pool_gives_all_back_that_is_not_used),
 		EACH(answer_that_was_lost_is_asked_for_again_with_the_same_ids),
 		EACH(living_vm_keeps_its_lease_over_a_restart),

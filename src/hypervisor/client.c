@@ -164,6 +164,18 @@ static json_t *manifest_to_json(const struct manifest *m)
 	return text ? json_loads(text, 0, NULL) : NULL;
 }
 
+static json_t *client_take_lease(const struct client *c)
+{
+	size_t n = strcspn(c->peer.job, ".");
+	char job[PEER_JOB_MAX + 8] = "";
+	const struct block_use use = {
+		.vm = c->tally.record_id, .keeper = c->peer.pid, .uid = c->peer.uid, .job = job};
+
+	if (n > 0)
+		snprintf(job, sizeof(job), "slurm.%.*s", (int)n, c->peer.job);
+	return liaison_lend(c->hypervisor->liaison, &use);
+}
+
 /* All is there: `image` is NULL for one of the client's own. */
 static void client_lend(struct client *c, const struct loan_image *image)
 {
@@ -192,8 +204,7 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*}", "descriptors", d.names,
 		"digest", c->digest, "record_id", c->tally.record_id, "name",
 		image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
-		image ? manifest_to_json(image->manifest) : NULL, "lease",
-		liaison_lend(c->hypervisor->liaison, c->tally.record_id, c->peer.pid));
+		image ? manifest_to_json(image->manifest) : NULL, "lease", client_take_lease(c));
 	c->state = CLIENT_LENT;
 	client_answer(c, answer, d.fds, d.count);
 }

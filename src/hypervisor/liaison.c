@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -79,7 +80,18 @@ static void courier_forget(struct liaison *l)
 	l->packets = sd_event_source_disable_unref(l->packets);
 	l->pidfd = base_close(l->pidfd);
 	l->fd = base_close(l->fd);
-	l->told_change = false;
+	l->told_change = l->ended = false;
+}
+
+/* Its death is heard like any other; nobody waits for one that is at the disk. */
+static void courier_end(struct liaison *l)
+{
+	if (l->pidfd < 0)
+		return;
+	l->packets = sd_event_source_disable_unref(l->packets);
+	l->fd = base_close(l->fd);
+	l->ended = true;
+	pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
 }
 
 static void courier_stop(struct liaison *l)
@@ -103,15 +115,15 @@ static int on_courier_end(sd_event_source *source, int fd, uint32_t events, void
 {
 	struct liaison *l = userdata;
 	uint64_t now = clock_now_us();
-	int status = child_wait(fd, 0);
+	bool by_us = l->ended, meant = child_wait(fd, 0) == 0 || by_us;
 
 	courier_forget(l);
 	if (now - l->spawned_us > LIVED_US || l->pause_us == 0)
 		l->pause_us = PAUSE_MIN_US;
-	l->next_us = now + (status == 0 ? PAUSE_MIN_US / 10 : l->pause_us);
-	if (status != 0) {
-		log_warning("wnodes-courier has ended (status %d); it is started again in %llu s",
-			status, (unsigned long long)(l->pause_us / SECOND));
+	l->next_us = now + (by_us ? 0 : meant ? PAUSE_MIN_US : l->pause_us);
+	if (!meant) {
+		log_warning("wnodes-courier has ended; it is started again in %llu s",
+			(unsigned long long)(l->pause_us / SECOND));
 		l->pause_us = MIN_OF(2 * l->pause_us, PAUSE_MAX_US);
 	}
 	schedule(l);
@@ -230,7 +242,7 @@ static int open_parts(struct liaison *l, struct error *err)
 
 static void close_parts(struct liaison *l)
 {
-	courier_stop(l);
+	courier_end(l);
 	l->block = block_free(l->block);
 	l->outbox = outbox_free(l->outbox);
 	autonomy_done(&l->autonomy);
@@ -273,7 +285,7 @@ static void follow(struct liaison *l)
 		return;
 	}
 	if (take_stamp(l, &st) && l->open)
-		courier_stop(l); /* the next one has the new certificate */
+		courier_end(l); /* the next one has the new certificate */
 	if (l->open)
 		return;
 	if (open_parts(l, &err) < 0) {
@@ -328,6 +340,7 @@ struct liaison *liaison_free(struct liaison *l)
 	if (!l)
 		return NULL;
 	close_parts(l);
+	courier_stop(l);
 	sd_event_source_disable_unref(l->tick);
 	free(l);
 	return NULL;
@@ -337,7 +350,7 @@ void liaison_reload(struct liaison *l)
 {
 	const struct settings *s = settings_of(l);
 
-	courier_stop(l); /* it may be for other controllers */
+	courier_end(l); /* it may be for other controllers */
 	l->next_us = 0;
 	follow(l);
 	if (l->open)
@@ -401,14 +414,14 @@ const char *liaison_refusal(struct liaison *l)
 	return l->refusal;
 }
 
-json_t *liaison_lend(struct liaison *l, const char *vm, pid_t keeper)
+json_t *liaison_lend(struct liaison *l, const struct block_use *use)
 {
 	const char *pool = settings_of(l)->site_pool;
 	json_t *lease;
 
 	if (!l->open)
 		return NULL;
-	lease = block_lend(l->block, vm, keeper);
+	lease = block_lend(l->block, use);
 	if (!lease && pool && pool[0] && !l->lease_missing)
 		log_warning("VMs start without a lease: none of the pool '%s' is left here", pool);
 	l->lease_missing = !lease && pool && pool[0];

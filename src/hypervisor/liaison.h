@@ -19,7 +19,8 @@
  *   {"op":"configuration","revision","text"}                                         -> {}
  *   {"op":"records","from":n,"needed":m}  -> {"file":n,"descriptors":["records"]}: the first file
  *     of records whose number is at least n; {} if there is none. Those before m are not needed
- *   {"op":"leases"}            -> {"give":[{"id","pool"}],"take":[ids]}, {}: nothing is to be asked
+ *   {"op":"leases"}            -> {"give":[{"id","pool",...}],"take":[ids]}, {}: nothing is to be
+ * asked
  *   {"op":"leased","given":[...],"taken":[ids]}                                      -> {}
  *   {"op":"certificate","certificate":PEM}  a new one, for the same key              -> {}
  *
@@ -28,6 +29,7 @@
 
 #include <jansson.h>
 
+#include "hypervisor/block.h"
 #include "lib/error.h"
 
 #define LIAISON_DIRECTORY   "site"
@@ -53,9 +55,8 @@ void liaison_note_change(struct liaison *l);
 /* Why no VM may start: the node was alone for too long. NULL: they may. */
 const char *liaison_refusal(struct liaison *l);
 
-/* A VM is lent, by the id of its usage record; `keeper` runs it. Returns its lease (new), or NULL
- * if there is none. */
-json_t *liaison_lend(struct liaison *l, const char *vm, pid_t keeper);
+/* A VM is lent. Returns its lease (new), or NULL if there is none. */
+json_t *liaison_lend(struct liaison *l, const struct block_use *use);
 void liaison_claim(struct liaison *l, const char *vm);
 void liaison_take_back(struct liaison *l, const char *vm);
 
