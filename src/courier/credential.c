@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "lib/file.h"
+#include "lib/timestamp.h"
 
 #define PEM_TEXT_MAX 65536
 
@@ -128,9 +129,14 @@ void credential_done(struct credential *c)
 	*c = (struct credential)CREDENTIAL_INIT;
 }
 
+static uint64_t renewal_us(uint64_t begins_us, uint64_t ends_us)
+{
+	return begins_us + (ends_us - MIN_OF(begins_us, ends_us)) / 3 * 2;
+}
+
 uint64_t credential_renewal_us(const struct credential *c)
 {
-	return c->begins_us + (c->ends_us - MIN_OF(c->begins_us, c->ends_us)) / 3 * 2;
+	return renewal_us(c->begins_us, c->ends_us);
 }
 
 int credential_check(const struct credential *c, const char *text, struct error *err)
@@ -147,5 +153,10 @@ int credential_check(const struct credential *c, const char *text, struct error 
 		return fail(err, -EINVAL, "a new certificate that is of another authority");
 	if (time_us(X509_get0_notAfter(certificate)) <= c->ends_us)
 		return fail(err, -EINVAL, "a new certificate that lives no longer");
+	if (timestamp_now_us() >= renewal_us(time_us(X509_get0_notBefore(certificate)),
+					  time_us(X509_get0_notAfter(certificate))))
+		return fail(err, -EINVAL,
+			"a new certificate that is old: do the clocks of this node and of its site "
+			"differ?");
 	return 0;
 }
