@@ -3,7 +3,8 @@
 It serves a node what the real one does, over TLS with an authority of its own, at the port that it
 writes to DIRECTORY/port, and keeps what it hears in DIRECTORY: heartbeats, a line each, records, a
 file each, leases. What it does next stands in DIRECTORY/mode: ok, or a fault. DIRECTORY/wish,
-configuration, pool (names, one a line) and life (of certificates, in days) are read each time.
+configuration, pool (names, one a line), unknown (ids of leases), full and since (when certificates begin) are read each
+time.
 """
 
 import http.server
@@ -63,9 +64,12 @@ def make_authority():
 
 def sign(csr, node):
     write("node.csr", csr)
-    # Of openssl's own, days begin now; a life that is over by two thirds is a past beginning.
-    return openssl("x509", "-req", "-in", path("node.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-days",
-                   read("life", "30").strip(), "-set_serial", str(time.time_ns()))
+    command = ["openssl", "x509", "-req", "-in", path("node.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-days",
+               "30", "-set_serial", str(time.time_ns())]
+    since = read("since").strip()
+    if since:  # it began then, as faketime has it
+        command = ["faketime", "-f", since] + command
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -205,7 +209,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         write("leases", json.dumps(given))
         leases = [{"id": w["id"], "pool": w["pool"], "name": given[w["id"]],
                    "mac": "52:54:01:00:00:" + given[w["id"]][-2:], "address": "10.0.0.1", "prefix": 24,
-                   "gateway": "10.0.0.254", "nameservers": ["10.0.0.253"], "vlan": 7}
+                   "gateway": "10.0.0.254", "nameservers": ["10.0.0.253"], "vlan": 7, "vm": w.get("vm") or None}
                   for w in body["give"] if w["id"] in given]
         self.answer(200, {"given": leases, "taken": len(body["take"]), "refused": refused})
 
