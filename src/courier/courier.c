@@ -10,6 +10,7 @@
 #include "courier/delivery.h"
 #include "courier/delta.h"
 #include "courier/leasing.h"
+#include "courier/reason.h"
 #include "engine/nodekey.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -199,13 +200,10 @@ static int take_answer(struct courier *c, json_t *answer, struct error *err)
 
 static int take_silence(struct courier *c, const char *reason, struct error *err)
 {
-	char cut[250];
-
-	snprintf(cut, sizeof(cut), "%.249s", reason[0] ? reason : "it answers what is no answer");
-	/* Half a letter of UTF-8 at its end is none. */
-	for (size_t n = strlen(cut); n > 0 && cut[n - 1] & 0x80; n--)
-		cut[n - 1] = '\0';
-	return tell(c, json_pack("{s:s, s:s}", "op", "unanswered", "reason", cut), err);
+	return tell(c,
+		json_pack("{s:s, s:o}", "op", "unanswered", "reason",
+			reason_to_json(reason, "it answers what is no answer")),
+		err);
 }
 
 static int fetch_configuration(struct courier *c, const char *revision, struct error *err)

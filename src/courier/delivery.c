@@ -5,6 +5,7 @@
 
 #include "courier/batch.h"
 #include "courier/cursor.h"
+#include "courier/reason.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
@@ -100,7 +101,8 @@ static int open_file(struct delivery *d, struct error *err)
 
 static int note_refused(struct delivery *d, json_t *record, const char *why, struct error *err)
 {
-	json_t *json = json_pack("{s:s, s:O}", "reason", why, "record", record);
+	json_t *json = json_pack("{s:o, s:O}", "reason", reason_to_json(why, "no reason is given"),
+		"record", record);
 	autofree char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	autofree char *line = text ? path_format("%s\n", text) : NULL;
 	int r = line ? file_write_all(d->refused_fd, line, strlen(line)) : -ENOMEM;
@@ -148,7 +150,7 @@ static int take_answer(struct delivery *d, json_t *records, json_t *answer, stru
 		if (!record)
 			return fail(
 				err, -EAGAIN, "a controller refuses a record that there is not");
-		r = r < 0 ? r : note_refused(d, record, why ? why : "no reason is given", err);
+		r = r < 0 ? r : note_refused(d, record, why ? why : "", err);
 	}
 	return r;
 }
