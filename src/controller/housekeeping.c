@@ -7,11 +7,11 @@
 #include "controller/controller.h"
 #include "controller/node.h"
 #include "controller/schema.h"
+#include "controller/siteclock.h"
 #include "controller/stream.h"
 #include "controller/writer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "lib/timestamp.h"
 
 #define SWEEP_US      1000000
 #define SITE_SWEEP_US (5 * UINT64_C(1000000))
@@ -27,7 +27,7 @@ struct housekeeping {
 	/* Of the job; the writer's while `busy`. */
 	_Atomic(bool) busy;
 	bool made;         /* the tables are there */
-	uint64_t heard_us; /* since when nodes could be heard */
+	uint64_t heard_us; /* since when nodes could be heard; as clock_now_us() */
 	bool more;
 };
 
@@ -35,17 +35,19 @@ static int on_work(struct writer_job *job, struct sql *db)
 {
 	struct housekeeping *h = (struct housekeeping *)(void *)job;
 	const struct controller_settings *s = controller_get_settings(h->controller);
-	const struct node_sweep sweep = {
-		.now_us = timestamp_now_us(),
-		.heard_us = h->heard_us,
+	struct node_sweep sweep = {
 		.lost_after_us = s->lost_after,
 		.lease_grace_us = s->lease_grace,
 	};
 	struct error err = {0};
 	int r = h->made ? 0 : schema_make(db, &err);
 
+	if (r == 0)
+		r = siteclock_set(db, &err);
 	if (r == 0) {
 		h->made = true;
+		sweep.now_us = siteclock_now_us();
+		sweep.heard_us = sweep.now_us - (clock_now_us() - h->heard_us);
 		r = node_sweep(db, &sweep, &err);
 		h->more = r > 0;
 	}
@@ -60,7 +62,7 @@ static void on_done(struct writer_job *job, int result, const struct error *err)
 
 	if (result < 0) {
 		/* Nobody is lost whom we could not have heard. */
-		h->heard_us = timestamp_now_us();
+		h->heard_us = clock_now_us();
 		h->more = false;
 	} else {
 		streams_wake(h->controller->streams);
@@ -116,8 +118,7 @@ int housekeeping_new(struct controller *c, struct housekeeping **ret, struct err
 	h->controller = c;
 	h->job.work = on_work;
 	h->job.done = on_done;
-	h->heard_us = timestamp_now_us();
-	h->credential_us = h->trim_us = clock_now_us();
+	h->heard_us = h->credential_us = h->trim_us = clock_now_us();
 	r = sd_event_add_time_relative(
 		c->event, &h->timer, CLOCK_MONOTONIC, SWEEP_US, 0, on_timer, h);
 	return r < 0 ? fail_errno(err, r, "cannot set a timer") : 0;

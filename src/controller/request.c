@@ -13,12 +13,12 @@
 #include "controller/reader.h"
 #include "controller/response.h"
 #include "controller/route.h"
+#include "controller/siteclock.h"
 #include "controller/stream.h"
 #include "controller/target.h"
 #include "controller/writer.h"
 #include "lib/buffer.h"
 #include "lib/clock.h"
-#include "lib/timestamp.h"
 
 /* Requests are small; records come many at a time. */
 #define BODY_MAX        (UINT64_C(1) << 20)
@@ -175,7 +175,7 @@ static enum MHD_Result begin(struct request *rq, const char *method)
 	int status;
 
 	rq->started_us = clock_now_us();
-	rq->x.now_us = timestamp_now_us();
+	rq->x.now_us = siteclock_now_us();
 	rq->counted = true;
 	rq->controller->requests->active++;
 	snprintf(rq->method, sizeof(rq->method), "%s", method);
