@@ -26,14 +26,16 @@ static char top[] = "/tmp/sql-test.XXXXXX";
 static char server[64], server_url[256], directory[64], url[256];
 static bool is_limited;
 
-static int run_script(const char *name, char *ret, size_t size)
+/* up.sh, and "--while" with this process' number; or a script with nothing but the directory. */
+static int run_script(const char *name, const char *holder, char *ret, size_t size)
 {
-	const char *const argv[] = {name, server, NULL};
+	const char *const alone[] = {name, server, NULL};
+	const char *const held[] = {name, "--while", holder, server, NULL};
 	struct child_spec spec = CHILD_SPEC_INIT;
 	autofree char *out = NULL;
 	struct error err = {0};
 
-	spec.argv = argv;
+	spec.argv = holder ? held : alone;
 	if (child_output(&spec, SCRIPT_TIMEOUT_MS, 4096, &out, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return strstr(err.text, "status 77") ? -ENOENT : -EIO;
@@ -44,14 +46,16 @@ static int run_script(const char *name, char *ret, size_t size)
 
 int server_test_up(void **state)
 {
+	char pid[16];
 	int r;
 
 	/* The server may be another user's. */
 	if (!mkdtemp(top) || chmod(top, 0711) < 0)
 		return -1;
 	snprintf(server, sizeof(server), "%s/server", top);
+	snprintf(pid, sizeof(pid), "%d", getpid());
 	snprintf(directory, sizeof(directory), "%s/test", top);
-	r = HAVE_SERVER ? run_script(POSTGRES_SCRIPTS "/up.sh", server_url, sizeof(server_url))
+	r = HAVE_SERVER ? run_script(POSTGRES_SCRIPTS "/up.sh", pid, server_url, sizeof(server_url))
 			: -ENOENT;
 	return r == -ENOENT ? 0 : r;
 }
@@ -60,7 +64,7 @@ int server_test_down(void **state)
 {
 	char text[64];
 
-	run_script(POSTGRES_SCRIPTS "/down.sh", text, sizeof(text));
+	run_script(POSTGRES_SCRIPTS "/down.sh", NULL, text, sizeof(text));
 	return file_remove_tree(AT_FDCWD, top);
 }
 
@@ -138,7 +142,8 @@ void server_test_kill(void)
 
 void server_test_start(void)
 {
-	assert_int_equal(run_script(POSTGRES_SCRIPTS "/up.sh", server_url, sizeof(server_url)), 0);
+	assert_int_equal(
+		run_script(POSTGRES_SCRIPTS "/up.sh", NULL, server_url, sizeof(server_url)), 0);
 }
 
 int64_t server_test_number(const char *of, const char *text)

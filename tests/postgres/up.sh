@@ -1,23 +1,36 @@
 #!/bin/bash
 # Starts a PostgreSQL server of one's own, for tests or to try WNoDeS with one:
 #
-#   url=$(tests/postgres/up.sh [--open] DIR)    makes it in DIR, or starts the one that is there again
-#   tests/postgres/down.sh DIR                  ends it and removes DIR
+#   url=$(tests/postgres/up.sh [OPTIONS] DIR)    makes it in DIR, or starts the one that is there again
+#   tests/postgres/down.sh DIR                   ends it and removes DIR
 #
 # Prints the URL of an empty database in it, and all else on stderr. It listens on a socket in DIR only,
-# which none but root and the server's user can reach; --open: everybody on this machine can. Who reaches
-# it is believed to be who they say. Root's runs as the user postgres, or nobody, as PostgreSQL refuses
-# root. The exit status is 77 where PostgreSQL is not installed.
+# which none but root and the server's user can reach. Who reaches it is believed to be who they say.
+#
+#   --open       everybody on this machine can reach it
+#   --while PID  it is ended and removed when this process has ended
+#
+# Root's runs as the user postgres, or nobody, as PostgreSQL refuses root. The exit status is 77 where
+# PostgreSQL is not installed, or cannot run.
 set -eu
 
-. "$(dirname "$(realpath "$0")")/server.bash"
+here=$(dirname "$(realpath "$0")")
+. "$here/server.bash"
 
-mode=700
-[ "${1-}" != --open ] || { mode=711 && shift; }
-[ $# -eq 1 ] && [[ $1 != -* ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 2; }
+mode=700 holder=
+while [ $# -gt 1 ]; do
+	case $1 in
+	--open) mode=711 && shift ;;
+	--while) holder=$2 && shift 2 ;;
+	*) break ;;
+	esac
+done
+[ $# -eq 1 ] && [[ $1 != -* ]] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2 && exit 2; }
 server_names "$1"
 [[ $dir =~ ^[A-Za-z0-9/._-]{1,80}$ ]] || { say "the path '$dir' is too long for a socket, or has special characters" && exit 1; }
 [ -n "$programs" ] || { say "there is no PostgreSQL server; apt-get install postgresql-15" && exit 77; }
+
+id -un >/dev/null 2>&1 || { say "PostgreSQL does not run as a user who has no name" && exit 77; }
 
 make() {
 	[ -z "$(ls -A "$dir" 2>/dev/null)" ] || { say "'$dir' is not empty, and no server's" && exit 1; }
@@ -45,5 +58,8 @@ if [ ! -e "$dir/data/made" ]; then
 		CREATE DATABASE wnodes OWNER wnodes;
 	END
 	as_server touch "$dir/data/made"
+fi
+if [ -n "$holder" ]; then
+	(cd / && while kill -0 "$holder" 2>/dev/null; do sleep 1; done; exec "$here/down.sh" "$dir") </dev/null >/dev/null 2>&1 &
 fi
 echo "postgresql://wnodes@/wnodes?host=$dir"
