@@ -15,7 +15,7 @@ setup() {
 	chmod 755 "$WORK"
 	STATE=$WORK/state SOCKET=$WORK/node/socket daemon=
 	mkdir "$STATE"
-	cp -al "$TEST_STORE"/{blobs,names} "$STATE"
+	copy_store "$TEST_STORE"/{blobs,names} "$STATE"
 	export WNODES_SYSTEM_STORE=$STATE XDG_DATA_HOME=$WORK/data
 	own_config
 }
