@@ -18,8 +18,8 @@
 #define MIB  (1024 * 1024)
 #define PAGE 4096
 
-/* A sparse file of 64 MiB with three pieces of data: at its start, inside, and at its end. On a disk:
- * files in memory, which /tmp may have, can be sealed, and get pages when they are only looked at. */
+/* A sparse file of 64 MiB with three pieces of data: at its start, inside, and at its end. On a
+ * disk: files in memory, as /tmp may have, can be sealed, and get pages when one looks at them. */
 static int make_memory(void)
 {
 	static const off_t places[] = {0, 7 * MIB + 3 * PAGE, 64 * MIB - PAGE};
