@@ -18,12 +18,13 @@
 #define MIB  (1024 * 1024)
 #define PAGE 4096
 
-/* A sparse file of 64 MiB with three pieces of data: at its start, inside, and at its end. */
+/* A sparse file of 64 MiB with three pieces of data: at its start, inside, and at its end. On a
+ * disk: files in memory, as /tmp may have, can be sealed, and get pages when one looks at them. */
 static int make_memory(void)
 {
 	static const off_t places[] = {0, 7 * MIB + 3 * PAGE, 64 * MIB - PAGE};
 	char page[PAGE];
-	int fd = file_open_temporary("/tmp");
+	int fd = file_open_temporary("/var/tmp");
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, 64 * MIB), 0);
@@ -212,7 +213,7 @@ static void zero_pages_become_holes(void **state)
 
 static void file_that_is_all_zero_or_all_data_or_empty_is_dug(void **state)
 {
-	autoclose int fd = file_open_temporary("/tmp");
+	autoclose int fd = file_open_temporary("/var/tmp");
 	autofree char *data = calloc(1, 2 * MIB);
 	struct error err = {0};
 	uint64_t bytes = 1;
@@ -232,7 +233,7 @@ static void file_that_is_all_zero_or_all_data_or_empty_is_dug(void **state)
 
 static void file_that_cannot_be_written_is_not_dug(void **state)
 {
-	autoclose int fd = file_open_temporary("/tmp");
+	autoclose int fd = file_open_temporary("/var/tmp");
 	autoclose int directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	autoclose int readonly = -1;
 	static const char zeros[PAGE];

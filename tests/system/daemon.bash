@@ -15,7 +15,7 @@ setup() {
 	chmod 755 "$WORK"
 	STATE=$WORK/state SOCKET=$WORK/node/socket daemon=
 	mkdir "$STATE"
-	cp -al "$TEST_STORE"/{blobs,names} "$STATE"
+	copy_store "$TEST_STORE"/{blobs,names} "$STATE"
 	export WNODES_SYSTEM_STORE=$STATE XDG_DATA_HOME=$WORK/data
 	own_config
 }
@@ -75,10 +75,11 @@ teardown_work() {
 as() {
 	local uid=$1 home=$WORK/user-$1
 	shift
-	if [ ! -d "$home" ]; then
-		mkdir -p "$home"/{run,cache,data}
-		chmod 700 "$home/run"
-		chown -R "$uid:$uid" "$home"
+	if [ ! -d "$home" ]; then # several at once may be the first
+		mkdir -p "$home.$BASHPID"/{run,cache,data}
+		chmod 700 "$home.$BASHPID/run"
+		chown -R "$uid:$uid" "$home.$BASHPID"
+		mv -T "$home.$BASHPID" "$home" 2>/dev/null || rm -rf "$home.$BASHPID"
 	fi
 	(
 		cd / || exit 1

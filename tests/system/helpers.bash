@@ -64,6 +64,12 @@ assert_nothing_left() {
 	[ -z "$left" ] || { echo "cache files left: $left"; return 1; }
 }
 
+# Files of an image store, which never change: hard links, where they can be made (others' files cannot be linked,
+# nor those of another file system), else copies: copy_store SOURCE... DIRECTORY
+copy_store() {
+	cp -al "$@" 2>/dev/null || cp -a --remove-destination --sparse=always "$@"
+}
+
 # Waits until a command succeeds: wait_for SECONDS COMMAND...
 wait_for() {
 	local end=$((SECONDS + $1))

@@ -6,7 +6,7 @@ load helpers
 # A store of the test's own, with the same image in it.
 own_store() {
 	mkdir -p "$WORK/data"
-	cp -al "$TEST_STORE" "$WORK/data/wnodes"
+	copy_store "$TEST_STORE" "$WORK/data"
 	export XDG_DATA_HOME=$WORK/data
 }
 

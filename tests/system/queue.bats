@@ -624,9 +624,7 @@ is_in_phase() {
 @test "queue: a job whose image is not there any more has failed in fetch, with the reason" {
 	export XDG_DATA_HOME=$WORK/data
 	mkdir -p "$XDG_DATA_HOME"
-	# Others' files cannot be linked.
-	cp -al "$TEST_HOME/data/wnodes" "$XDG_DATA_HOME/" 2>/dev/null ||
-		cp -a --remove-destination "$TEST_HOME/data/wnodes" "$XDG_DATA_HOME/"
+	copy_store "$TEST_HOME/data/wnodes" "$XDG_DATA_HOME"
 	# It waits behind one that takes all CPUs.
 	plain --cpus 2 -- sh -c 'until [ -e go ]; do sleep 0.1; done'
 	id=$("$WNODES" submit --network none --memory 512M -- true)

@@ -115,7 +115,7 @@ start() {
 	sleep 1
 	send "\x1a"
 	expect "Stopped"
-	expect -re {[#$] } {send "kill -KILL %1; wait %1; exit 9\r"}
+	expect -re {[#$] } {send "kill -KILL %1; while jobs -s | grep -q .; do sleep 0.1; done; exit 9\r"}
 	expect eof
 	catch wait result
 	exit [lindex $result 3]
