@@ -143,7 +143,7 @@ has_heartbeat() {
 @test "site: records that are rotated, compressed and removed before they are delivered come all the same" {
 	start_node
 	mode 500
-	for i in 1 2 3; do a_record; done
+	for _ in 1 2 3; do a_record; done
 	wait_for 10 test -e "$STATE/site/outbox/1"
 	mv "$STATE/records.jsonl" "$STATE/records.jsonl.1"
 	gzip -c "$STATE/records.jsonl.1" >"$STATE/records.jsonl.1.gz"
