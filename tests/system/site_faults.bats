@@ -267,6 +267,10 @@ has_heartbeat() {
 	site_config 'pool = batch' 'lease_block = 3'
 	start_daemon
 	wait_for 20 node_says '.site.leases_ready == 3'
+	mode 500 # on its block alone
+	run -0 --separate-stderr as $ONE "$WNODES" run --memory 256M -- hostname
+	[[ "${lines[0]}" == wn-[0-3][0-9] ]] || { echo "$output"; "$WNODES" node show; false; }
+	mode ok
 	living a $ONE
 	living b $TWO
 	wait_for 90 grep -q up a.out
@@ -280,8 +284,5 @@ has_heartbeat() {
 	end_living a
 	end_living b
 	wait_for 10 node_says '.site.leases_used == 0 and .site.leases_ready == 3'
-	mode 500 # on its block alone
-	run -0 --separate-stderr as $ONE "$WNODES" run --memory 256M -- hostname
-	[[ "${lines[0]}" == wn-[0-3][0-9] ]] || { echo "$output"; "$WNODES" node show; false; }
 	[ "$(jq -r '.[]' site/leases | sort | uniq -d)" = "" ]
 }
