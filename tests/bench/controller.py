@@ -147,12 +147,16 @@ def bench_leases(results, rounds):
             if not controllers:
                 print(f"there is no {name}: leases are not measured with it")
                 continue
+            cpu = controllers[0].cpu()
             runs = [load("leases", "--clients", CLIENTS, "--seconds", SECONDS,
                          controllers[0].local) for _ in range(rounds)]
+            cpu = controllers[0].cpu() - cpu
         results.add(f"controller: leases given and returned a second, {CLIENTS} clients, {name}",
                     median(run["pairs_s"] for run in runs), f">= {goal}")
         results.add(f"controller: a lease, {name}, p99 (ms)",
                     median(run["give"]["p99_ms"] for run in runs))
+        results.add(f"controller: a lease given and returned, {name}, processor time (ms)",
+                    cpu * 1000 / sum(run["pairs"] for run in runs))
         results.add(f"controller: leases that failed, {name}",
                     sum(run["failed"] for run in runs), "<= 0")
 
@@ -205,11 +209,13 @@ def measure_nodes(controller, kind, results, *options):
 
 
 def measure_reads(controller, results, rounds):
-    identity = controller.options()
+    identity, cpu = controller.options(), controller.cpu()
     runs = [load("reads", "--clients", 32, "--seconds", SECONDS, "--nodes", NODES, "--vms", VMS,
                  *identity, controller.remote) for _ in range(rounds)]
     results.add("controller: reads of one VM a second, TLS, keep-alive",
                 median(run["reads_s"] for run in runs), ">= 20000")
+    results.add("controller: a read of one VM, processor time (ms)",
+                (controller.cpu() - cpu) * 1000 / sum(run["reads"] for run in runs))
 
 
 def bench_nodes(results, rounds):

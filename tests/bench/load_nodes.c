@@ -11,7 +11,7 @@
 #define RETRY_US    UINT64_C(1000000)
 
 /* Heartbeats under way, when nodes begin: a busy machine takes longer than the ramp for them. */
-#define BEGINNING_MAX 64
+#define BEGINNING_MAX 256
 #define HEADER_ONCE   "Connection: close\r\n"
 
 struct nodes;
