@@ -41,7 +41,7 @@ struct reads {
 	struct reader *readers;
 	struct load_latency latencies[ARRAY_SIZE(kinds)], all;
 	uint64_t count, next_us, behind;
-	unsigned int failed, busy;
+	unsigned int failed, busy, kind; /* `kind`: without a rate */
 };
 
 static unsigned int pick(unsigned int below)
@@ -105,7 +105,8 @@ static void ask(struct reader *r, uint64_t due_us)
 	char path[PATH_MAX_BYTES];
 
 	r->due_us = due_us;
-	r->kind = r->reads->load->rate ? (unsigned int)(r->reads->count % ARRAY_SIZE(kinds)) : 0;
+	r->kind = r->reads->load->rate ? (unsigned int)(r->reads->count % ARRAY_SIZE(kinds))
+				       : r->reads->kind;
 	r->reads->count++;
 	kinds[r->kind].path(r->reads->load, path);
 	r->reads->busy++;
@@ -147,6 +148,9 @@ static void tick(struct reads *s)
 
 static void start(struct reads *s)
 {
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (streq(kinds[i].name, s->load->kind))
+			s->kind = i;
 	s->readers = calloc(s->load->clients, sizeof(*s->readers));
 	if (!s->readers)
 		abort();
@@ -169,7 +173,7 @@ static void print(struct reads *s, uint64_t took_us)
 		(unsigned long long)s->count, (double)s->count * 1e6 / (double)took_us, s->failed,
 		(unsigned long long)s->behind);
 	load_latency_print(&s->all);
-	for (size_t i = 0; i < (s->load->rate ? ARRAY_SIZE(kinds) : 1); i++) {
+	for (size_t i = 0; s->load->rate && i < ARRAY_SIZE(kinds); i++) {
 		printf(", \"%s\": ", kinds[i].name);
 		load_latency_print(&s->latencies[i]);
 	}

@@ -11,9 +11,9 @@
  *           so many nodes join, tell all that they have, and then what has changed. The first
  * TARGET is asked for certificates, by somebody who may; the last has the nodes. --once: with a
  *           connection for each heartbeat
- *   reads   --clients N --seconds S [--rate N] [--nodes N --vms N]
- *           asks for VMs of `nodes`, one at a time, as fast as it goes; --rate: so many requests a
- *           second, of several kinds
+ *   reads   --clients N --seconds S [--kind KIND | --rate N] [--nodes N --vms N]
+ *           asks for what `nodes` told as fast as it goes: one VM, or another kind of request;
+ *           --rate: so many requests a second, of all kinds
  *
  * Who asks: --token TEXT, or --certificate FILE and --key FILE. --ca FILE: whom controllers are
  * certified by. */
@@ -56,6 +56,7 @@ static const struct option_row {
 	NUMBER("interval", interval_s),
 	NUMBER("rate", rate),
 	TEXT("pool", pool),
+	TEXT("kind", kind),
 	TEXT("ca", ca),
 	TEXT("certificate", certificate),
 	TEXT("key", key),
@@ -175,7 +176,8 @@ int main(int argc, char **argv)
 		.vms = 10,
 		.ramp_s = 30,
 		.interval_s = 30,
-		.pool = "load"};
+		.pool = "load",
+		.kind = "vm"};
 	struct error err = {0};
 	bool good = false;
 

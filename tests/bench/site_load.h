@@ -10,7 +10,7 @@ struct load {
 	/* Of the command line: */
 	struct load_target targets[LOAD_TARGETS_MAX];
 	size_t target_count;
-	const char *ca, *certificate, *key, *token, *pool;
+	const char *ca, *certificate, *key, *token, *pool, *kind;
 	unsigned int clients, seconds, nodes, vms, ramp_s, interval_s, rate;
 	bool check, once;
 	/* Of the run: */
