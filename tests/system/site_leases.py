@@ -111,7 +111,6 @@ def answer_of(connection, method, path, body):
 class Database:
     def __init__(self, home):
         self.home = home
-        self.url = self.up()
 
     def up(self):
         done = subprocess.run([POSTGRES + "/up.sh", "--open", self.home], stdout=subprocess.PIPE,
@@ -233,17 +232,19 @@ class Node:
 
 
 class Site:
-    def __init__(self, work, seconds, count):
+    def __init__(self, work):
         self.work, self.held, self.failures = work, Held(), []
+        self.database, self.controllers, self.nodes = Database(work + "/postgres"), [], []
         self.seed = int(os.environ.get("SITE_LEASES_SEED", time.time()))
         self.random, self.over = random.Random(self.seed), threading.Event()
         self.kills = {"controller": 0, "database": 0}
-        os.makedirs(work, exist_ok=True)
-        os.chmod(work, 0o711)
-        self.database = Database(work + "/postgres")
-        self.controllers = []
+
+    def open(self, seconds, count):
+        os.makedirs(self.work, exist_ok=True)
+        os.chmod(self.work, 0o711)
+        url = self.database.up()
         for name in ("one", "two"):
-            self.controllers.append(Controller(f"{work}/{name}", self.database.url))
+            self.controllers.append(Controller(f"{self.work}/{name}", url))
             wait_for(30, f"controller {name}", self.controllers[-1].is_up)
         status, answer = self.root("PUT", "/v1/pools/load", {
             "vlan": 7, "host_pattern": "wn-%04d", "first_address": "10.1.0.1", "prefix": 16,
@@ -283,7 +284,7 @@ class Site:
         time.sleep(1.5 * self.random.random())
 
     def run(self):
-        threads = [threading.Thread(target=node.run) for node in self.nodes]
+        threads = [threading.Thread(target=node.run, daemon=True) for node in self.nodes]
         for thread in threads:
             thread.start()
         self.kill_all_in_turn()
@@ -324,8 +325,11 @@ class Site:
 
 def main():
     work, seconds, count = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-    site = Site(work, seconds, count)
+    # Also when it is told to end, what it has started is ended.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    site = Site(work)
     try:
+        site.open(seconds, count)
         site.run()
         site.report()
     finally:
