@@ -8,7 +8,6 @@
 
 #include "lib/confinement.h"
 #include "lib/file.h"
-#include "lib/log.h"
 
 /* Connections, and some for the database and the log. */
 #define DESCRIPTORS_SPARE 256
@@ -56,12 +55,16 @@ static int become(const struct passwd *account, struct error *err)
 int privileges_drop(const struct controller_settings *s, struct error *err)
 {
 	const struct passwd *account = geteuid() == 0 ? getpwnam(s->user) : NULL;
-	int r = make_directories(s, account, err);
+	int r;
 
+	if (geteuid() == 0 && !account)
+		return fail(err, -ENOENT,
+			"there is no account '%s' to become; make it, or set [controller] user to "
+			"another (root: to stay root)",
+			s->user);
+	r = make_directories(s, account, err);
 	if (r == 0 && account)
 		r = become(account, err);
-	if (r == 0 && geteuid() == 0)
-		log_warning("there is no account '%s' to become; going on as root", s->user);
 	if (r == 0)
 		r = confinement_set_limits((size_t)s->connections + DESCRIPTORS_SPARE, err);
 	return r < 0 ? r : confinement_forbid(forbidden, ARRAY_SIZE(forbidden), err);

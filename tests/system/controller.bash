@@ -20,7 +20,7 @@ setup_controller() {
 # A configuration with these lines for [controller].
 # shellcheck disable=SC2120
 own_config() {
-	printf '%s\n' '[controller]' "listen = 127.0.0.1:$PORT" "socket = $SOCKET" "state = $STATE" \
+	printf '%s\n' '[controller]' "listen = 127.0.0.1:$PORT" "socket = $SOCKET" "state = $STATE" "user = root" \
 		"database = ${DATABASE:-sqlite:$STATE/site.db}" "$@" >"$WORK/controller.conf"
 }
 

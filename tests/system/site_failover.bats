@@ -12,7 +12,7 @@ SECONDS_OF_LOAD=14
 start_one() {
 	local name=$1 home=$WORK/$1
 	mkdir -p "$home"
-	printf '%s\n' '[controller]' "listen = 127.0.0.1:0" "socket = $home/socket" "state = $home/state" \
+	printf '%s\n' '[controller]' "listen = 127.0.0.1:0" "socket = $home/socket" "state = $home/state" "user = root" \
 		"database = $DATABASE" "address_connections = 500" >"$home/controller.conf"
 	: >"$home/controller.err"
 	ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0" "$CONTROLLER" --config "$home/controller.conf" \

@@ -62,7 +62,7 @@ class Controller:
         os.makedirs(home)
         with open(home + "/controller.conf", "w") as f:
             f.write(f"[controller]\nlisten = 127.0.0.1:{self.port}\nsocket = {self.socket}\n"
-                    f"state = {self.state}\ndatabase = {database}\naddress_connections = 500\n")
+                    f"state = {self.state}\nuser = root\ndatabase = {database}\naddress_connections = 500\n")
         self.log = open(home + "/controller.err", "a")
         self.start()
 

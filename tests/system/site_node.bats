@@ -16,7 +16,7 @@ start_site() {
 		PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 		URL=https://localhost:$PORT SITE=$WORK/site
 		mkdir -p "$SITE"
-		printf '%s\n' '[controller]' "listen = 127.0.0.1:$PORT" "socket = $SITE/socket" "state = $SITE/state" \
+		printf '%s\n' '[controller]' "listen = 127.0.0.1:$PORT" "socket = $SITE/socket" "state = $SITE/state" "user = root" \
 			"database = sqlite:$SITE/state/site.db" >"$SITE/controller.conf"
 	fi
 	"$CONTROLLER" --config "$SITE/controller.conf" 2>>site.err </dev/null 3>&- &
