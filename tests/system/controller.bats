@@ -135,6 +135,14 @@ GROUP='{"description":"a group"}'
 	has_status 200 "$(local_call GET /healthz)"
 }
 
+@test "clients that are slow in their handshake cost no processor time" {
+	start_controller
+	controller_py half_hello "$controller" 127.0.0.1 "$PORT"
+	has_status 200 "$(local_call GET /healthz)"
+	# Those that still wait do not keep it from ending.
+	stop_controller
+}
+
 @test "one address has so many connections and no more" {
 	own_config 'address_connections = 20'
 	start_controller

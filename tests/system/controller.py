@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import sys
 import time
@@ -296,6 +297,21 @@ def slow(path):
     assert is_closed(keeper, 10) and is_closed(reader, 10)
 
 
+def half_hello(pid, host, port):
+    """Clients that stop in the middle of their first message cost no processor time."""
+    def cpu_s():
+        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    clients = [socket.create_connection((host, int(port)), 20) for _ in range(20)]
+    for client in clients:
+        client.sendall(bytes.fromhex("160301020001"))
+    time.sleep(1)
+    before = cpu_s()
+    time.sleep(3)
+    assert cpu_s() - before < 0.1, f"{cpu_s() - before:.2f} s of 3"
+
+
 def limit(path, host, port, count):
     many = [socket.create_connection((host, int(port))) for _ in range(int(count) * 2)]
     closed = sum(is_closed(connection, 0.2) for connection in many)
@@ -325,4 +341,4 @@ def writes(path, mark):
 
 if __name__ == "__main__":
     {function.__name__: function for function in
-     (document, answers, malformed, idle, slow, limit, writes)}[sys.argv[1]](*sys.argv[2:])
+     (document, answers, malformed, idle, slow, half_hello, limit, writes)}[sys.argv[1]](*sys.argv[2:])
