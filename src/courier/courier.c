@@ -16,6 +16,7 @@
 #include "lib/log.h"
 #include "lib/path.h"
 #include "lib/timestamp.h"
+#include "lib/uuid.h"
 #include "site/site.h"
 
 #define SECOND UINT64_C(1000000)
@@ -35,6 +36,8 @@
 /* Records that are delivered before it is looked whether anything else is to be done. */
 #define DELIVERIES_MAX 20
 #define LEASINGS_MAX   20
+
+#define IDS_MAX 2000
 
 /* Leases are told in full heartbeats, and in each of so many others. */
 #define LEASES_EACH 20
@@ -182,19 +185,34 @@ static void log_refused(const json_t *answer)
 			json_array_size(refused), why);
 }
 
+/* As many ids as fit into a packet; the next answer has the others. */
+static json_t *copy_ids(const json_t *list)
+{
+	json_t *copy = json_array(), *id;
+	size_t i;
+
+	json_array_foreach(list, i, id)
+	{
+		const char *text = json_string_value(id);
+
+		if (text && uuid_is_text(text) && json_array_size(copy) < IDS_MAX)
+			json_array_append(copy, id);
+	}
+	return copy;
+}
+
 static int take_answer(struct courier *c, json_t *answer, struct error *err)
 {
-	json_t *unknown = json_object_get(answer, "leases_unknown");
 	json_t *drained = json_object_get(answer, "drained");
-	json_t *reason = json_object_get(answer, "reason");
+	const char *reason = json_string_value(json_object_get(answer, "reason"));
 
 	log_refused(answer);
 	return tell(c,
-		json_pack("{s:s, s:s, s:O*, s:O*, s:O*}", "op", "answered", "controller",
+		json_pack("{s:s, s:s, s:O*, s:o, s:o}", "op", "answered", "controller",
 			site_controller(c->site), "drained",
 			json_is_boolean(drained) ? drained : NULL, "reason",
-			json_string_length(reason) > 0 ? reason : NULL, "leases_unknown",
-			json_is_array(unknown) ? unknown : NULL),
+			reason_to_json(reason, "the site wants it so"), "leases_unknown",
+			copy_ids(json_object_get(answer, "leases_unknown"))),
 		err);
 }
 
@@ -283,6 +301,13 @@ static uint64_t scatter(uint64_t us)
 	return us - us / 10 * random / UINT16_MAX;
 }
 
+/* What a controller says may be nothing that can be done, or told to the daemon; that is no reason
+ * to end. */
+static bool is_bearable(int r)
+{
+	return r >= 0 || r == -EAGAIN || r == -ENOTCONN || r == -EREMOTEIO || r == -EMSGSIZE;
+}
+
 static int deliver(struct courier *c, struct error *err)
 {
 	struct error why = {0};
@@ -292,9 +317,9 @@ static int deliver(struct courier *c, struct error *err)
 		r = delivery_run(c->delivery, c->site, &why);
 	if (r > 0)
 		c->daemon.changed = true; /* it goes on soon */
-	if (r == -EAGAIN)
+	if (r == -EAGAIN || r == -EREMOTEIO)
 		log_warning("%s, trying again", why.text);
-	if (r >= 0 || r == -EAGAIN || r == -ENOTCONN)
+	if (is_bearable(r))
 		return 0;
 	return fail(err, r, "%s", why.text);
 }
@@ -306,9 +331,9 @@ static int lease(struct courier *c, struct error *err)
 
 	for (int i = 0; i < LEASINGS_MAX && r > 0; i++)
 		r = leasing_run(&c->daemon, c->site, c->names, &why);
-	if (r == -EAGAIN)
+	if (r < 0 && r != -ENOTCONN && is_bearable(r))
 		log_debug("%s", why.text);
-	if (r >= 0 || r == -EAGAIN || r == -ENOTCONN)
+	if (is_bearable(r))
 		return 0;
 	return fail(err, r, "%s", why.text);
 }

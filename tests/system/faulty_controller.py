@@ -120,7 +120,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(403, {"error": "this certificate was revoked", "status": 403})
         elif mode == "lies":
             self.answer(200, {"stored": 7, "known": -1, "refused": [{"index": 99, "error": "x"}], "given": [
-                {"id": "../../x", "name": "a"}, 5], "taken": "all", "configuration": 17, "drained": "perhaps",
+                {"id": "../../x", "name": "a"}, 5], "taken": "all", "configuration": 17, "drained": True, "reason": "y" * 9000,
                 "leases_unknown": [1, None, "x" * 5000], "full": "yes", "certificate": "no", "text": 5, "revision": []})
         else:
             return False
