@@ -135,7 +135,7 @@ has_heartbeat() {
 	for i in 1 2 3 4 5; do a_record; done
 	a_record '.vm = "vm-bad"'
 	echo 'no record' >>"$STATE/records.jsonl"
-	for i in 1 2 3; do a_record; done
+	for _ in 1 2 3; do a_record; done
 	wait_for 30 has_stored 8
 	[ "$(jq -r '.reason, .record.vm' "$STATE/records-refused.jsonl" | paste -sd' ')" = "this record is bad vm-bad" ]
 }
