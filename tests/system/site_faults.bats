@@ -132,7 +132,7 @@ has_heartbeat() {
 @test "site: a record that is refused for good is kept apart, with the reason, and holds up no other" {
 	start_node
 	mode 'bad batch'
-	for i in 1 2 3 4 5; do a_record; done
+	for _ in 1 2 3 4 5; do a_record; done
 	a_record '.vm = "vm-bad"'
 	echo 'no record' >>"$STATE/records.jsonl"
 	for _ in 1 2 3; do a_record; done
