@@ -121,7 +121,7 @@ has_heartbeat() {
 @test "site: a controller that is slow holds up nobody" {
 	start_node
 	mode slow
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		start=$EPOCHREALTIME
 		node_says .version
 		[ $((${EPOCHREALTIME/./} - ${start/./})) -lt 2000000 ]
