@@ -81,7 +81,7 @@ has_heartbeat() {
 	join # it asks again, and is answered the same
 	cmp site/joined.pem "$STATE/site/certificate.pem"
 	[ ! -e "$STATE/site/request.json" ]
-	for i in 1 2 3 4 5 6; do
+	for _ in 1 2 3 4 5 6; do
 		"$WNODES" node leave --state "$STATE"
 		rm -f site/used
 		timeout -s KILL 0.0$((RANDOM % 10)) "$WNODES" node join --token-file token --ca site/ca.pem --state "$STATE" "$URL" || true
