@@ -28,10 +28,12 @@ teardown() {
 	rm -rf "$WORK"
 }
 
-# Asks the controller, on its socket, as root: site METHOD PATH [BODY]
-site() {
-	inside curl --silent --fail-with-body --unix-socket /run/wnodes-controller/socket \
-		--request "$1" --data "${3:-}" "http://localhost$2"
+node_is_up() {
+	inside wnodes node list | grep -w up
+}
+
+record_is_at_site() {
+	inside wnodes record export --format jsonl | grep -w alice
 }
 
 # Prints mode, owner and name of all that the packages of a directory hold, but for debug symbols.
@@ -134,12 +136,29 @@ contents() {
 	grep -E '^Cap(Eff|Prm|Bnd|Amb)' "$WORK/status" | grep -vc '0000000000000000$' | grep -qx 0
 	[ "$(inside stat -c '%U:%G %a' /etc/wnodes/controller.conf)" = "root:wnodes-controller 640" ]
 	[ "$(inside stat -c '%U %a' /var/lib/wnodes-controller)" = "wnodes-controller 700" ]
-	site GET /healthz | grep '"ok"'
+	inside wnodes site status
 	inside curl --silent --insecure "https://$(sed -n 's/^listen = //p' "$CONTAINER/etc/wnodes/controller.conf")/healthz" | grep '"ok"'
 	inside systemctl reload wnodes-controller
 	inside systemctl is-active wnodes-controller
 	inside setpriv --reuid=wnodes-controller --regid=wnodes-controller --clear-groups wnodes-controller check
-	site PUT /v1/groups/old '{}'
+	inside wnodes group create old
+}
+
+@test "package: the node joins the site; its courier has an account of its own" {
+	local port
+	port=$(sed -n 's/^listen = .*://p' "$CONTAINER/etc/wnodes/controller.conf")
+	# From the socket, on which root is known, to HTTPS, on which a token says who it is.
+	inside sh -c 'umask 077; mkdir -p /root/.config/wnodes; wnodes token create --expires 1h >/root/token &&
+		printf "%s\n" "[site]" "token_file = /root/token" >/root/.config/wnodes/wnodes.conf'
+	inside wnodes site ca >"$WORK/ca"
+	inside wnodes token create --join --expires 1h >"$WORK/token"
+	inside wnodes node join --token-file - --ca-fingerprint \
+		"$(openssl x509 -noout -fingerprint -sha256 <"$WORK/ca" | cut -d= -f2)" "https://localhost:$port" <"$WORK/token"
+	printf '[site]\ncontrollers = https://localhost:%s\nca = /var/lib/wnodes/site/ca.pem\n' "$port" \
+		>>"$CONTAINER/etc/wnodes/wnodes.conf"
+	inside systemctl restart wnodes-hypervisor
+	wait_for 60 node_is_up || { inside journalctl --no-pager -u wnodes-hypervisor; inside wnodes node list; return 1; }
+	inside sh -c 'stat -c %U $(grep -l wnodes-courier /proc/[0-9]*/comm)' | sort -u | grep -qx wnodes-courier
 }
 
 @test "package: logrotate takes the records' rule" {
@@ -166,6 +185,7 @@ contents() {
 	[ "$status" -eq 7 ]
 	[[ $output == *alice* ]]
 	wait_for 30 sh -c "grep -q '\"source\": *\"both\"' $CONTAINER/var/lib/wnodes/records.jsonl"
+	wait_for 60 record_is_at_site
 	# Its template is made by the account wnodes, in the unit's sandbox.
 	wait_for 120 sh -c "ls -d $CONTAINER/var/lib/wnodes/templates/*/"
 	inside_as alice wnodes run --start clone -- true
@@ -183,7 +203,8 @@ contents() {
 	[ "$(stat -c %i "$CONTAINER/usr/libexec/wnodes/wnodes-guest")" != "$agent" ]
 	grep -q '^# ours$' "$CONTAINER/etc/wnodes/wnodes.conf"
 	inside systemctl is-active wnodes-controller
-	site GET /v1/groups/old
+	inside wnodes group list | grep -w old
+	wait_for 60 node_is_up
 	[ "$(inside stat -c '%U:%G %a' /etc/wnodes/controller.conf)" = "root:wnodes-controller 640" ]
 	# The new program speaks with the old one's VM.
 	inside_as alice wnodes vm list >"$WORK/list"
@@ -221,8 +242,8 @@ contents() {
 	inside rm -r /var/lib/wnodes /run/wnodes /var/lib/wnodes-controller
 	install_inside $(PACKAGES="wnodes wnodes-guest wnodes-hypervisor wnodes-slurm" packages_in /packages)
 	inside systemctl is-active wnodes-hypervisor
-	# shellcheck disable=SC2086
-	inside apt-get -qq -y purge $PACKAGES
+	# shellcheck disable=SC2046
+	inside apt-get -qq -y purge $(echo $PACKAGES | sed 's/wnodes-controller//')
 	run inside find / -xdev -not -path '/packages*' -not -path '/var/cache/apt/archives/*' \
 		-not -path '/var/log/*' -not -path '/var/cache/man/*' -not -path '/home/*' -name '*wnodes*'
 	echo "$output"
