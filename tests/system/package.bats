@@ -33,7 +33,7 @@ node_is_up() {
 }
 
 record_is_at_site() {
-	inside wnodes record export --format jsonl | grep -w alice
+	sqlite3 -readonly "$CONTAINER/var/lib/wnodes-controller/site.db" 'SELECT body_json FROM record' | grep -w alice
 }
 
 # Prints mode, owner and name of all that the packages of a directory hold, but for debug symbols.
@@ -141,12 +141,12 @@ contents() {
 	inside systemctl reload wnodes-controller
 	inside systemctl is-active wnodes-controller
 	inside setpriv --reuid=wnodes-controller --regid=wnodes-controller --clear-groups wnodes-controller check
-	inside wnodes group create old
 }
 
 @test "package: the node joins the site; its courier has an account of its own" {
 	local port
 	port=$(sed -n 's/^listen = .*://p' "$CONTAINER/etc/wnodes/controller.conf")
+	inside wnodes group create old
 	# From the socket, on which root is known, to HTTPS, on which a token says who it is.
 	inside sh -c 'umask 077; mkdir -p /root/.config/wnodes; wnodes token create --expires 1h >/root/token &&
 		printf "%s\n" "[site]" "token_file = /root/token" >/root/.config/wnodes/wnodes.conf'
@@ -158,7 +158,8 @@ contents() {
 		>>"$CONTAINER/etc/wnodes/wnodes.conf"
 	inside systemctl restart wnodes-hypervisor
 	wait_for 60 node_is_up || { inside journalctl --no-pager -u wnodes-hypervisor; inside wnodes node list; return 1; }
-	inside sh -c 'stat -c %U $(grep -l wnodes-courier /proc/[0-9]*/comm)' | sort -u | grep -qx wnodes-courier
+	inside sh -c 'awk "/^Uid/ {print \$2, \$3, \$4}" "$(grep -l wnodes-courier /proc/[0-9]*/comm | head -1 | sed s/comm/status/)"' |
+		grep -qx "$(inside id -u wnodes-courier | sed 's/.*/& & &/')"
 }
 
 @test "package: logrotate takes the records' rule" {
@@ -192,15 +193,15 @@ contents() {
 }
 
 @test "package: an upgrade leaves a VM running" {
-	local before agent
+	local before next
 	living_inside alice
 	before=$(daemon_pid)
-	agent=$(stat -c %i "$CONTAINER/usr/libexec/wnodes/wnodes-guest")
+	next=$(dpkg-deb --field "$(echo "$WNODES_BUILD"/deb-next/wnodes_*.deb)" Version | sed 's/-1$//')
 	install_inside $(packages_in /packages-next)
-	inside wnodes --version | grep -qx "wnodes $(dpkg-deb --field "$(echo "$WNODES_BUILD"/deb-next/wnodes_*.deb)" Version | sed 's/-1$//')"
+	inside wnodes --version | grep -qx "wnodes $next"
+	inside /usr/libexec/wnodes/wnodes-guest --version | grep -qx "wnodes-guest $next"
 	inside systemctl is-active wnodes-hypervisor
 	[ "$(daemon_pid)" != "$before" ]
-	[ "$(stat -c %i "$CONTAINER/usr/libexec/wnodes/wnodes-guest")" != "$agent" ]
 	grep -q '^# ours$' "$CONTAINER/etc/wnodes/wnodes.conf"
 	inside systemctl is-active wnodes-controller
 	inside wnodes group list | grep -w old
@@ -245,7 +246,7 @@ contents() {
 	# shellcheck disable=SC2046
 	inside apt-get -qq -y purge $(echo $PACKAGES | sed 's/wnodes-controller//')
 	run inside find / -xdev -not -path '/packages*' -not -path '/var/cache/apt/archives/*' \
-		-not -path '/var/log/*' -not -path '/var/cache/man/*' -not -path '/home/*' -name '*wnodes*'
+		-not -path '/var/log/*' -not -path '/var/cache/man/*' -not -path '/home/*' -not -path '/root/*' -name '*wnodes*'
 	echo "$output"
 	[ -z "$output" ]
 }
