@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
+#include "lib/openssl.h"
 #include "lib/strv.h"
 
 #define SECOND          UINT64_C(1000000)
@@ -25,20 +26,6 @@ struct authority {
 	X509_STORE *store; /* with the certificate alone */
 	char *pem;
 };
-
-static X509 *x509_free(X509 *x)
-{
-	X509_free(x);
-	return NULL;
-}
-DEFINE_CLEANUP(X509 *, x509_free)
-
-static EVP_PKEY *key_free(EVP_PKEY *key)
-{
-	EVP_PKEY_free(key);
-	return NULL;
-}
-DEFINE_CLEANUP(EVP_PKEY *, key_free)
 
 struct authority *authority_free(struct authority *a)
 {

@@ -1,39 +1,16 @@
 #include "courier/credential.h"
 
 #include <errno.h>
-#include <openssl/bio.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "lib/file.h"
+#include "lib/openssl.h"
 #include "lib/timestamp.h"
 
 #define PEM_TEXT_MAX 65536
-
-static X509 *x509_free(X509 *x)
-{
-	X509_free(x);
-	return NULL;
-}
-DEFINE_CLEANUP(X509 *, x509_free)
-
-static EVP_PKEY *key_free(EVP_PKEY *key)
-{
-	EVP_PKEY_free(key);
-	return NULL;
-}
-DEFINE_CLEANUP(EVP_PKEY *, key_free)
-
-static BIO *bio_free(BIO *bio)
-{
-	BIO_free(bio);
-	return NULL;
-}
-DEFINE_CLEANUP(BIO *, bio_free)
 
 static X509 *parse_certificate(const char *text)
 {

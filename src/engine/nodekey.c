@@ -1,33 +1,11 @@
 #include "engine/nodekey.h"
 
 #include <errno.h>
-#include <openssl/bio.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
+
+#include "lib/openssl.h"
 
 #define CURVE "P-256"
-
-static EVP_PKEY *key_free(EVP_PKEY *key)
-{
-	EVP_PKEY_free(key);
-	return NULL;
-}
-DEFINE_CLEANUP(EVP_PKEY *, key_free)
-
-static X509_REQ *request_free(X509_REQ *request)
-{
-	X509_REQ_free(request);
-	return NULL;
-}
-DEFINE_CLEANUP(X509_REQ *, request_free)
-
-static BIO *bio_free(BIO *bio)
-{
-	BIO_free(bio);
-	return NULL;
-}
-DEFINE_CLEANUP(BIO *, bio_free)
 
 /* What was written, as text for free(). */
 static char *bio_take_text(BIO *bio)
