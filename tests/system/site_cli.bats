@@ -8,7 +8,7 @@ load controller
 setup() {
 	command -v sqlite3 >/dev/null || skip "sqlite3 is not installed"
 	setup_controller
-	own_config "user = $(id -un)" 'munge = none'
+	own_config 'munge = none'
 	export XDG_CONFIG_HOME=$WORK/config TZ=UTC
 	mkdir -p "$XDG_CONFIG_HOME/wnodes"
 	at_site "unix:$SOCKET"
