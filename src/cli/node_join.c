@@ -59,7 +59,7 @@ static const struct verb_option leave_options[] = {
 /* In the order in which they are removed; written they are in the opposite one. What records have
  * not been delivered stays, for the day when the node joins again. */
 static const char *const files[] = {"certificate.pem", "request.json", "node", "ca.pem", "key.pem",
-	"wnodes.conf", "revision", "wish", "autonomy", "leases"};
+	"wnodes.conf", "revision", "wish", "autonomy", "leases-heard", "leases-kept", "leases"};
 
 struct join {
 	const struct join_options *options;

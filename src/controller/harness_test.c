@@ -1,5 +1,6 @@
 #include <errno.h>
 
+#include "controller/controller.h"
 #include "controller/node.h"
 #include "controller/route.h"
 #include "controller/schema.h"
@@ -11,6 +12,13 @@
 
 struct sql *harness_db;
 uint64_t harness_now_us;
+
+/* As they are when nothing is set. */
+static struct controller_settings settings = {
+	.lost_after = UINT64_C(90000000),
+	.lease_grace = UINT64_C(600000000),
+};
+static struct controller controller = {.settings = &settings};
 
 static struct exchange x;
 
@@ -103,6 +111,7 @@ int harness_ask_match(const char *who, const char *request, const char *etag, js
 	assert_non_null(target);
 	*target++ = '\0';
 	exchange_done(&x);
+	x.controller = &controller;
 	x.now_us = harness_now_us++;
 	x.body = body;
 	x.if_match = etag;

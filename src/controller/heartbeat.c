@@ -7,10 +7,12 @@
 #include "controller/body.h"
 #include "controller/configuration.h"
 #include "controller/configuration_text.h"
+#include "controller/controller.h"
 #include "controller/event.h"
 #include "controller/node.h"
 #include "controller/vm.h"
 
+#define SECOND     UINT64_C(1000000)
 #define INTERVAL_S 30
 #define VMS_MAX    4096
 #define LEASES_MAX 8192
@@ -312,6 +314,14 @@ static int find_unknown(struct exchange *x, struct sql *db, const struct heartbe
 	return r;
 }
 
+/* For how long after a heartbeat the node's leases are not given to others, whatever happens. */
+static json_int_t leases_kept_s(const struct exchange *x)
+{
+	const struct controller_settings *s = controller_get_settings(x->controller);
+
+	return (json_int_t)((s->lost_after + s->lease_grace) / SECOND);
+}
+
 static int answer(struct exchange *x, const struct reply *reply)
 {
 	char revision[DIGEST_HEX_SIZE];
@@ -320,10 +330,10 @@ static int answer(struct exchange *x, const struct reply *reply)
 	if (configuration_revision(reply->configuration, revision, &err) < 0)
 		return exchange_fail(x, 500, "%s", err.text);
 	return exchange_answer(x, 200,
-		json_pack("{s:s, s:O, s:s, s:b, s:i, s:O, s:O}", "configuration", revision,
+		json_pack("{s:s, s:O, s:s, s:b, s:i, s:I, s:O, s:O}", "configuration", revision,
 			"drained", reply->wish, "reason", reply->reason, "full", reply->full,
-			"interval_s", INTERVAL_S, "leases_unknown", reply->unknown, "refused",
-			reply->refused));
+			"interval_s", INTERVAL_S, "leases_kept_s", leases_kept_s(x),
+			"leases_unknown", reply->unknown, "refused", reply->refused));
 }
 
 static int run(struct exchange *x, struct sql *db)

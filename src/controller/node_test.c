@@ -59,6 +59,7 @@ static void a_full_heartbeat_says_all_and_others_what_has_changed(void **state)
 		200);
 	assert_true(json_is_false(harness_get("full")));
 	assert_int_equal(harness_number("interval_s"), 30);
+	assert_int_equal(harness_number("leases_kept_s"), 690);
 	assert_int_equal(harness_ask("alice", "GET /v1/vms", NULL), 200);
 	assert_int_equal(json_array_size(harness_get("items")), 2);
 	assert_string_equal(harness_text("items.0.job"), "slurm.7");

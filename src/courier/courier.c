@@ -201,6 +201,17 @@ static json_t *copy_ids(const json_t *list)
 	return copy;
 }
 
+/* For how long our leases are ours; NULL: a controller that wants to hear all first may have given
+ * them to others. */
+static json_t *find_kept(const json_t *answer)
+{
+	json_t *kept = json_object_get(answer, "leases_kept_s");
+	bool said = json_is_integer(kept) && json_integer_value(kept) > 0 &&
+		    json_integer_value(kept) <= INT32_MAX;
+
+	return said && !json_is_true(json_object_get(answer, "full")) ? kept : NULL;
+}
+
 static int take_answer(struct courier *c, json_t *answer, struct error *err)
 {
 	json_t *drained = json_object_get(answer, "drained");
@@ -208,11 +219,12 @@ static int take_answer(struct courier *c, json_t *answer, struct error *err)
 
 	log_refused(answer);
 	return tell(c,
-		json_pack("{s:s, s:s, s:O*, s:o, s:o}", "op", "answered", "controller",
+		json_pack("{s:s, s:s, s:O*, s:o, s:o, s:O*}", "op", "answered", "controller",
 			site_controller(c->site), "drained",
 			json_is_boolean(drained) ? drained : NULL, "reason",
 			reason_to_json(reason, "the site wants it so"), "leases_unknown",
-			copy_ids(json_object_get(answer, "leases_unknown"))),
+			copy_ids(json_object_get(answer, "leases_unknown")), "leases_kept_s",
+			find_kept(answer)),
 		err);
 }
 

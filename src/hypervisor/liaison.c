@@ -224,13 +224,15 @@ static int open_parts(struct liaison *l, struct error *err)
 {
 	const struct autonomy_clock now = autonomy_read_clock();
 	autofree char *path = liaison_path(l, LIAISON_DIRECTORY "/autonomy");
+	autofree char *leases = liaison_path(l, LIAISON_DIRECTORY "/leases-heard");
 	const struct settings *s = settings_of(l);
-	int r = path ? block_new(l->hypervisor->state, &l->block, err)
-		     : fail(err, -ENOMEM, "out of memory");
+	int r = path && leases ? block_new(l->hypervisor->state, &l->block, err)
+			       : fail(err, -ENOMEM, "out of memory");
 
 	if (r == 0)
 		r = outbox_new(l->hypervisor->state, &l->outbox, err);
-	if (r == 0 && autonomy_open(&l->autonomy, path, &now) < 0)
+	if (r == 0 && (autonomy_open(&l->autonomy, path, &now) < 0 ||
+			      autonomy_open(&l->leases, leases, &now) < 0))
 		r = fail(err, -ENOMEM, "out of memory");
 	if (r < 0)
 		return r;
@@ -246,6 +248,7 @@ static void close_parts(struct liaison *l)
 	l->block = block_free(l->block);
 	l->outbox = outbox_free(l->outbox);
 	autonomy_done(&l->autonomy);
+	autonomy_done(&l->leases);
 	l->open = l->heard = l->alone = l->expired = false;
 	l->failure[0] = l->controller[0] = l->revision[0] = '\0';
 }
@@ -414,16 +417,28 @@ const char *liaison_refusal(struct liaison *l)
 	return l->refusal;
 }
 
+bool liaison_leases_are_stale(const struct liaison *l)
+{
+	const struct autonomy_clock now = autonomy_read_clock();
+
+	return l->leases_kept_us > 0 && autonomy_alone_us(&l->leases, &now) >= l->leases_kept_us;
+}
+
 json_t *liaison_lend(struct liaison *l, const struct block_use *use)
 {
 	const char *pool = settings_of(l)->site_pool;
 	json_t *lease;
+	bool stale;
 
 	if (!l->open)
 		return NULL;
-	lease = block_lend(l->block, use);
+	stale = liaison_leases_are_stale(l);
+	lease = stale ? NULL : block_lend(l->block, use);
 	if (!lease && pool && pool[0] && !l->lease_missing)
-		log_warning("VMs start without a lease: none of the pool '%s' is left here", pool);
+		log_warning("VMs start without a lease: %s of the pool '%s' %s",
+			stale ? "those" : "none", pool,
+			stale ? "may be others' by now, as no controller has answered for so long"
+			      : "is left here");
 	l->lease_missing = !lease && pool && pool[0];
 	liaison_tell_change(l);
 	return lease;
@@ -462,5 +477,6 @@ json_t *liaison_to_json(struct liaison *l)
 		"controller", l->controller[0] ? l->controller : NULL, "autonomous_since",
 		is ? since : NULL, "failure", l->failure[0] ? l->failure : NULL, "configuration",
 		l->revision[0] ? l->revision : NULL, "takes_vms", liaison_refusal(l) == NULL,
-		"leases_ready", (json_int_t)leases.ready, "leases_used", (json_int_t)leases.used);
+		"leases_ready", (json_int_t)(liaison_leases_are_stale(l) ? 0 : leases.ready),
+		"leases_used", (json_int_t)leases.used);
 }

@@ -15,11 +15,15 @@
 #include "lib/fields.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/parse.h"
 #include "lib/path.h"
 #include "lib/timestamp.h"
 
+#define SECOND UINT64_C(1000000)
+
 #define REVISION_FILE LIAISON_DIRECTORY "/revision"
 #define WISH_FILE     LIAISON_DIRECTORY "/wish"
+#define KEPT_FILE     LIAISON_DIRECTORY "/leases-kept" /* seconds */
 
 /* So that it fits into a packet, whatever has to be escaped. */
 #define CONFIGURATION_MAX 65536
@@ -31,7 +35,7 @@ static const char *const wishes[] = {
 /* What the courier says; what it does not name is 0, "" or NULL. */
 struct question {
 	char op[24], reason[256], revision[72], controller[256];
-	uint64_t from, needed;
+	uint64_t from, needed, leases_kept_s;
 	bool drained, has_drained;
 	json_t *given, *taken, *leases_unknown;
 	const char *text, *certificate;
@@ -50,6 +54,7 @@ static const struct field fields[] = {
 	{"given", FIELD_LIST, AT(given), 0, BLOCK_BATCH_MAX},
 	{"taken", FIELD_LIST, AT(taken), 0, BLOCK_BATCH_MAX},
 	{"leases_unknown", FIELD_LIST, AT(leases_unknown)},
+	{"leases_kept_s", FIELD_NUMBER, AT(leases_kept_s), 0, INT32_MAX},
 	{"text", FIELD_LINES, AT(text), 0, CONFIGURATION_MAX},
 	{"certificate", FIELD_LINES, AT(certificate), 0, CERTIFICATE_MAX},
 	{.name = NULL},
@@ -176,6 +181,7 @@ static void on_state(struct liaison *l, const struct question *q)
 	autoclose int fd = write_vms(l, &err);
 
 	l->told_change = false;
+	l->asked = autonomy_read_clock();
 	if (fd < 0)
 		refuse(l, err.text);
 	else
@@ -213,11 +219,29 @@ static void follow_wish(struct liaison *l, const struct question *q)
 		log_warning("%s, ignoring", err.text);
 }
 
+/* Those that are ours are so since before the controller knew of us, which is safe. */
+static void note_leases(struct liaison *l, const struct question *q)
+{
+	uint64_t kept_us = q->leases_kept_s * SECOND;
+	char text[32];
+	json_t *id;
+	size_t i;
+
+	json_array_foreach(q->leases_unknown, i, id) if (json_is_string(id))
+		block_forget(l->block, json_string_value(id));
+	if (kept_us == 0 || l->asked.boot_us == 0)
+		return;
+	if (kept_us != l->leases_kept_us) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)q->leases_kept_s);
+		remember(l, KEPT_FILE, text);
+	}
+	l->leases_kept_us = kept_us;
+	autonomy_note_answer(&l->leases, &l->asked);
+}
+
 static void on_answered(struct liaison *l, const struct question *q)
 {
 	const struct autonomy_clock now = autonomy_read_clock();
-	json_t *id;
-	size_t i;
 
 	autonomy_note_answer(&l->autonomy, &now);
 	l->heard = true;
@@ -225,8 +249,7 @@ static void on_answered(struct liaison *l, const struct question *q)
 	snprintf(l->controller, sizeof(l->controller), "%s", q->controller);
 	liaison_look(l);
 	follow_wish(l, q);
-	json_array_foreach(q->leases_unknown, i, id) if (json_is_string(id))
-		block_forget(l->block, json_string_value(id));
+	note_leases(l, q);
 	answer(l, json_object(), NULL, 0);
 }
 
@@ -393,7 +416,12 @@ static char *recall(const struct liaison *l, const char *file)
 void liaison_answer_load(struct liaison *l)
 {
 	autofree char *wish = recall(l, WISH_FILE), *revision = recall(l, REVISION_FILE);
-	autofree char *pushed = liaison_path(l, SETTINGS_PUSHED);
+	autofree char *pushed = liaison_path(l, SETTINGS_PUSHED), *kept = recall(l, KEPT_FILE);
+	uint64_t kept_s = 0;
+
+	if (kept && parse_number(kept, 0, INT32_MAX, &kept_s, NULL) < 0)
+		kept_s = 0;
+	l->leases_kept_us = kept_s * SECOND;
 
 	/* Whoever removes the file wants it again. */
 	snprintf(l->revision, sizeof(l->revision), "%s",

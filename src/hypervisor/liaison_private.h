@@ -30,7 +30,10 @@ struct liaison {
 	struct block *block;
 	struct outbox *outbox;
 	struct autonomy autonomy;
-	char boot[UUID_TEXT_SIZE]; /* of our life */
+	struct autonomy_clock asked; /* when the courier asked for the state */
+	struct autonomy leases;      /* since when nobody has said that they are ours */
+	uint64_t leases_kept_us;     /* and how long they are; 0: nobody has said */
+	char boot[UUID_TEXT_SIZE];   /* of our life */
 	uint64_t sequence;
 	char revision[72];                  /* of the configuration in force; "": none */
 	bool told_change;                   /* and the courier has not asked yet */
@@ -53,5 +56,8 @@ void liaison_tell_change(struct liaison *l);
 
 /* Is what we know of the site's answers to be told in the log? */
 void liaison_look(struct liaison *l);
+
+/* May others have the leases by now that we hold? */
+bool liaison_leases_are_stale(const struct liaison *l);
 
 char *liaison_path(const struct liaison *l, const char *name);

@@ -260,15 +260,20 @@ take_lease() {
 	for name in $NODES; do
 		wait_for 20 agrees "$name" 4
 	done
+	wait_for 10 grep -qx 10 n3/state/site/leases-kept # it knows of the new settings
 	held_by n3 >held
 	names=$(sql "SELECT name FROM lease WHERE node = 'n3' ORDER BY name")
+	daemon_says n3 '.site.leases_ready == 4'
 	network_link n3 down
 	record_on n3
 	# All places are lent: there is one again when the grace is over, and no sooner.
 	for i in 1 2 3 4; do
 		ids[i]=$(cat /proc/sys/kernel/random/uuid)
 		wait_for 30 take_lease "${ids[i]}"
+		# The node does not hear of it, and lends none by then.
+		daemon_says n3 '.site.leases_ready == 0'
 	done
+	[ "$(held_by n3)" = "$(cat held)" ]
 	[ "$(sql "SELECT state, state_since - seen >= 8000000, (SELECT min(given) FROM lease WHERE node = '') - state_since >= 2000000
 		FROM node WHERE name = 'n3'")" = 'lost|t|t' ]
 	[ "$(sql "SELECT name FROM lease WHERE node = '' ORDER BY name")" = "$names" ]
