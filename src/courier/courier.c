@@ -404,7 +404,8 @@ static int turn(struct courier *c, struct error *err)
 	}
 	c->retry_us = 0;
 	c->next_us = c->beat_us + scatter(c->heartbeat_us);
-	r = lease(c, err);
+	/* A site that has lost sight of us has first to say which leases are not ours any more. */
+	r = c->full ? 0 : lease(c, err);
 	if (r == 0)
 		r = deliver(c, err);
 	if (r == 0)

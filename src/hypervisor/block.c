@@ -323,10 +323,17 @@ json_t *block_claim(struct block *b, const char *vm)
 	return json_incref(l->said);
 }
 
+/* What the controllers may have under its id is theirs again. */
+static void lease_return(struct block *b, struct lease *l)
+{
+	l->state = LEASE_RETURNED;
+	lease_save(b, l);
+}
+
 static void lease_end_use(struct block *b, struct lease *l)
 {
 	if (l->lost) {
-		lease_remove(b, l);
+		lease_return(b, l);
 		return;
 	}
 	l->state = LEASE_READY;
@@ -402,8 +409,7 @@ static void plan(struct block *b)
 		if (!idle || (is_wanted(b, l) && !spare))
 			continue;
 		coming -= spare;
-		l->state = LEASE_RETURNED;
-		lease_save(b, l);
+		lease_return(b, l);
 	}
 	while (coming < b->wanted && want_one(b))
 		coming++;
@@ -455,12 +461,39 @@ static bool is_double(const struct block *b, const json_t *said)
 	return false;
 }
 
+/* Was it given anew under its old id? The controllers take back what a node has that they do not
+ * hear of, and lend it to others; who then names it once more gets another place. */
+static bool is_elsewhere(const struct lease *l, json_t *json)
+{
+	return lease_is_told(json, l->id) &&
+	       (!same_text(l->said, json, "name") || !same_text(l->said, json, "mac") ||
+		       !same_text(l->said, json, "address"));
+}
+
+/* What we have of it is another's now. */
+static void leave_place(struct block *b, struct lease *l)
+{
+	if (l->state != LEASE_USED) {
+		lease_return(b, l);
+		return;
+	}
+	log_warning("the site has lent the name and address of a VM that runs, %s, to others "
+		    "meanwhile; they are not used again",
+		l->id);
+	l->lost = l->told = true;
+	lease_save(b, l);
+}
+
 /* Meanwhile it may be used for something else. */
-static bool hear_use(struct lease *l, const json_t *json)
+static bool hear_use(struct block *b, struct lease *l, json_t *json)
 {
 	const char *vm = json_string_value(json_object_get(json, "vm"));
 	bool before = l->told;
 
+	if (is_elsewhere(l, json)) {
+		leave_place(b, l);
+		return true;
+	}
 	l->told = streq(vm ? vm : "", l->vm);
 	return l->told && !before;
 }
@@ -471,7 +504,7 @@ static bool take_in(struct block *b, json_t *json)
 	struct lease *l = id ? lease_find(b, id) : NULL;
 
 	if (l && (l->state == LEASE_USED || l->state == LEASE_READY))
-		return hear_use(l, json);
+		return hear_use(b, l, json);
 	if (!l || l->state != LEASE_WANTED)
 		return false;
 	if (!lease_is_told(json, id) || is_double(b, json)) {

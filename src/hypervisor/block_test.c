@@ -271,6 +271,58 @@ static void lease_that_the_site_forgot_is_not_given_again(void **state)
 	json_decref(lease);
 }
 
+static bool is_given_back(const char *id)
+{
+	json_t *asked = block_ask(b), *value;
+	bool found = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(asked, "take"), i, value) found |=
+		strcmp(json_string_value(value), id) == 0;
+	json_decref(asked);
+	return found;
+}
+
+static void hear_of_another_place(const char *id, int number)
+{
+	json_t *given = json_pack("[o]", lease_of(id, number)), *taken = json_array();
+
+	block_hear(b, given, taken);
+	json_decref(given);
+	json_decref(taken);
+}
+
+static void place_that_others_have_meanwhile_is_not_used_again(void **state)
+{
+	char vm[UUID_TEXT_SIZE];
+	json_t *lease, *idle;
+	const char *id;
+
+	open_block();
+	serve();
+	lease = lend(vm_id(1, vm), getpid());
+	id = json_string_value(json_object_get(lease, "id"));
+	/* The node was silent for long, the site has lent its names, and is asked for this again.
+	 */
+	hear_of_another_place(id, 77);
+	assert_int_equal(used(), 1);
+	assert_false(is_given_back(id));
+	open_block();
+	json_decref(block_claim(b, vm));
+	block_take_back(b, vm);
+	assert_int_equal(used(), 0);
+	assert_true(is_given_back(id));
+	json_decref(lease);
+	/* One that is ready, too. */
+	serve();
+	idle = lend(vm_id(2, vm), getpid());
+	block_take_back(b, vm);
+	id = json_string_value(json_object_get(idle, "id"));
+	hear_of_another_place(id, 78);
+	assert_true(is_given_back(id));
+	json_decref(idle);
+}
+
 /* Lends and takes back at random, and tells the pipe what it has lent, until it is killed. */
 static void __attribute__((noreturn)) run_daemon(int seed, int fd)
 {
@@ -353,6 +405,7 @@ int main(void)
 		EACH(living_vm_keeps_its_lease_over_a_restart),
 		EACH(lies_are_passed_over),
 		EACH(lease_that_the_site_forgot_is_not_given_again),
+		EACH(place_that_others_have_meanwhile_is_not_used_again),
 		EACH(killed_at_any_moment_no_name_is_given_twice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
