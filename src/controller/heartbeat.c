@@ -16,7 +16,7 @@
 #define INTERVAL_S 30
 #define VMS_MAX    4096
 #define LEASES_MAX 8192
-#define REASON_MAX 256
+#define REASON_MAX 512 /* more than a node keeps of one */
 #define STATUS_MAX 16384
 
 struct heartbeat {

@@ -203,6 +203,19 @@ static void text_of_any_kind_is_kept_as_it_is(void **state)
 	assert_string_equal(harness_text("items.0.reason"), "it's \"\xe2\x9c\x97\" --; %s");
 }
 
+static void a_long_reason_costs_no_heartbeat(void **state)
+{
+	char more[512], reason[320];
+
+	memset(reason, 'x', sizeof(reason));
+	reason[sizeof(reason) - 1] = '\0';
+	snprintf(more, sizeof(more), "'full':true,'state':'drained','reason':'%s'", reason);
+	open_site(state);
+	assert_int_equal(beat("wn1", BOOT, 1, more), 200);
+	assert_int_equal(harness_ask("alice", "GET /v1/nodes/wn1", NULL), 200);
+	assert_string_equal(harness_text("reason"), reason);
+}
+
 static int sweep_at(uint64_t now_us, uint64_t heard_us)
 {
 	const struct node_sweep s = {now_us, heard_us, MINUTE, GRACE};
@@ -346,6 +359,7 @@ int main(void)
 		HARNESS_TEST(a_node_speaks_for_itself),
 		HARNESS_TEST(what_is_no_heartbeat_is_refused),
 		HARNESS_TEST(text_of_any_kind_is_kept_as_it_is),
+		HARNESS_TEST(a_long_reason_costs_no_heartbeat),
 		HARNESS_TEST(a_silent_node_is_lost_and_its_leases_returned_after_a_grace),
 		HARNESS_TEST(a_sweep_is_bounded),
 		HARNESS_TEST(people_say_where_a_node_belongs_and_whether_it_is_drained),

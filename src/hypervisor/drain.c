@@ -43,6 +43,19 @@ struct drain {
 	int pidfd;
 };
 
+/* What is cut off in the middle of a letter, or never was UTF-8, could not be told in JSON: not to
+ * people, and not to the site. */
+static void set_reason(struct drain *d, const char *reason)
+{
+	json_t *json;
+
+	snprintf(d->reason, sizeof(d->reason), "%s", reason);
+	json = json_string(d->reason);
+	for (char *c = d->reason; !json && *c; c++)
+		*c = *c & 0x80 ? '?' : *c;
+	json_decref(json);
+}
+
 static int load(struct drain *d, struct error *err)
 {
 	autofree char *text = NULL;
@@ -62,7 +75,7 @@ static int load(struct drain *d, struct error *err)
 	d->since = (uint64_t)json_integer_value(json_object_get(json, "since"));
 	d->by = (uid_t)json_integer_value(json_object_get(json, "by"));
 	d->told = json_is_true(json_object_get(json, "told"));
-	snprintf(d->reason, sizeof(d->reason), "%s", reason ? reason : "drained");
+	set_reason(d, reason ? reason : "drained");
 	json_decref(json);
 	return 0;
 }
@@ -231,7 +244,7 @@ int drain_set(struct drain *d, const char *reason, uid_t uid, struct error *err)
 	d->drained = true;
 	d->since = (uint64_t)time(NULL);
 	d->by = uid;
-	snprintf(d->reason, sizeof(d->reason), "%s", reason);
+	set_reason(d, reason);
 	log_warning("drained: %s", d->reason);
 	r = save(d, err);
 	tell_change(d);
