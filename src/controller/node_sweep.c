@@ -75,11 +75,8 @@ static int lose(struct sql *db, const char *name, uint64_t now_us, struct error 
 static int lose_silent(struct sql *db, const struct node_sweep *s, struct error *err)
 {
 	struct strv names AUTO(strv_done) = {0};
-	int r = 0;
+	int r = find_silent(db, s, &names, err);
 
-	if (s->now_us < s->heard_us + s->lost_after_us)
-		return 0;
-	r = find_silent(db, s, &names, err);
 	for (size_t i = 0; i < names.count && r == 0; i++)
 		r = lose(db, names.items[i], s->now_us, err);
 	return r < 0 ? r : names.count == LOST_MAX;
@@ -101,8 +98,10 @@ static int return_leases(struct sql *db, const struct node_sweep *s, struct erro
 
 int node_sweep(struct sql *db, const struct node_sweep *s, struct error *err)
 {
-	int lost = lose_silent(db, s, err);
-	int owed = lost < 0 ? lost : return_leases(db, s, err);
+	/* One that was lost before all controllers were away may be back, and nobody knows. */
+	bool heard = s->now_us >= s->heard_us + s->lost_after_us;
+	int lost = heard ? lose_silent(db, s, err) : 0;
+	int owed = heard && lost >= 0 ? return_leases(db, s, err) : lost;
 	int events = owed < 0 ? owed : event_prune(db, BEFORE(s->now_us, EVENTS_KEPT_US), err);
 	int jobs = events < 0 ? events : job_prune(db, BEFORE(s->now_us, JOBS_KEPT_US), err);
 
