@@ -197,9 +197,11 @@ void controller_close(struct controller *c)
 		streams_end(c->streams);
 		requests_end(c->requests, END_US);
 	}
-	/* What it has is done, and its clients are answered. */
-	c->writer = writer_free(c->writer);
+	/* What it has is done, and its clients are answered. Others may still ask for its numbers.
+	 */
+	writer_end(c->writer);
 	server_free(c->server);
+	writer_free(c->writer);
 	streams_free(c->streams);
 	housekeeping_free(c->housekeeping);
 	metrics_free(c->metrics);

@@ -277,16 +277,23 @@ int writer_new(const char *url, struct writer **ret, struct error *err)
 	return 0;
 }
 
-struct writer *writer_free(struct writer *w)
+void writer_end(struct writer *w)
 {
-	if (!w)
-		return NULL;
+	if (!w || !w->started)
+		return;
 	pthread_mutex_lock(&w->lock);
 	w->ending = true;
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
-	if (w->started)
-		pthread_join(w->thread, NULL);
+	pthread_join(w->thread, NULL);
+	w->started = false;
+}
+
+struct writer *writer_free(struct writer *w)
+{
+	if (!w)
+		return NULL;
+	writer_end(w);
 	sql_free(w->db);
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);

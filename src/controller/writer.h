@@ -22,7 +22,8 @@ struct writer;
  * later. */
 int writer_new(const char *url, struct writer **ret, struct error *err);
 
-/* Does what is queued, then ends. */
+/* Does what is queued, and ends its thread; what it was is still told. */
+void writer_end(struct writer *w);
 struct writer *writer_free(struct writer *w);
 DEFINE_CLEANUP(struct writer *, writer_free)
 
