@@ -143,6 +143,25 @@ static bool is_same_node(const char *told, const char *name)
 	return rest && told[0] && (*rest == '\0' || *rest == '.');
 }
 
+/* Of an id that is known: a record of another node's is not this one, and this one would be lost
+ * without a word. */
+static int check_known(struct exchange *x, struct sql *db, const struct facts *f, struct error *err)
+{
+	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
+	const char *node;
+	int r = sql_select(
+		db, err, &rows, "SELECT node FROM record WHERE id = ?1", sql_text(f->id));
+
+	if (r == 0)
+		r = sql_rows_next(rows, err);
+	if (r <= 0)
+		return r;
+	node = sql_rows_text(rows, 0);
+	return is_same_node(node, x->caller.name) || is_same_node(x->caller.name, node)
+		       ? 0
+		       : fail(err, -EINVAL, "another node has delivered a record of this id");
+}
+
 /* Returns 1 if it is stored, 0 if its id is known, or negative errno. */
 static int insert(struct exchange *x, struct sql *db, const struct facts *f, json_t *record,
 	struct error *err)
@@ -193,6 +212,8 @@ static int store(struct exchange *x, struct sql *db, json_t *record, struct erro
 		/* Of the database, it is no answer to the record. */
 		if (r == -EINVAL)
 			r = -EIO;
+		if (r == 0)
+			r = check_known(x, db, &f, err);
 	}
 	json_decref(record);
 	return r;

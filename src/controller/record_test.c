@@ -90,6 +90,22 @@ static void one_that_is_wrong_keeps_no_other_from_being_stored(void **state)
 	assert_int_equal(harness_number("stored"), 1);
 }
 
+static void an_id_of_anothers_record_swallows_none(void **state)
+{
+	harness_open(state);
+	assert_int_equal(post("node:wn1", record(ID "01", NULL, NULL), NULL), 200);
+	assert_int_equal(harness_number("stored"), 1);
+	assert_int_equal(post("node:wn2", record(ID "01", "node", json_string("wn2")),
+				 record(ID "02", "node", json_string("wn2"))),
+		200);
+	assert_int_equal(harness_number("known"), 0);
+	assert_int_equal(harness_number("stored"), 1);
+	assert_string_equal(harness_text("refused.0.id"), ID "01");
+	/* The same node, which is called by its whole name now. */
+	assert_int_equal(post("node:wn1.example.org", record(ID "01", NULL, NULL), NULL), 200);
+	assert_int_equal(harness_number("known"), 1);
+}
+
 static void text_and_numbers_of_any_kind_do_no_harm(void **state)
 {
 	char text[513];
@@ -192,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HARNESS_TEST(a_record_is_stored_once_however_often_it_comes),
 		HARNESS_TEST(one_that_is_wrong_keeps_no_other_from_being_stored),
+		HARNESS_TEST(an_id_of_anothers_record_swallows_none),
 		HARNESS_TEST(text_and_numbers_of_any_kind_do_no_harm),
 		HARNESS_TEST(records_are_listed_in_the_order_in_which_they_came),
 		HARNESS_TEST(a_user_sees_his_own),
