@@ -54,6 +54,7 @@ static void a_text_is_checked_before_it_is_taken(void **state)
 		{"[run]\nhello\n", "line 2: neither [section] nor key = value"},
 		{"[policy a]\nvm = maybe\n", "line 2: "},
 		{"[vm]\nqemu = /tmp/evil\n", "qemu in [vm] is set by administrators", true},
+		{"[vm]\nbroker = /tmp/evil\n", "broker in [vm] is set by administrators", true},
 		{"[run]\ncpus = 1\n [site]\nca = /x\n", "ca in [site] is set by administrators",
 			true},
 		{"[node]\nuser = root\n", "user in [node] is set by administrators", true},

@@ -11,12 +11,13 @@
 
 #define KEY_MAX 512
 
-/* What gives rights on a node: programs, accounts, and whom a node listens to. A NULL key: all of
- * the section. */
+/* What gives rights on a node: programs, accounts, what VMs are lent by, and whom a node listens
+ * to. A NULL key: all of the section. */
 static const struct {
 	const char *section, *key;
 } of_site[] = {
 	{"vm", "qemu"},
+	{"vm", "broker"},
 	{"node", "user"},
 	{"node", "administrators"},
 	{"site", NULL},
