@@ -207,6 +207,22 @@ static int find_start(struct stream *s, struct exchange *x, const char *after)
 	return r < 0 ? exchange_fail_sql(x, r, &err) : 0;
 }
 
+/* A filter that is passed over would show more than was asked for. */
+static int check_query(struct exchange *x)
+{
+	const char *name;
+	json_t *unused;
+
+	json_object_foreach(x->query, name, unused)
+	{
+		if (!streq(name, "kind") && !streq(name, "after"))
+			return exchange_fail(x, 400,
+				"a stream is not filtered by '%.64s'; there are kind and after",
+				name);
+	}
+	return 0;
+}
+
 static int add(struct streams *all, struct stream *s, struct exchange *x)
 {
 	bool full;
@@ -234,7 +250,7 @@ int stream_open(struct streams *all, struct exchange *x, const char *after,
 {
 	struct stream *s = calloc(1, sizeof(*s));
 	const char *kinds = exchange_query(x, "kind");
-	int status;
+	int status = check_query(x);
 
 	if (!s)
 		return exchange_fail(x, 500, "the controller is out of memory");
@@ -244,7 +260,8 @@ int stream_open(struct streams *all, struct exchange *x, const char *after,
 	s->opened_us = clock_now_us();
 	s->spoken_us = s->opened_us;
 	s->fresh = true;
-	status = find_start(s, x, after);
+	if (status == 0)
+		status = find_start(s, x, after);
 	if (status == 0)
 		status = add(all, s, x);
 	if (status > 0) {

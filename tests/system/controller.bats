@@ -123,6 +123,7 @@ GROUP='{"description":"a group"}'
 	has_status 503 "$(local_call GET /v1/events -H 'Accept: text/event-stream')"
 	has_status 200 "$(local_call GET /v1/events)"
 	has_status 400 "$(local_call GET '/v1/events?after=x' -H 'Accept: text/event-stream')"
+	has_status 400 "$(local_call GET '/v1/events?subject=node:x' -H 'Accept: text/event-stream')"
 	kill $follower
 }
 
