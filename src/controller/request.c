@@ -60,7 +60,7 @@ struct request {
 	const char *query;   /* behind it; NULL: none */
 	bool odd;            /* the path has what no path has */
 	char method[16];
-	const char *allow;
+	char allow[ROUTE_ALLOW_MAX];
 	char if_match[64];
 	struct buffer body;
 	uint64_t body_max;
@@ -171,6 +171,7 @@ static enum MHD_Result answer_at_once(struct request *rq, int status, const char
  * is answered, so what is wrong is kept until then. */
 static enum MHD_Result begin(struct request *rq, const char *method)
 {
+	const char *allow = "";
 	struct error err = {0};
 	int status;
 
@@ -189,7 +190,9 @@ static enum MHD_Result begin(struct request *rq, const char *method)
 	if (rq->odd)
 		exchange_fail(&rq->x, 400, "the path is not properly encoded");
 	else
-		route_find(&rq->x, rq->method, rq->path, &rq->allow);
+		route_find(&rq->x, rq->method, rq->path, &allow);
+	/* It is the thread's, which has other requests before this one's body is here. */
+	snprintf(rq->allow, sizeof(rq->allow), "%s", allow);
 	rq->body_max = rq->x.route && streq(rq->x.route->path, BODY_PATH_LARGE) ? BODY_MAX_LARGE
 										: BODY_MAX;
 	if (header_body_length(&rq->header) > rq->body_max)

@@ -10,7 +10,6 @@
 
 /* A path has a handful of parts. */
 #define PATH_PARTS_MAX 8
-#define ALLOW_MAX      64
 
 struct path_part {
 	const char *text;
@@ -72,17 +71,17 @@ static int take_params(struct exchange *x, const struct path_part *parts)
 	return 0;
 }
 
-static void allow_add(char allow[ALLOW_MAX], const char *method)
+static void allow_add(char allow[ROUTE_ALLOW_MAX], const char *method)
 {
 	size_t used = strlen(allow);
 
-	snprintf(allow + used, ALLOW_MAX - used, "%s%s%s", used ? ", " : "", method,
+	snprintf(allow + used, ROUTE_ALLOW_MAX - used, "%s%s%s", used ? ", " : "", method,
 		streq(method, "GET") ? ", HEAD" : "");
 }
 
 int route_find(struct exchange *x, const char *method, const char *path, const char **ret_allow)
 {
-	static _Thread_local char allow[ALLOW_MAX];
+	static _Thread_local char allow[ROUTE_ALLOW_MAX];
 	struct path_part parts[PATH_PARTS_MAX];
 	size_t count = split(path, parts);
 

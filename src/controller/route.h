@@ -39,6 +39,8 @@ struct route {
  * the tables, which ends with NULL. */
 extern const struct route *const route_tables[];
 
+#define ROUTE_ALLOW_MAX 64
+
 /* Finds the route of a request, and fills x->route and x->params. `path` is as it was sent, up to
  * the '?'. HEAD is as GET. Returns 0, or the status 400, 404 or 405 with the error said (405:
  * *ret_allow is the value for the header Allow, valid until the thread's next call). */
