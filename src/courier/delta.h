@@ -6,8 +6,11 @@
 
 #include "lib/base.h"
 
-/* Of VMs that come or change, and of those that go, in one heartbeat; the next has the rest. */
-#define DELTA_MAX 2000
+/* Of VMs that come or change, and of those that go, in one heartbeat; the next has the rest. With
+ * texts as long as they may be, and all leases, it stays below the megabyte that a controller
+ * takes.
+ */
+#define DELTA_MAX 1000
 
 struct delta;
 
