@@ -49,14 +49,20 @@ static int parse(const struct buffer *body, char **ret, struct error *err)
 
 int authority_fetch(const char *controller, char **ret, struct error *err)
 {
-	autofree char *url = path_format("%s/v1/ca", controller);
+	size_t n = strlen(controller);
+	autofree char *url = NULL;
 	struct buffer body AUTO(buffer_done) = {0};
 	CURL *curl = curl_easy_init();
 	CURLcode code;
 
 	*ret = NULL;
-	if (!url || !curl)
+	while (n > 0 && controller[n - 1] == '/')
+		n--;
+	url = path_format("%.*s/v1/ca", (int)n, controller);
+	if (!url || !curl) {
+		curl_easy_cleanup(curl);
 		return fail(err, -ENOMEM, "out of memory");
+	}
 	set_options(curl, url, &body);
 	code = curl_easy_perform(curl);
 	curl_easy_cleanup(curl);

@@ -47,7 +47,7 @@ static int find_authority(const struct join *j, char **ret, struct error *err)
 	if (!j->ca && !j->fingerprint)
 		return fail(err, -EPERM,
 			"who answers at '%s' cannot be known yet. The fingerprint of its authority "
-			"is %s: if a controller of the site says the same (wnodes-controller check), "
+			"is %s: if that of 'wnodes site ca' on a controller of the site is the same, "
 			"add --ca-fingerprint with it; or bring the certificate and give it by --ca",
 			j->controller, found);
 	if (j->fingerprint && !authority_is_fingerprint(found, j->fingerprint))
