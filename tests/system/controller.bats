@@ -72,6 +72,9 @@ GROUP='{"description":"a group"}'
 	has_status 413 "$(put /v1/groups/g @large)"
 	has_status 413 "$(put /v1/groups/g @large -H 'Transfer-Encoding: chunked')"
 	has_status 201 "$(put /v1/groups/g "$GROUP" -H 'Transfer-Encoding: chunked')"
+	# Of those whom nobody knows, a smaller one.
+	{ printf '{"token":"'; head -c 100000 /dev/zero | tr '\0' x; printf '"}'; } >large
+	has_status 413 "$(local_call POST /v1/join -H 'Content-Type: application/json' -d @large)"
 }
 
 @test "malformed requests do no harm" {
