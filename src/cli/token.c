@@ -108,9 +108,8 @@ static int run_create(const void *options, int arg_count, const char *const *arg
 	if (o->join && (o->user || o->roles.count > 0))
 		return site_verb_fail("--join is for a node, --%s for a user: give one of them",
 			o->user ? "user" : "role");
-	if (!o->join && (o->group || o->node))
-		return site_verb_fail(
-			"--%s is for a token with --join", o->group ? "group" : "node");
+	if (!o->join && o->node)
+		return site_verb_fail("--node is for a token with --join");
 	if (!o->id && uuid_new(id) < 0)
 		return site_verb_fail("cannot make an id");
 	site_path_init(&path, "tokens", o->id ? o->id : id, NULL);

@@ -138,6 +138,11 @@ says() {
 	run -125 "$WNODES" token create --join --user alice
 	run -0 "$WNODES" token create --user alice --id alice-laptop
 	run -0 "$WNODES" token revoke alice-laptop
+	run -125 "$WNODES" token create --user alice --node wn1
+	run -0 "$WNODES" group create gpus
+	run -0 "$WNODES" token create --user alice --role administrator --group gpus --id alice-gpus
+	run -0 "$WNODES" token revoke alice-gpus
+	run -0 "$WNODES" group remove gpus
 	run -0 "$WNODES" token list --kind join --quiet
 	run -0 "$WNODES" token revoke "$output"
 	run -0 "$WNODES" role grant alice administrator
