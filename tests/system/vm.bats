@@ -66,7 +66,7 @@ setup() {
 	set timeout 30
 	spawn -noecho $WNODES vm exec --tty $vm -- sh
 	expect_after timeout {exit 99}
-	expect "# " {send "tty; exit 4\r"}
+	expect -re {[#\$] } {send "tty; exit 4\r"}
 	expect "/dev/pts/"
 	expect eof
 	catch wait result
