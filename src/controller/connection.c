@@ -3,8 +3,8 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-#include "controller/handshake.h"
 #include "lib/clock.h"
+#include "serve/handshake.h"
 
 /* Each takes some 35 KiB, nearly all of it for TLS and for headers to come. Where there are very
  * many, those that are idle are closed early: nodes of a large site come each half minute, and are

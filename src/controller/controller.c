@@ -18,11 +18,11 @@
 #include "controller/schema.h"
 #include "controller/server.h"
 #include "controller/stream.h"
-#include "controller/tls.h"
 #include "controller/writer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/timestamp.h"
+#include "serve/tls.h"
 
 /* How long requests that were begun have at the end. */
 #define END_US (5 * UINT64_C(1000000))

@@ -7,11 +7,11 @@
 
 #include "controller/connection.h"
 #include "controller/controller.h"
-#include "controller/handshake.h"
-#include "controller/listener.h"
 #include "controller/request.h"
-#include "controller/tls.h"
 #include "lib/log.h"
+#include "serve/handshake.h"
+#include "serve/listener.h"
+#include "serve/tls.h"
 
 /* What a connection takes: its headers fit in, and what is being read of a body. */
 #define CONNECTION_BYTES (16 << 10)

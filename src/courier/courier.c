@@ -5,12 +5,12 @@
 #include <sys/random.h>
 
 #include "courier/account.h"
-#include "courier/credential.h"
-#include "courier/daemon.h"
 #include "courier/delivery.h"
 #include "courier/delta.h"
 #include "courier/leasing.h"
 #include "courier/reason.h"
+#include "engine/credential.h"
+#include "engine/daemon.h"
 #include "engine/nodekey.h"
 #include "lib/clock.h"
 #include "lib/log.h"

@@ -1,7 +1,7 @@
 /* The way of usage records to the site: at least once each, in order, whoever is killed. */
 #pragma once
 
-#include "courier/daemon.h"
+#include "engine/daemon.h"
 #include "lib/error.h"
 #include "site/site.h"
 

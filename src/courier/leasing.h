@@ -1,7 +1,7 @@
 /* Has the daemon's block of leases filled, and gives back what it does not need. */
 #pragma once
 
-#include "courier/daemon.h"
+#include "engine/daemon.h"
 #include "site/site.h"
 
 /* `names` is of account_name(). Returns 1 if there may be more to do, 0 if that was all, -ENOTCONN

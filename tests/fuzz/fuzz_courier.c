@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #include "courier/courier.h"
-#include "courier/daemon.h"
+#include "engine/daemon.h"
 #include "engine/nodekey.h"
 #include "engine/packet.h"
 #include "lib/file.h"

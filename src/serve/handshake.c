@@ -1,4 +1,4 @@
-#include "controller/handshake.h"
+#include "serve/handshake.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* The node's daemon, as the courier sees it: a socket to which it puts one question at a time. The
- * questions stand in hypervisor/liaison.h. */
+/* The node's daemon, as the courier and the porter see it: a socket to which they put one question
+ * at a time. The questions stand in hypervisor/liaison.h and docs/distribution.md. */
 #pragma once
 
 #include <jansson.h>

@@ -1,4 +1,4 @@
-#include "controller/tls.h"
+#include "serve/tls.h"
 
 #include <errno.h>
 

@@ -1,5 +1,6 @@
-/* What the node shows to controllers: its key, its certificate, and the authority that it believes
- * in. They come as descriptors from the daemon and stay in memory: no file of ours has them. */
+/* What the node shows to controllers and to other nodes: its key, its certificate, and the
+ * authority that it believes in. They come as descriptors from the daemon and stay in memory: no
+ * file of ours has them. */
 #pragma once
 
 #include "lib/error.h"

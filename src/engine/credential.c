@@ -1,4 +1,4 @@
-#include "courier/credential.h"
+#include "engine/credential.h"
 
 #include <errno.h>
 #include <openssl/pem.h>

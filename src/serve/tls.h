@@ -1,4 +1,4 @@
-/* The certificate that the controller shows: it can be changed while connections are served. */
+/* The certificate that a server shows: it can be changed while connections are served. */
 #pragma once
 
 #include <gnutls/abstract.h>

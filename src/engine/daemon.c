@@ -1,4 +1,4 @@
-#include "courier/daemon.h"
+#include "engine/daemon.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "controller/listener.h"
+#include "serve/listener.h"
 
 #include <errno.h>
 #include <netdb.h>
