@@ -6,11 +6,45 @@
 
 #include "config.h"
 #include "engine/policy.h"
+#include "lib/parse.h"
 #include "lib/path.h"
 
 #define SECOND UINT64_C(1000000)
 #define MIB    UINT64_C(1048576)
 #define TIB    (MIB * 1048576)
+
+/* Where a cache of images begins to be emptied, or ends. */
+#define WATER_DIGITS 24
+
+int settings_parse_water(
+	const char *text, uint64_t *ret_percent, uint64_t *ret_bytes, struct error *err)
+{
+	size_t n = strlen(text);
+	char number[WATER_DIGITS];
+
+	*ret_percent = *ret_bytes = 0;
+	if (n > 1 && n < sizeof(number) && text[n - 1] == '%') {
+		memcpy(number, text, n - 1);
+		number[n - 1] = '\0';
+		return parse_number(number, 1, 100, ret_percent, err);
+	}
+	return parse_size(text, ret_bytes, err);
+}
+
+static int check_water(const char *text, struct error *err)
+{
+	uint64_t percent, bytes;
+
+	return settings_parse_water(text, &percent, &bytes, err);
+}
+
+static int check_url(const char *text, struct error *err)
+{
+	if (str_after(text, "http://") || str_after(text, "https://") || text[0] == '/')
+		return 0;
+	return fail(
+		err, -EINVAL, "'%s' is no address; write http://HOST/PATH, or /DIRECTORY", text);
+}
 
 /* Of a benchmark's value. */
 #define BENCHMARK_DIGITS 16
@@ -31,6 +65,12 @@ int settings_check_benchmark(const char *text, struct error *err)
 	{                                                                                  \
 		section, key, type, offsetof(struct settings, member), fallback, min, max, \
 			choices, help                                                      \
+	}
+
+#define CHECKED(section, key, type, member, fallback, check, help)                                 \
+	{                                                                                          \
+		section, key, type, offsetof(struct settings, member), fallback, 0, 0, NULL, help, \
+			check                                                                      \
 	}
 
 const struct conf_setting settings_table[] = {
@@ -176,6 +216,32 @@ const struct conf_setting settings_table[] = {
 		"when not set."),
 	ROW("site", "lease_block", CONF_NUMBER, site_lease_block, "16", 1, 1024, NULL,
 		"How many names and addresses a node keeps ready."),
+	ROW("images", "local_images", CONF_BOOL, images_local, "yes", 0, 0, NULL,
+		"Whether VMs of a node of a site may start from images that the site's catalogue does "
+		"not know: those of the node's own store, and users' own."),
+	CHECKED("images", "origins", CONF_STRINGS, images_origins, NULL, check_url,
+		"Address of a depot that images are fetched from, http://HOST/PATH or a directory; may "
+		"be repeated; the controllers' own when not set."),
+	ROW("images", "listen", CONF_STRING, images_listen, "0.0.0.0:8444", 0, 0, NULL,
+		"ADDRESS:PORT at which a node of a site gives other nodes of it what it has of images; "
+		"none: it gives nothing."),
+	ROW("images", "address", CONF_STRING, images_address, NULL, 0, 0, NULL,
+		"How other nodes reach that, as https://HOST:PORT; the node's name and the port of listen "
+		"when not set."),
+	ROW("images", "rack", CONF_STRING, images_rack, NULL, 0, 0, NULL,
+		"Where the node stands: images are fetched from nodes with the same word first."),
+	ROW("images", "rate", CONF_SIZE, images_rate, "0", 0, 0, NULL,
+		"How many bytes a second of images a node gives to others at most; 0: no limit."),
+	ROW("images", "slots", CONF_NUMBER, images_slots, "8", 1, 1000, NULL,
+		"How many nodes are given something at a time."),
+	CHECKED("images", "high_water", CONF_STRING, images_high_water, "85%", check_water,
+		"How full the file system of a node's images may be (such as 85%), or how much room "
+		"fetched ones may take (such as 200G), before those not used for the longest time go."),
+	CHECKED("images", "low_water", CONF_STRING, images_low_water, "75%", check_water,
+		"To which they go then, in the same measure."),
+	ROW("images", "pinned", CONF_STRINGS, images_pinned, NULL, 0, 0, NULL,
+		"Image, NAME[:TAG] or a digest, that a node keeps ready, once it has it; may be "
+		"repeated."),
 	{.key = NULL},
 };
 

@@ -57,6 +57,15 @@ struct settings {
 	char *site_user;
 	char *site_pool; /* NULL: none */
 	uint64_t site_lease_block;
+	/* [images]: of a node of a site */
+	bool images_local;
+	char **images_origins;              /* http://, https:// or a directory */
+	char *images_listen;                /* "ADDRESS:PORT", or "none" */
+	char *images_address, *images_rack; /* NULL: not set */
+	uint64_t images_rate;               /* bytes a second; 0: no limit */
+	uint64_t images_slots;
+	char *images_high_water, *images_low_water; /* as settings_parse_water() reads */
+	char **images_pinned;
 };
 
 extern const struct conf_setting settings_table[];
@@ -69,6 +78,10 @@ extern const struct conf_setting settings_table[];
 
 /* Is it a number, as "15.3"? Returns 0 or -EINVAL. */
 int settings_check_benchmark(const char *text, struct error *err);
+
+/* "85%" of a file system, or "200G": one of the two is 0 then. Returns 0 or -EINVAL. */
+int settings_parse_water(
+	const char *text, uint64_t *ret_percent, uint64_t *ret_bytes, struct error *err);
 
 /* The system's file, /etc/wnodes/wnodes.conf. */
 const char *settings_site_file(void);

@@ -51,7 +51,7 @@ static void every_row_can_be_set_and_explains_itself(void **state)
 
 	assert_int_equal(conf_init(settings_table, &s, &err), 0);
 	for (const struct conf_setting *row = settings_table; row->key; row++) {
-		const char *value = row->default_value ? row->default_value : "x";
+		const char *value = row->default_value ? row->default_value : "/x";
 
 		if (conf_set(row, &s, value, &err) < 0)
 			fail_msg("%s: %s", row->key, err.text);
@@ -163,6 +163,21 @@ static void local_values_hold_over_pushed_ones(void **state)
 	assert_non_null(strstr(err.text, "pushed.conf:2"));
 }
 
+static void water_is_a_share_or_a_size(void **state)
+{
+	static const char *const bad[] = {"", "%", "0%", "101%", "x%", "85 %", "much", "-1%"};
+	uint64_t percent, bytes;
+
+	assert_int_equal(settings_parse_water("85%", &percent, &bytes, NULL), 0);
+	assert_int_equal(percent, 85);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(settings_parse_water("2G", &percent, &bytes, NULL), 0);
+	assert_int_equal(percent, 0);
+	assert_int_equal(bytes, UINT64_C(2) << 30);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(settings_parse_water(bad[i], &percent, &bytes, NULL), -EINVAL);
+}
+
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -173,6 +188,7 @@ int main(void)
 		EACH(without_files_the_defaults_hold),
 		EACH(users_file_is_read),
 		EACH(local_values_hold_over_pushed_ones),
+		EACH(water_is_a_share_or_a_size),
 		EACH(mistakes_are_told_with_file_and_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
