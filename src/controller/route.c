@@ -16,7 +16,8 @@ struct path_part {
 	size_t length;
 };
 
-/* Splits "/a/b" at its slashes. Returns the number of parts, or PATH_PARTS_MAX + 1 for too many. */
+/* Splits "/a/b" at its slashes. Returns the number of parts; 0 for what no route can fit, as
+ * it has too many, or does not begin as a path does. */
 static size_t split(const char *path, struct path_part parts[PATH_PARTS_MAX])
 {
 	size_t count = 0;
@@ -25,11 +26,11 @@ static size_t split(const char *path, struct path_part parts[PATH_PARTS_MAX])
 		size_t length = strcspn(++path, "/");
 
 		if (count == PATH_PARTS_MAX)
-			return PATH_PARTS_MAX + 1;
+			return 0;
 		parts[count++] = (struct path_part){path, length};
 		path += length;
 	}
-	return *path ? PATH_PARTS_MAX + 1 : count;
+	return *path ? 0 : count;
 }
 
 static bool path_fits(const char *pattern, const struct path_part *parts, size_t count)

@@ -75,6 +75,23 @@ static void what_is_not_there_is_not_found(void **state)
 	exchange_done(&x);
 }
 
+/* Sanitizers see who looks at the path of the request before. */
+static void what_is_no_path_is_compared_with_nothing(void **state)
+{
+	static const char *const wrong[] = {"v1/things", "/v1/t/3/4/5/6/7/8/9/10"};
+	struct exchange x = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		char *path = strdup("/v1/things/a/parts/b");
+
+		assert_non_null(path);
+		assert_int_equal(find(&x, "POST", path), 0);
+		free(path);
+		assert_int_equal(find(&x, "GET", wrong[i]), 404);
+	}
+	exchange_done(&x);
+}
+
 static void a_path_that_is_badly_encoded_is_refused(void **state)
 {
 	char longest[400] = "/v1/things/";
@@ -165,6 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(routes_are_found_with_what_their_path_names),
 		cmocka_unit_test(what_is_not_there_is_not_found),
+		cmocka_unit_test(what_is_no_path_is_compared_with_nothing),
 		cmocka_unit_test(a_path_that_is_badly_encoded_is_refused),
 		cmocka_unit_test(a_wrong_method_is_told_the_right_ones),
 		cmocka_unit_test(who_may_not_is_refused),
