@@ -20,15 +20,29 @@ static inline EVP_MD_CTX *context_free(EVP_MD_CTX *context)
 }
 DEFINE_CLEANUP(EVP_MD_CTX *, context_free)
 
-static void digest_format(const uint8_t *bytes, size_t count, char ret_hex[DIGEST_HEX_SIZE])
+void digest_format(const uint8_t bytes[DIGEST_SIZE], char ret_hex[DIGEST_HEX_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < DIGEST_SIZE; i++) {
 		ret_hex[2 * i] = digits[bytes[i] >> 4];
 		ret_hex[2 * i + 1] = digits[bytes[i] & 15];
 	}
-	ret_hex[2 * count] = '\0';
+	ret_hex[DIGEST_HEX_SIZE - 1] = '\0';
+}
+
+static uint8_t digit_value(char digit)
+{
+	return (uint8_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+}
+
+int digest_parse(const char *hex, uint8_t ret[DIGEST_SIZE])
+{
+	if (!digest_is_hex(hex))
+		return -EINVAL;
+	for (size_t i = 0; i < DIGEST_SIZE; i++)
+		ret[i] = (uint8_t)(digit_value(hex[2 * i]) << 4 | digit_value(hex[2 * i + 1]));
+	return 0;
 }
 
 static int digest_hole(EVP_MD_CTX *context, uint64_t length)
@@ -115,19 +129,23 @@ int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE])
 	if (r >= 0 && EVP_DigestFinal_ex(context, bytes, &count) != 1)
 		r = -EIO;
 	if (r >= 0)
-		digest_format(bytes, count, ret_hex);
+		digest_format(bytes, ret_hex);
 	return r;
+}
+
+int digest_raw(const void *data, size_t length, uint8_t ret[DIGEST_SIZE])
+{
+	return EVP_Digest(data, length, ret, NULL, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
 }
 
 int digest_bytes(const void *data, size_t length, char ret_hex[DIGEST_HEX_SIZE])
 {
-	uint8_t bytes[EVP_MAX_MD_SIZE];
-	unsigned int count = 0;
+	uint8_t bytes[DIGEST_SIZE];
+	int r = digest_raw(data, length, bytes);
 
-	if (EVP_Digest(data, length, bytes, &count, EVP_sha256(), NULL) != 1)
-		return -EIO;
-	digest_format(bytes, count, ret_hex);
-	return 0;
+	if (r == 0)
+		digest_format(bytes, ret_hex);
+	return r;
 }
 
 bool digest_is_hex(const char *text)

@@ -11,5 +11,14 @@ int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE]);
 /* Returns 0 or -EIO. */
 int digest_bytes(const void *data, size_t length, char ret_hex[DIGEST_HEX_SIZE]);
 
+#define DIGEST_SIZE 32 /* bytes */
+
+/* SHA-256 as bytes. Returns 0 or -EIO. */
+int digest_raw(const void *data, size_t length, uint8_t ret[DIGEST_SIZE]);
+
+/* Bytes to lower-case hex, and back: 0, or -EINVAL unless it is 64 lower-case hex digits. */
+void digest_format(const uint8_t bytes[DIGEST_SIZE], char ret_hex[DIGEST_HEX_SIZE]);
+int digest_parse(const char *hex, uint8_t ret[DIGEST_SIZE]);
+
 /* Is this text 64 lower-case hex digits? */
 bool digest_is_hex(const char *text);
