@@ -340,3 +340,13 @@ bool manifest_has_gateway(const struct manifest *m, const char *gateway)
 			return true;
 	return false;
 }
+
+const char *manifest_kind_name(enum image_part_kind kind)
+{
+	return part_names[kind];
+}
+
+int manifest_kind_parse(const char *name)
+{
+	return word_find(part_names, ARRAY_SIZE(part_names), name);
+}

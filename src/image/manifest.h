@@ -65,6 +65,10 @@ char *manifest_clean_text(const char *text);
 /* Returns the part or NULL. */
 const struct image_part *manifest_part(const struct manifest *m, enum image_part_kind kind);
 
+/* "disk", "kernel" or "initrd"; and back: the kind, or -EINVAL (NULL is none). */
+const char *manifest_kind_name(enum image_part_kind kind);
+int manifest_kind_parse(const char *name);
+
 /* Is this a gateway's name as a manifest may have it? */
 bool manifest_gateway_is_valid(const char *name);
 
