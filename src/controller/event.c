@@ -21,10 +21,12 @@ const struct listing event_listing = {
 	.columns = columns,
 };
 
-/* What users see who do not administer the site: what becomes of nodes, and their own, of the
- * newest; there is no index that would find a few among all. */
-#define VISIBLE                                                                             \
-	"(substr(event.kind, 1, 5) = 'node.' OR event.username = ?) AND event.sequence > (" \
+/* What users see who do not administer the site: what becomes of nodes and of images for all, and
+ * their own, of the newest; there is no index that would find a few among all. */
+#define VISIBLE                                                                  \
+	"(substr(event.kind, 1, 5) = 'node.' OR event.username = ? OR"           \
+	" (substr(event.kind, 1, 6) = 'image.' AND event.username IS NULL)) AND" \
+	" event.sequence > ("                                                    \
 	"SELECT max(sequence) FROM event) - 50000"
 
 int event_add(struct sql *db, uint64_t now_us, const char *kind, const char *subject,

@@ -92,6 +92,14 @@ int exchange_answer_nothing(struct exchange *x)
 	return x->status;
 }
 
+int exchange_answer_unchanged(struct exchange *x)
+{
+	json_decref(x->answer);
+	x->answer = NULL;
+	x->status = 304;
+	return x->status;
+}
+
 const char *exchange_query(const struct exchange *x, const char *name)
 {
 	return json_string_value(json_object_get(x->query, name));

@@ -23,8 +23,9 @@ struct exchange {
 	char params[EXCHANGE_PARAMS_MAX][EXCHANGE_PARAM_MAX]; /* of "{...}" in the path, in order */
 	json_t *query;                                        /* an object of texts */
 	json_t *body;                                         /* parsed; NULL: none */
-	const char *if_match; /* the ETag without quotes; NULL: none, "*" any */
-	uint64_t now_us;      /* since the epoch, one for the whole request */
+	const char *if_match;      /* the ETag without quotes; NULL: none, "*" any */
+	const char *if_none_match; /* the ETag that the client has already; NULL: none */
+	uint64_t now_us;           /* since the epoch, one for the whole request */
 	/* The answer: */
 	int status;        /* 200, ... */
 	json_t *answer;    /* owned; NULL: none (204) */
@@ -46,6 +47,9 @@ int exchange_answer(struct exchange *x, int status, json_t *answer);
 
 /* Ends well with nothing to say: 204. */
 int exchange_answer_nothing(struct exchange *x);
+
+/* Ends well: what the client has is what there is (304). x->etag is set. */
+int exchange_answer_unchanged(struct exchange *x);
 
 /* The query's text, or NULL. */
 const char *exchange_query(const struct exchange *x, const char *name);

@@ -35,7 +35,7 @@ extern struct sql *harness_db;
 extern uint64_t harness_now_us;
 
 /* Who asks: "root" is an administrator, "node:wn1" a node, "admin:alice:GROUP" administers a host
- * group, "nobody" has shown nothing, all others are users. */
+ * group, "endorser:eve" endorses images, "nobody" has shown nothing, all others are users. */
 
 /* Asks, as `who`, "METHOD /path?query", with a body as of json_pack(), which is taken. What is
  * answered is kept until the next request. Returns the status. */

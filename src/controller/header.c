@@ -14,6 +14,7 @@ static const struct {
 	{"Content-Length", AT(content_length)},
 	{"Transfer-Encoding", AT(transfer_encoding)},
 	{"If-Match", AT(if_match)},
+	{"If-None-Match", AT(if_none_match)},
 	{"Accept", AT(accept)},
 	{"Last-Event-ID", AT(last_event_id)},
 	{"X-Request-Id", AT(request_id)},
@@ -89,9 +90,8 @@ bool header_accepts(const struct header *h, const char *type)
 	return false;
 }
 
-const char *header_if_match(const struct header *h, char *ret, size_t size)
+const char *header_etag(const char *text, char *ret, size_t size)
 {
-	const char *text = h->if_match;
 	size_t n = text ? strlen(text) : 0;
 
 	if (!text)

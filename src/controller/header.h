@@ -8,7 +8,7 @@
 /* Values are the connection's, as long as the request; NULL: not there. */
 struct header {
 	const char *authorization, *content_type, *content_length, *transfer_encoding;
-	const char *if_match, *accept, *last_event_id, *request_id, *host;
+	const char *if_match, *if_none_match, *accept, *last_event_id, *request_id, *host;
 	bool twice; /* one of them is there more than once */
 };
 
@@ -25,5 +25,5 @@ uint64_t header_body_length(const struct header *h);
 bool header_is_json(const struct header *h);
 bool header_accepts(const struct header *h, const char *type);
 
-/* If-Match, without quotes, in `ret`; returns it, or NULL. */
-const char *header_if_match(const struct header *h, char *ret, size_t size);
+/* The ETag of If-Match or If-None-Match, without quotes, in `ret`; returns it, or NULL. */
+const char *header_etag(const char *text, char *ret, size_t size);

@@ -58,9 +58,8 @@ static void bodies_are_json_by_name(void **state)
 static const char *if_match(const char *text)
 {
 	static char ret[8];
-	const struct header h = {.if_match = text};
 
-	return header_if_match(&h, ret, sizeof(ret));
+	return header_etag(text, ret, sizeof(ret));
 }
 
 static void a_revision_stands_in_quotes(void **state)

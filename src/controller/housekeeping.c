@@ -5,6 +5,7 @@
 
 #include "controller/connection.h"
 #include "controller/controller.h"
+#include "controller/image.h"
 #include "controller/node.h"
 #include "controller/schema.h"
 #include "controller/siteclock.h"
@@ -51,8 +52,11 @@ static int on_work(struct writer_job *job, struct sql *db)
 		r = node_sweep(db, &sweep, &err);
 		h->more = r > 0;
 	}
+	if (r >= 0)
+		r = image_expire_due(db, siteclock_now_us(), &err);
+	h->more = h->more || r == IMAGE_EXPIRE_MAX;
 	if (r < 0 && r != -ENOTCONN)
-		log_warning("cannot look for lost nodes: %s", err.text);
+		log_warning("cannot look for lost nodes and images: %s", err.text);
 	return MIN_OF(r, 0);
 }
 

@@ -36,6 +36,14 @@ static const struct table {
 	{"record", {"sequence"}},
 	{"event", {"sequence"}},
 	{"configuration", {"scope"}},
+	{"image", {"digest"}},
+	{"image_tag", {"reference"}},
+	{"image_history", {"sequence"}},
+	{"porter", {"node"}},
+	{"node_image", {"node", "digest"}},
+	{"peer_report", {"peer", "node"}},
+	{"staging", {"id"}},
+	{"staging_node", {"staging", "node"}},
 };
 
 struct migrate {

@@ -67,6 +67,26 @@ static const char *const rows[] = {
 		      " FROM c",
 	"INSERT INTO event (sequence, time, kind, subject, actor, detail_json)" COUNT(
 		3000) "i, 1, 'node.up', 'node:n1', '', '{}' FROM c",
+	"INSERT INTO image (digest, name, tag, state, private, owner, os, size, parts_json,"
+	" published, endorsed_by, endorsed, approved_by, approved, expires, state_since,"
+	" changed_by, reason, revision)" COUNT(
+		7) "'d' || i, 'el9', '', 'approved', 0, 'eve', '', 1, '[]', 1, '', 0, '', 0, 0, 1,"
+		   " 'eve', '', 1 FROM c",
+	"INSERT INTO image_tag (reference, name, tag, owner, private, digest, previous, moved,"
+	" moved_by, revision) VALUES ('el9:latest', 'el9', 'latest', '', 0, 'd1', NULL, 1, '', 1)",
+	"INSERT INTO image_history (sequence, time, action, digest, name, actor, reason,"
+	" detail_json)" COUNT(
+		1200) "i, 1, 'approved', 'd1', 'el9', 'user:eve', 'it''s good', '{}' FROM c",
+	"INSERT INTO porter (node, address, rack, told, seen)"
+	" VALUES ('n1', 'https://n1:8444', 'r1', '', 1)",
+	"INSERT INTO node_image (node, digest, state, done, reason, updated)" COUNT(
+		2000) "'n' || (i % 40), 'd' || (i / 40), 'complete', 1000, '', 1 FROM c",
+	"INSERT INTO peer_report (peer, node, chunk, reason, time)"
+	" VALUES ('n1', 'n2', '', 'bad', 1)",
+	"INSERT INTO staging (id, digest, reference, hostgroup, wave, reason, state, created_by,"
+	" created, ended, revision) VALUES ('s', 'd1', 'el9', '', 8, '', 'done', 'root', 1, 2, 1)",
+	"INSERT INTO staging_node (staging, node, state, reason, since)" COUNT(
+		5) "'s', 'n' || i, 'done', '', 1 FROM c",
 };
 
 static const struct {
@@ -87,6 +107,14 @@ static const struct {
 	{"record", "sequence", 1001},
 	{"event", "sequence", 3000},
 	{"configuration", "scope", 0},
+	{"image", "digest", 7},
+	{"image_tag", "reference", 1},
+	{"image_history", "sequence", 1200},
+	{"porter", "node", 1},
+	{"node_image", "node, digest", 2000},
+	{"peer_report", "peer, node", 1},
+	{"staging", "id", 1},
+	{"staging_node", "staging, node", 5},
 };
 
 static void fill(const char *url)

@@ -63,7 +63,7 @@ struct request {
 	bool odd;            /* the path has what no path has */
 	char method[16];
 	char allow[ROUTE_ALLOW_MAX];
-	char if_match[64];
+	char if_match[64], if_none_match[64];
 	struct buffer body;
 	uint64_t body_max;
 	uint64_t started_us;
@@ -351,7 +351,9 @@ static int check(struct request *rq, struct sql **ret_db)
 	if (status == 0)
 		status = check_body(rq);
 	drop_body(rq);
-	x->if_match = header_if_match(&rq->header, rq->if_match, sizeof(rq->if_match));
+	x->if_match = header_etag(rq->header.if_match, rq->if_match, sizeof(rq->if_match));
+	x->if_none_match =
+		header_etag(rq->header.if_none_match, rq->if_none_match, sizeof(rq->if_none_match));
 	return status;
 }
 

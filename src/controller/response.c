@@ -50,7 +50,7 @@ static void add_of(struct MHD_Response *response, const struct exchange *x, cons
 {
 	char text[sizeof(x->etag) + 4];
 
-	if (x->status != 204)
+	if (x->status != 204 && x->status != 304)
 		add(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 	if (x->etag[0]) {
 		snprintf(text, sizeof(text), "\"%s\"", x->etag);

@@ -1,9 +1,13 @@
 /* All that can be asked: the tables of the nouns, and our own. */
+#include "controller/catalogue.h"
 #include "controller/certificate.h"
 #include "controller/configuration.h"
 #include "controller/event.h"
 #include "controller/group.h"
 #include "controller/health.h"
+#include "controller/image.h"
+#include "controller/image_history.h"
+#include "controller/image_tag.h"
 #include "controller/job.h"
 #include "controller/join.h"
 #include "controller/lease.h"
@@ -19,12 +23,17 @@
 #include "controller/whoami.h"
 
 const struct route *const route_tables[] = {
+	catalogue_routes,
 	certificate_routes,
 	configuration_routes,
 	event_routes,
 	group_routes,
 	health_routes,
 	heartbeat_routes,
+	image_history_routes,
+	image_routes,
+	image_state_routes,
+	image_tag_routes,
 	job_routes,
 	join_routes,
 	lease_routes,

@@ -5,9 +5,10 @@
 #include <stdio.h>
 
 #include "controller/schema_1.h"
+#include "controller/schema_2.h"
 
 /* By version, from the first on. */
-static const char *const texts[] = {SCHEMA_1};
+static const char *const texts[] = {SCHEMA_1, SCHEMA_2};
 
 static const struct schema_steps schema = {texts, ARRAY_SIZE(texts)};
 

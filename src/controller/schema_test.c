@@ -30,7 +30,7 @@ static void good(int r)
 }
 
 /* A version to come: it changes what is there, adds a table, and takes a while. */
-#define SCHEMA_2                                                                           \
+#define NEXT                                                                               \
 	"ALTER TABLE hostgroup ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';\n"           \
 	"UPDATE hostgroup SET description = description || '!';\n"                         \
 	"CREATE TABLE rack (name TEXT PRIMARY KEY, number BIGINT NOT NULL);\n"             \
@@ -41,7 +41,7 @@ static void good(int r)
 
 static const char *const texts[] = {
 	SCHEMA_1,
-	SCHEMA_2,
+	NEXT,
 	"DROP TABLE rack;\nSELECT this fails;\n",
 };
 static const struct schema_steps first = {texts, 1}, second = {texts, 2}, third = {texts, 3};
@@ -88,6 +88,19 @@ static void rows_stay_when_tables_are_upgraded(void **state)
 	assert_int_equal(server_test_number(url, "SELECT sum(revision) FROM hostgroup"), 4950);
 	good(schema_upgrade_to(db, &second, &err));
 	assert_int_equal(server_test_number(url, "SELECT count(*) FROM rack"), 60000);
+}
+
+/* What a site has had before there were images. */
+static void version_1_becomes_that_of_today(void **state)
+{
+	const char *url = make_first(state);
+	struct sql *db AUTO(sql_freep) = open_url(url);
+
+	good(schema_upgrade(db, &err));
+	assert_int_equal(schema_find(db, &err), schema_version());
+	assert_int_equal(server_test_number(url, "SELECT count(*) FROM hostgroup"), 100);
+	assert_int_equal(server_test_number(url, "SELECT count(*) FROM image_history"), 0);
+	good(schema_upgrade(db, &err));
 }
 
 static void an_upgrade_that_fails_changes_nothing(void **state)
@@ -189,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SERVER_TEST(an_empty_database_gets_the_tables),
 		SERVER_TEST(rows_stay_when_tables_are_upgraded),
+		SERVER_TEST(version_1_becomes_that_of_today),
 		SERVER_TEST(an_upgrade_that_fails_changes_nothing),
 		SERVER_TEST(a_newer_version_is_refused),
 		SERVER_TEST(tables_of_another_program_are_not_touched),

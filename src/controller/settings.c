@@ -53,6 +53,12 @@ const struct conf_setting controller_settings_table[] = {
 		"User, or @group, who administers the site beside root; may be repeated."),
 	ROW(endorsers, CONF_STRINGS, NULL, 0, 0, NULL,
 		"User, or @group, who endorses images; may be repeated."),
+	ROW(private_images, CONF_NUMBER, "5", 0, 100000, NULL,
+		"How many private images a user may have in the catalogue; 0: none."),
+	ROW(private_size, CONF_SIZE, "20G", 0, 0, NULL,
+		"How large a user's private images may be together."),
+	ROW(four_eyes, CONF_BOOL, "no", 0, 0, NULL,
+		"Whether who has endorsed an image may not approve it, too."),
 	ROW(munge, CONF_STRING, "auto", 0, 0, NULL,
 		"Socket of munged, which says who users of the cluster are; auto: the usual one; none: "
 		"credentials of MUNGE are not taken. Whoever is root on a machine with the cluster's "
@@ -102,8 +108,8 @@ int controller_settings_load(struct controller_settings *ret, const char *path, 
 
 /* Whoever uses these looks at them each time. */
 static const char *const reloadable[] = {"request_time", "idle_time", "lost_after", "lease_grace",
-	"administrators", "endorsers", "metrics_open", "log_format", "log_level", "certificate",
-	"key", "names"};
+	"administrators", "endorsers", "private_images", "private_size", "four_eyes",
+	"metrics_open", "log_format", "log_level", "certificate", "key", "names"};
 
 static bool is_reloadable(const struct conf_setting *row)
 {

@@ -17,9 +17,11 @@ struct controller_settings {
 	uint64_t connections, address_connections, streams;
 	uint64_t request_time, idle_time; /* us */
 	/* What a reload takes over, too: */
-	uint64_t lost_after, lease_grace;   /* us */
-	char **administrators, **endorsers; /* users and @groups */
-	char *munge;                        /* "auto", "none" or munged's socket */
+	uint64_t lost_after, lease_grace;      /* us */
+	char **administrators, **endorsers;    /* users and @groups */
+	uint64_t private_images, private_size; /* of a user; bytes */
+	bool four_eyes;
+	char *munge; /* "auto", "none" or munged's socket */
 	bool metrics_open;
 	char *log_format;                   /* "text" or "json" */
 	char *log_level;                    /* "error", "warning", "info" or "debug" */

@@ -1,0 +1,76 @@
+#include "controller/specimen_test.h"
+
+#include <stdio.h>
+
+#include "controller/harness_test.h"
+#include "image/manifest.h"
+
+static void make_digest(const char *what, int number, char ret[DIGEST_HEX_SIZE])
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s %d", what, number);
+	assert_int_equal(digest_bytes(text, strlen(text), ret), 0);
+}
+
+static json_t *part_to_json(const char *kind, const struct image_part *part)
+{
+	char index[DIGEST_HEX_SIZE];
+
+	make_digest(kind, 9, index);
+	return json_pack("{s:s, s:s, s:I, s:s}", "kind", kind, "digest", part->digest, "size",
+		(json_int_t)part->size, "index", index);
+}
+
+json_t *specimen_new(const char *name, int number, char digest[DIGEST_HEX_SIZE])
+{
+	char os[] = "Debian 12";
+	struct manifest m = {
+		.format = (char[]){"raw"},
+		.architecture = (char[]){"x86_64"},
+		.boot = IMAGE_BOOT_KERNEL,
+		.agent = IMAGE_AGENT_BUILTIN,
+		.command_line = (char[]){"quiet"},
+		.agent_version = (char[]){"1"},
+		.os = os,
+		.origin = (char[]){"a test"},
+		.created = 1,
+		.min_memory_mib = 64,
+		.min_cpus = 1,
+		.disk_size = 1 << 20,
+		.parts = {{.kind = IMAGE_DISK, .size = 1 << 20},
+			{.kind = IMAGE_KERNEL, .size = 100}, {.kind = IMAGE_INITRD, .size = 200}},
+		.part_count = 3,
+	};
+	autofree char *text = NULL;
+
+	make_digest("disk", number, m.parts[0].digest);
+	make_digest("kernel", 0, m.parts[1].digest);
+	make_digest("initrd", 0, m.parts[2].digest);
+	text = manifest_format(&m);
+	assert_non_null(text);
+	assert_int_equal(digest_bytes(text, strlen(text), digest), 0);
+	return json_pack("{s:s, s:s, s:s, s:[o,o,o], s:s}", "digest", digest, "name", name,
+		"manifest", text, "parts", part_to_json("disk", &m.parts[0]),
+		part_to_json("kernel", &m.parts[1]), part_to_json("initrd", &m.parts[2]), "reason",
+		"it is new");
+}
+
+void specimen_publish(const char *name, int number, bool approved, char digest[DIGEST_HEX_SIZE])
+{
+	json_t *body = specimen_new(name, number, digest);
+
+	json_object_set_new(body, "state", json_string("endorsed"));
+	assert_int_equal(harness_ask("endorser:eve", "POST /v1/images", body), 201);
+	if (approved)
+		assert_int_equal(specimen_change("root", digest, "approve", NULL), 200);
+}
+
+int specimen_change(const char *who, const char *digest, const char *verb, json_t *body)
+{
+	char request[160];
+
+	snprintf(request, sizeof(request), "POST /v1/images/%s/%s", digest, verb);
+	return harness_ask_match(
+		who, request, "*", body ? body : json_pack("{s:s}", "reason", "so it is to be"));
+}
