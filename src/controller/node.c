@@ -6,6 +6,7 @@
 #include "controller/body.h"
 #include "controller/event.h"
 #include "controller/lease.h"
+#include "controller/node_image.h"
 #include "controller/vm.h"
 
 #define REASON_MAX 256
@@ -193,6 +194,8 @@ static int forget(struct exchange *x, struct sql *db, const char *name, struct e
 			event_actor(&x->caller, actor), "the node was removed", err);
 	if (r >= 0)
 		r = vm_forget_all(db, name, err);
+	if (r >= 0)
+		r = node_image_forget(db, name, err);
 	if (r >= 0)
 		r = sql_change(db, err, "DELETE FROM configuration WHERE scope = 'node:' || ?1",
 			sql_text(name));

@@ -13,7 +13,9 @@
 #include "controller/lease.h"
 #include "controller/metrics.h"
 #include "controller/node.h"
+#include "controller/node_image.h"
 #include "controller/openapi.h"
+#include "controller/peer.h"
 #include "controller/pool.h"
 #include "controller/record.h"
 #include "controller/role.h"
@@ -38,8 +40,10 @@ const struct route *const route_tables[] = {
 	join_routes,
 	lease_routes,
 	metrics_routes,
+	node_image_routes,
 	node_routes,
 	openapi_routes,
+	peer_routes,
 	pool_routes,
 	record_routes,
 	role_routes,

@@ -1,0 +1,151 @@
+#include "controller/peer.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "controller/body.h"
+#include "controller/event.h"
+#include "controller/image.h"
+
+/* Named at a time: more than a node has slots for. */
+#define PEERS_MAX 20
+
+/* A node tells every 15 s what it has. */
+#define SEEN_US (UINT64_C(45) * 1000000)
+
+/* For how long a complaint counts. One node alone makes nobody's name bad but for itself, as it may
+ * be the one that is wrong. */
+#define REPORT_US   (UINT64_C(600) * 1000000)
+#define REPORTS_MAX 2
+
+/* A node that complains without end does not fill the events. */
+#define REPORT_EVENT_US (UINT64_C(60) * 1000000)
+
+struct report {
+	char peer[CALLER_NAME_MAX];
+	char chunk[DIGEST_HEX_SIZE];
+	char reason[IMAGE_REASON_MAX];
+};
+
+static const struct field report_fields[] = {
+	{"peer", FIELD_TEXT, offsetof(struct report, peer), 0, CALLER_NAME_MAX, true, NULL,
+		"The node that has sent it"},
+	{"chunk", FIELD_DIGEST, offsetof(struct report, chunk), 0, 0, false, NULL,
+		"Id of the chunk that was asked for"},
+	{"reason", FIELD_TEXT, offsetof(struct report, reason), 0, IMAGE_REASON_MAX, true, NULL,
+		"What is wrong with it"},
+	{.name = NULL},
+};
+
+static int add_peers(struct sql_rows *rows, json_t *peers, struct error *err)
+{
+	int r;
+
+	while ((r = sql_rows_next(rows, err)) > 0)
+		if (json_array_append_new(peers,
+			    json_pack("{s:s, s:s, s:s, s:s, s:f}", "node", sql_rows_text(rows, 0),
+				    "address", sql_rows_text(rows, 1), "rack",
+				    sql_rows_text(rows, 2), "state", sql_rows_text(rows, 3), "done",
+				    (double)sql_rows_number(rows, 4) / 1000)) < 0)
+			return fail(err, -ENOMEM, "out of memory");
+	return r;
+}
+
+/* Those of the caller's rack first; else at random, so that all carry the same. */
+static int find_peers(struct exchange *x, struct sql *db, json_t *peers, struct error *err)
+{
+	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
+	int r = sql_select(db, err, &rows,
+		"SELECT p.node, p.address, p.rack, i.state, i.done FROM node_image i"
+		" JOIN porter p ON p.node = i.node JOIN node n ON n.name = i.node"
+		" WHERE i.digest = ?1 AND i.node <> ?2 AND i.done > 0"
+		" AND i.state IN ('complete', 'fetching') AND p.address <> '' AND p.seen > ?3"
+		" AND n.state IN ('up', 'drained')"
+		" AND (SELECT count(*) FROM peer_report r WHERE r.peer = p.node AND r.time > ?4)"
+		" < ?5 AND NOT EXISTS (SELECT 1 FROM peer_report r WHERE r.peer = p.node"
+		" AND r.node = ?2 AND r.time > ?4)"
+		" ORDER BY CASE WHEN p.rack <> '' AND p.rack = (SELECT rack FROM porter"
+		" WHERE node = ?2) THEN 0 ELSE 1 END, random() LIMIT ?6",
+		sql_text(x->params[0]), sql_text(x->caller.name),
+		sql_number((int64_t)(x->now_us - SEEN_US)),
+		sql_number((int64_t)(x->now_us - REPORT_US)), sql_number(REPORTS_MAX),
+		sql_number(PEERS_MAX));
+
+	return r < 0 ? r : add_peers(rows, peers, err);
+}
+
+static int run_get(struct exchange *x, struct sql *db)
+{
+	json_t *peers = json_array();
+	struct error err = {0};
+	int r = peers ? find_peers(x, db, peers, &err) : -ENOMEM;
+
+	if (r < 0) {
+		json_decref(peers);
+		return exchange_fail_sql(x, r, &err);
+	}
+	return exchange_answer(x, 200, json_pack("{s:o}", "peers", peers));
+}
+
+/* When this node has last complained of that one; 0: not yet. */
+static int get_last(
+	struct exchange *x, struct sql *db, const char *peer, int64_t *ret, struct error *err)
+{
+	*ret = 0;
+	return MIN_OF(sql_get_number(db, err, ret,
+			      "SELECT time FROM peer_report WHERE peer = ?1 AND node = ?2",
+			      sql_text(peer), sql_text(x->caller.name)),
+		0);
+}
+
+static int note(struct exchange *x, struct sql *db, const struct report *report, struct error *err)
+{
+	char actor[EVENT_ACTOR_MAX], subject[CALLER_NAME_MAX + 8];
+	int64_t last;
+	int r = get_last(x, db, report->peer, &last, err);
+
+	if (r == 0)
+		r = sql_change(db, err,
+			"INSERT INTO peer_report (peer, node, chunk, reason, time) VALUES (?1, ?2,"
+			" ?3, ?4, ?5) ON CONFLICT (peer, node) DO UPDATE SET"
+			" chunk = excluded.chunk, reason = excluded.reason, time = excluded.time",
+			sql_text(report->peer), sql_text(x->caller.name), sql_text(report->chunk),
+			sql_text(report->reason), sql_number((int64_t)x->now_us));
+	if (r < 0 || last > (int64_t)(x->now_us - REPORT_EVENT_US))
+		return MIN_OF(r, 0);
+	snprintf(subject, sizeof(subject), "node:%s", report->peer);
+	return event_add(db, x->now_us, "node.reported", subject, event_actor(&x->caller, actor),
+		json_pack("{s:s, s:s}", "chunk", report->chunk, "reason", report->reason), err);
+}
+
+static int run_report(struct exchange *x, struct sql *db)
+{
+	struct report report = {0};
+	struct error err = {0};
+	int64_t there;
+	int r, status = body_parse(x, &report);
+
+	if (status)
+		return status;
+	if (!streq(x->caller.name, x->params[0]))
+		return exchange_fail(x, 403, "node '%s' speaks for itself, not for '%.128s'",
+			x->caller.name, x->params[0]);
+	r = sql_get_number(
+		db, &err, &there, "SELECT 1 FROM porter WHERE node = ?1", sql_text(report.peer));
+	if (r == 0)
+		return exchange_fail(
+			x, 404, "there is no node '%s' that serves images", report.peer);
+	if (r > 0)
+		r = note(x, db, &report, &err);
+	return r < 0 ? exchange_fail_sql(x, r, &err) : exchange_answer_nothing(x);
+}
+
+const struct route peer_routes[] = {
+	{"GET", "/v1/images/{digest}/peers", ROUTE_READ, ROLE_NODE,
+		"Names nodes that have an image or some of it, those of the same rack first",
+		.run = run_get},
+	{"POST", "/v1/nodes/{name}/images/report", ROUTE_WRITE, ROLE_NODE,
+		"Complains of a node that has sent a chunk which is wrong", .body = report_fields,
+		.run = run_report},
+	{.method = NULL},
+};
