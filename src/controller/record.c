@@ -135,12 +135,47 @@ static int read_facts(json_t *record, struct facts *ret, struct error *err)
 	return 0;
 }
 
-/* A node has its certificate's name, its daemon may leave out the domain. */
-static bool is_same_node(const char *told, const char *name)
+/* Is one the other without a domain? A daemon that has not joined yet calls its node by its host
+ * name. */
+static bool is_shorter(const char *name, const char *whole)
 {
-	const char *rest = told ? str_after(name, told) : NULL;
+	const char *rest = name[0] ? str_after(whole, name) : NULL;
 
-	return rest && told[0] && (*rest == '\0' || *rest == '.');
+	return rest && *rest == '.';
+}
+
+/* Does a name mean this node? Its own does; another way to write it only as long as the site has no
+ * node that is called so. Returns 1, 0 or negative errno. */
+static int is_its_name(struct sql *db, const char *told, const char *node, struct error *err)
+{
+	int64_t there;
+	int r;
+
+	if (streq(told, node))
+		return 1;
+	if (!is_shorter(told, node) && !is_shorter(node, told))
+		return 0;
+	r = sql_get_number(db, err, &there, "SELECT 1 FROM node WHERE name = ?1", sql_text(told));
+	return r < 0 ? r : r == 0;
+}
+
+/* A record is of the node that delivers it, and has its name at the site from here on, so that no
+ * two nodes are mixed up. Returns 0, -EINVAL if it is another's, or another negative errno. */
+static int take_node(
+	struct exchange *x, struct sql *db, struct facts *f, json_t *record, struct error *err)
+{
+	const char *told = f->node ? f->node : "";
+	int r = is_its_name(db, told, x->caller.name, err);
+
+	if (r == 0)
+		return fail(err, -EINVAL, "node '%s' delivers a record of node '%.128s'",
+			x->caller.name, told);
+	if (r < 0)
+		return r == -EINVAL ? -EIO : r;
+	if (json_object_set_new(record, "node", json_string(x->caller.name)) < 0)
+		return fail(err, -ENOMEM, "out of memory");
+	f->node = x->caller.name;
+	return 0;
 }
 
 /* Of an id that is known: a record of another node's is not this one, and this one would be lost
@@ -148,7 +183,7 @@ static bool is_same_node(const char *told, const char *name)
 static int check_known(struct exchange *x, struct sql *db, const struct facts *f, struct error *err)
 {
 	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
-	const char *node;
+	char node[CALLER_NAME_MAX] = "";
 	int r = sql_select(
 		db, err, &rows, "SELECT node FROM record WHERE id = ?1", sql_text(f->id));
 
@@ -156,10 +191,12 @@ static int check_known(struct exchange *x, struct sql *db, const struct facts *f
 		r = sql_rows_next(rows, err);
 	if (r <= 0)
 		return r;
-	node = sql_rows_text(rows, 0);
-	return is_same_node(node, x->caller.name) || is_same_node(x->caller.name, node)
-		       ? 0
-		       : fail(err, -EINVAL, "another node has delivered a record of this id");
+	snprintf(node, sizeof(node), "%s", sql_rows_text(rows, 0));
+	rows = sql_rows_free(rows);
+	r = is_its_name(db, node, x->caller.name, err);
+	if (r == 0)
+		return fail(err, -EINVAL, "another node has delivered a record of this id");
+	return r == -EINVAL ? -EIO : MIN_OF(r, 0);
 }
 
 /* Returns 1 if it is stored, 0 if its id is known, or negative errno. */
@@ -202,9 +239,8 @@ static int store(struct exchange *x, struct sql *db, json_t *record, struct erro
 	struct facts f;
 	int r = read_facts(record, &f, err);
 
-	if (r == 0 && !is_same_node(f.node, x->caller.name))
-		r = fail(err, -EINVAL, "node '%s' delivers a record of node '%.128s'",
-			x->caller.name, f.node ? f.node : "");
+	if (r == 0)
+		r = take_node(x, db, &f, record, err);
 	if (r == 0) {
 		r = insert(x, db, &f, record, err);
 		if (r > 0 && f.has_job && count_job(x, db, &f, err) < 0)

@@ -106,6 +106,33 @@ static void an_id_of_anothers_record_swallows_none(void **state)
 	assert_int_equal(harness_number("known"), 1);
 }
 
+static void a_node_delivers_only_its_own_whatever_it_is_called(void **state)
+{
+	harness_open(state);
+	harness_add_node("wn1", "");
+	harness_add_node("wn1.example.org", "");
+	harness_add_node("wn2.example.org", "");
+	/* "wn1" is another node here. */
+	assert_int_equal(post("node:wn1.example.org", record(ID "01", NULL, NULL), NULL), 200);
+	assert_int_equal(harness_number("stored"), 0);
+	assert_non_null(strstr(harness_text("refused.0.error"), "of node 'wn1'"));
+	/* "wn2" is nobody else's name, and becomes the whole one. */
+	assert_int_equal(
+		post("node:wn2.example.org", record(ID "02", "node", json_string("wn2")), NULL),
+		200);
+	assert_int_equal(harness_number("stored"), 1);
+	assert_int_equal(harness_ask("root", "GET /v1/records?node=wn2.example.org", NULL), 200);
+	assert_string_equal(harness_text("items.0.node"), "wn2.example.org");
+	/* An id that one of them has used keeps no record of the other's from being told of. */
+	assert_int_equal(post("node:wn1.example.org",
+				 record(ID "03", "node", json_string("wn1.example.org")), NULL),
+		200);
+	assert_int_equal(harness_number("stored"), 1);
+	assert_int_equal(post("node:wn1", record(ID "03", NULL, NULL), NULL), 200);
+	assert_int_equal(harness_number("known"), 0);
+	assert_string_equal(harness_text("refused.0.id"), ID "03");
+}
+
 static void text_and_numbers_of_any_kind_do_no_harm(void **state)
 {
 	char text[513];
@@ -209,6 +236,7 @@ int main(void)
 		HARNESS_TEST(a_record_is_stored_once_however_often_it_comes),
 		HARNESS_TEST(one_that_is_wrong_keeps_no_other_from_being_stored),
 		HARNESS_TEST(an_id_of_anothers_record_swallows_none),
+		HARNESS_TEST(a_node_delivers_only_its_own_whatever_it_is_called),
 		HARNESS_TEST(text_and_numbers_of_any_kind_do_no_harm),
 		HARNESS_TEST(records_are_listed_in_the_order_in_which_they_came),
 		HARNESS_TEST(a_user_sees_his_own),
