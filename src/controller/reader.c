@@ -71,7 +71,7 @@ int reader_get(const char *url, struct sql **ret, struct error *err)
 	*ret = NULL;
 	if (!r)
 		return fail(err, -ENOMEM, "out of memory");
-	if (r->db && sql_is_broken(r->db)) {
+	if (r->db && sql_is_left(r->db)) {
 		r->db = sql_free(r->db);
 		r->failure = (struct error){.text = "the connection was lost"};
 		r->again_us = 0;

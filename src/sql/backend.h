@@ -16,6 +16,8 @@ struct sql_backend {
 	 * runs it. */
 	int (*run_later)(struct sql *s, const char *text, const struct sql_value *values,
 		size_t count, struct error *err);
+	/* Has the server left a connection that is not in use? NULL: there is no server. */
+	bool (*is_left)(struct sql *s);
 	int (*rows_next)(struct sql_rows *rows, struct error *err);
 	void (*rows_close)(struct sql_rows *rows);
 	int (*rows_count)(const struct sql_rows *rows);

@@ -49,6 +49,13 @@ bool sql_is_broken(const struct sql *s)
 	return s->broken;
 }
 
+bool sql_is_left(struct sql *s)
+{
+	if (!s->broken && s->backend->is_left)
+		s->broken = s->backend->is_left(s);
+	return s->broken;
+}
+
 /* Notes what a call's end means for the next. */
 static int note(struct sql *s, int r, const struct error *err)
 {

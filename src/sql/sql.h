@@ -27,6 +27,10 @@ enum sql_kind sql_kind(const struct sql *s);
  * freed and another opened. */
 bool sql_is_broken(const struct sql *s);
 
+/* Before a connection that was not in use serves again: has its server closed it meanwhile? Then it
+ * is broken. Does not wait. */
+bool sql_is_left(struct sql *s);
+
 struct sql_value {
 	enum { SQL_NULL, SQL_NUMBER, SQL_TEXT } type;
 	int64_t number;

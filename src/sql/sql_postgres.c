@@ -23,6 +23,9 @@
 
 #define NUMBER_SIZE 24
 
+/* Reads of what a server says unasked. */
+#define UNASKED_MAX 4
+
 struct postgres {
 	struct sql sql;
 	PGconn *conn;
@@ -614,6 +617,18 @@ static int postgres_init(struct postgres *p, const char *url, struct error *err)
 	return execute(p, session, NULL, err);
 }
 
+/* What comes unasked is a notice, or the reason of the end and then the end. */
+static bool postgres_is_left(struct sql *s)
+{
+	struct postgres *p = postgres_of(s);
+	struct pollfd fd = {.fd = PQsocket(p->conn), .events = POLLIN};
+
+	for (int i = 0; i < UNASKED_MAX && poll(&fd, 1, 0) > 0; i++)
+		if (!PQconsumeInput(p->conn))
+			return true;
+	return PQstatus(p->conn) == CONNECTION_BAD;
+}
+
 static void postgres_close(struct sql *s)
 {
 	struct postgres *p = postgres_of(s);
@@ -655,6 +670,7 @@ const struct sql_backend sql_postgres = {
 	.close = postgres_close,
 	.run = postgres_run,
 	.run_later = postgres_run_later,
+	.is_left = postgres_is_left,
 	.rows_next = postgres_rows_next,
 	.rows_close = postgres_rows_close,
 	.rows_count = postgres_rows_count,

@@ -392,6 +392,29 @@ static void a_server_that_ends_is_told_of(void **state)
 	assert_int_equal(count(db), 1);
 }
 
+/* A database server that was started anew costs nobody who reads an answer. */
+static void a_connection_that_was_closed_while_idle_is_seen(void **state)
+{
+	const char *url;
+	struct sql *db AUTO(sql_freep) = open_table(state, &url);
+
+	good(add(db, "a", 1));
+	assert_false(sql_is_left(db));
+	assert_int_equal(count(db), 1);
+	server_test_kill();
+	server_test_start();
+	assert_true(sql_is_left(db));
+	assert_true(sql_is_broken(db));
+	db = sql_free(db);
+	db = open_url(url);
+	/* Where an administrator ends it, there are words, and then the end. */
+	server_test_number(url, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+				" WHERE pid <> pg_backend_pid() AND usename = current_user");
+	for (int i = 0; i < 500 && !sql_is_left(db); i++)
+		usleep(10000);
+	assert_true(sql_is_left(db));
+}
+
 static void passwords_do_not_come_into_messages(void **state)
 {
 	static const char *const urls[] = {
@@ -561,6 +584,7 @@ int main(void)
 		SERVER_TEST(many_statements_are_kept),
 		SERVER_TEST_ON(SQL_POSTGRES, a_writer_that_sleeps_loses_its_turn),
 		SERVER_TEST_ON(SQL_POSTGRES, a_server_that_ends_is_told_of),
+		SERVER_TEST_ON(SQL_POSTGRES, a_connection_that_was_closed_while_idle_is_seen),
 		cmocka_unit_test(passwords_do_not_come_into_messages),
 		cmocka_unit_test(no_server_is_said_soon),
 		SERVER_TEST_ON(SQL_SQLITE, a_file_is_its_owner_s_alone),
