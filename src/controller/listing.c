@@ -10,7 +10,6 @@
 #include "lib/timestamp.h"
 
 /* Values in one filter's list. */
-#define FILTER_VALUES_MAX 50
 
 void listing_add_columns(struct statement *s, const struct listing *l)
 {
@@ -112,9 +111,9 @@ static int add_filter(struct statement *s, const struct listing_column *column, 
 	statement_add_where(s);
 	statement_add(s, "%s IN (", column->sql);
 	while (r == 0 && (item = strsep(&rest, ","))) {
-		if (count == FILTER_VALUES_MAX)
+		if (count == LISTING_VALUES_MAX)
 			return fail(err, -EINVAL, "'%s': more than %d values; ask several times",
-				column->name, FILTER_VALUES_MAX);
+				column->name, LISTING_VALUES_MAX);
 		statement_add(s, count++ ? ", " : "");
 		r = add_value(s, column, item, err);
 	}

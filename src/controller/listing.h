@@ -8,8 +8,9 @@
 
 #include "controller/exchange.h"
 
-#define LISTING_LIMIT     100 /* without ?limit= */
-#define LISTING_LIMIT_MAX 1000
+#define LISTING_LIMIT      100 /* without ?limit= */
+#define LISTING_LIMIT_MAX  1000
+#define LISTING_VALUES_MAX 50 /* of one filter */
 
 struct statement;
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "controller/event.h"
+#include "controller/listing.h"
 #include "controller/reader.h"
 #include "lib/buffer.h"
 #include "lib/clock.h"
@@ -207,6 +208,21 @@ static int find_start(struct stream *s, struct exchange *x, const char *after)
 	return r < 0 ? exchange_fail_sql(x, r, &err) : 0;
 }
 
+/* What a list would refuse fails here while nobody listens any more. */
+static int check_kinds(struct exchange *x)
+{
+	const char *kinds = exchange_query(x, "kind");
+	size_t count = 1;
+
+	for (const char *c = kinds; c && *c; c++)
+		count += *c == ',';
+	return count > LISTING_VALUES_MAX
+		       ? exchange_fail(x, 400,
+				 "'kind': more than %d values; ask without it, and choose yourself",
+				 LISTING_VALUES_MAX)
+		       : 0;
+}
+
 /* A filter that is passed over would show more than was asked for. */
 static int check_query(struct exchange *x)
 {
@@ -220,7 +236,7 @@ static int check_query(struct exchange *x)
 				"a stream is not filtered by '%.64s'; there are kind and after",
 				name);
 	}
-	return 0;
+	return check_kinds(x);
 }
 
 static int add(struct streams *all, struct stream *s, struct exchange *x)
