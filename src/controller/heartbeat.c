@@ -16,8 +16,11 @@
 #define INTERVAL_S 30
 #define VMS_MAX    4096
 #define LEASES_MAX 8192
-#define REASON_MAX 512 /* more than a node keeps of one */
-#define STATUS_MAX 16384
+
+/* Ids of leases that are told in an answer; the next one has the others. */
+#define UNLISTED_MAX 500
+#define REASON_MAX   512 /* more than a node keeps of one */
+#define STATUS_MAX   16384
 
 struct heartbeat {
 	char boot[UUID_TEXT_SIZE];
@@ -67,7 +70,8 @@ struct reply {
 	json_t *wish;        /* null: none */
 	char reason[REASON_MAX];
 	bool full; /* a full one is wanted */
-	json_t *refused, *unknown;
+	json_t *refused;
+	json_t *unknown, *unlisted; /* leases that one of us has and the other not */
 };
 
 static void heartbeat_done(struct heartbeat *h)
@@ -81,6 +85,7 @@ static void reply_done(struct reply *r)
 	json_decref(r->wish);
 	json_decref(r->refused);
 	json_decref(r->unknown);
+	json_decref(r->unlisted);
 }
 
 /* The node's row as it was. */
@@ -288,30 +293,44 @@ static int note(struct exchange *x, struct sql *db, const struct heartbeat *h, s
 	return r;
 }
 
-/* Of the leases that the node says it holds, those that are not its. */
-static int find_unknown(struct exchange *x, struct sql *db, const struct heartbeat *h,
-	struct reply *reply, struct error *err)
+/* The ids of the node's leases, each with `true`. Returns 0 or negative errno. */
+static int read_leases(struct sql *db, const char *node, json_t *ret, struct error *err)
 {
 	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
-	json_t *held = json_object(), *item;
-	size_t i;
-	int r;
+	int r = sql_select(db, err, &rows, "SELECT id FROM lease WHERE node = ?1", sql_text(node));
 
-	if (!held)
-		return fail(err, -ENOMEM, "out of memory");
-	r = sql_select(
-		db, err, &rows, "SELECT id FROM lease WHERE node = ?1", sql_text(x->params[0]));
 	while (r >= 0 && (r = sql_rows_next(rows, err)) > 0)
-		json_object_set_new(held, sql_rows_text(rows, 0), json_true());
+		json_object_set_new(ret, sql_rows_text(rows, 0), json_true());
+	return r;
+}
+
+/* What the node says it holds and what is noted may differ. A lease that it does not list may have
+ * been given a moment ago, or be given while this answer travels: only the node itself, which
+ * writes down each id before it asks, can tell one that it will never use, and gives it back. */
+static int compare_leases(struct exchange *x, struct sql *db, const struct heartbeat *h,
+	struct reply *reply, struct error *err)
+{
+	json_t *held = json_object(), *item;
+	const char *id;
+	size_t i;
+	int r = held ? read_leases(db, x->params[0], held, err)
+		     : fail(err, -ENOMEM, "out of memory");
+
 	json_array_foreach(h->leases, i, item)
 	{
-		const char *id = json_string_value(item);
-
-		if (r == 0 && id && !json_object_get(held, id))
-			r = json_array_append(reply->unknown, item);
+		id = json_string_value(item);
+		if (r < 0 || !id)
+			continue;
+		r = json_object_get(held, id) ? json_object_set_new(held, id, json_false())
+					      : json_array_append(reply->unknown, item);
+	}
+	json_object_foreach(held, id, item)
+	{
+		if (r == 0 && json_is_true(item) && json_array_size(reply->unlisted) < UNLISTED_MAX)
+			r = json_array_append_new(reply->unlisted, json_string(id));
 	}
 	json_decref(held);
-	return r;
+	return r < 0 && err->code == 0 ? fail(err, -ENOMEM, "out of memory") : r;
 }
 
 /* For how long after a heartbeat the node's leases are not given to others, whatever happens. */
@@ -330,16 +349,18 @@ static int answer(struct exchange *x, const struct reply *reply)
 	if (configuration_revision(reply->configuration, revision, &err) < 0)
 		return exchange_fail(x, 500, "%s", err.text);
 	return exchange_answer(x, 200,
-		json_pack("{s:s, s:O, s:s, s:b, s:i, s:I, s:O, s:O}", "configuration", revision,
-			"drained", reply->wish, "reason", reply->reason, "full", reply->full,
-			"interval_s", INTERVAL_S, "leases_kept_s", leases_kept_s(x),
-			"leases_unknown", reply->unknown, "refused", reply->refused));
+		json_pack("{s:s, s:O, s:s, s:b, s:i, s:I, s:O, s:O, s:O}", "configuration",
+			revision, "drained", reply->wish, "reason", reply->reason, "full",
+			reply->full, "interval_s", INTERVAL_S, "leases_kept_s", leases_kept_s(x),
+			"leases_unknown", reply->unknown, "leases_unlisted", reply->unlisted,
+			"refused", reply->refused));
 }
 
 static int run(struct exchange *x, struct sql *db)
 {
 	struct heartbeat h AUTO(heartbeat_done) = {0};
-	struct reply reply AUTO(reply_done) = {.refused = json_array(), .unknown = json_array()};
+	struct reply reply AUTO(reply_done) = {
+		.refused = json_array(), .unknown = json_array(), .unlisted = json_array()};
 	struct error err = {0};
 	int r, status = body_parse(x, &h);
 
@@ -349,12 +370,12 @@ static int run(struct exchange *x, struct sql *db)
 		return exchange_fail(x, 403, "node '%s' speaks for itself, not for '%.128s'",
 			x->caller.name, x->params[0]);
 	h.status_text = h.status ? json_dumps(h.status, JSON_COMPACT) : strdup("{}");
-	if (!h.status_text || !reply.refused || !reply.unknown)
+	if (!h.status_text || !reply.refused || !reply.unknown || !reply.unlisted)
 		return exchange_answer(x, 500, NULL);
 	if (strlen(h.status_text) > STATUS_MAX)
 		return exchange_fail(x, 400, "'status' is longer than %d bytes", STATUS_MAX);
 	r = note(x, db, &h, &reply, &err);
-	if (r > 0 && h.leases && find_unknown(x, db, &h, &reply, &err) < 0)
+	if (r > 0 && h.leases && compare_leases(x, db, &h, &reply, &err) < 0)
 		r = err.code;
 	if (r < 0)
 		return exchange_fail_sql(x, r, &err);

@@ -269,6 +269,37 @@ static void a_silent_node_is_lost_and_its_leases_returned_after_a_grace(void **s
 	assert_int_equal(harness_count("SELECT count(*) FROM node WHERE state = 'joined'"), 1);
 }
 
+static void leases_that_a_node_does_not_list_are_told(void **state)
+{
+	open_site(state);
+	assert_int_equal(
+		harness_ask("root", "PUT /v1/pools/p",
+			harness_json("{'vlan':1,'host_pattern':'h%02d','prefix':24,"
+				     "'first_address':'10.0.0.1','size':4,'gateway':'10.0.0.254',"
+				     "'nameservers':[],'mac_prefix':'52:54:01'}")),
+		201);
+	for (int i = 1; i <= 3; i++) {
+		char request[128];
+
+		snprintf(request, sizeof(request), "PUT /v1/leases/" ID "0%d", i);
+		assert_int_equal(
+			harness_ask("node:wn1", request, json_pack("{s:s}", "pool", "p")), 201);
+	}
+	assert_int_equal(beat("wn1", BOOT, 1, "'full':true"), 200);
+	assert_int_equal(json_array_size(harness_get("leases_unlisted")), 0);
+	assert_int_equal(beat("wn1", BOOT, 2, "'leases':['" ID "01','" ID "03','" ID "01']"), 200);
+	assert_int_equal(json_array_size(harness_get("leases_unknown")), 0);
+	assert_int_equal(json_array_size(harness_get("leases_unlisted")), 1);
+	assert_string_equal(harness_text("leases_unlisted.0"), ID "02");
+	/* It is the node's to say. */
+	assert_int_equal(harness_count("SELECT count(*) FROM lease"), 3);
+	assert_int_equal(harness_ask("node:wn1", "POST /v1/leases/batch",
+				 harness_json("{'take':['" ID "02']}")),
+		200);
+	assert_int_equal(beat("wn1", BOOT, 3, "'leases':['" ID "01','" ID "03']"), 200);
+	assert_int_equal(json_array_size(harness_get("leases_unlisted")), 0);
+}
+
 static void a_sweep_is_bounded(void **state)
 {
 	struct error err = {0};
@@ -364,6 +395,7 @@ int main(void)
 		HARNESS_TEST(text_of_any_kind_is_kept_as_it_is),
 		HARNESS_TEST(a_long_reason_costs_no_heartbeat),
 		HARNESS_TEST(a_silent_node_is_lost_and_its_leases_returned_after_a_grace),
+		HARNESS_TEST(leases_that_a_node_does_not_list_are_told),
 		HARNESS_TEST(a_sweep_is_bounded),
 		HARNESS_TEST(people_say_where_a_node_belongs_and_whether_it_is_drained),
 		HARNESS_TEST(with_a_node_goes_what_is_its),

@@ -37,7 +37,7 @@
 #define DELIVERIES_MAX 20
 #define LEASINGS_MAX   20
 
-#define IDS_MAX 2000
+#define IDS_MAX 1000
 
 /* Leases are told in full heartbeats, and in each of so many others. */
 #define LEASES_EACH 20
@@ -219,11 +219,12 @@ static int take_answer(struct courier *c, json_t *answer, struct error *err)
 
 	log_refused(answer);
 	return tell(c,
-		json_pack("{s:s, s:s, s:O*, s:o, s:o, s:O*}", "op", "answered", "controller",
+		json_pack("{s:s, s:s, s:O*, s:o, s:o, s:o, s:O*}", "op", "answered", "controller",
 			site_controller(c->site), "drained",
 			json_is_boolean(drained) ? drained : NULL, "reason",
 			reason_to_json(reason, "the site wants it so"), "leases_unknown",
-			copy_ids(json_object_get(answer, "leases_unknown")), "leases_kept_s",
+			copy_ids(json_object_get(answer, "leases_unknown")), "leases_unlisted",
+			copy_ids(json_object_get(answer, "leases_unlisted")), "leases_kept_s",
 			find_kept(answer)),
 		err);
 }

@@ -561,6 +561,22 @@ void block_forget(struct block *b, const char *id)
 	lease_save(b, l);
 }
 
+void block_disown(struct block *b, const char *id)
+{
+	struct lease *l;
+
+	if (!uuid_is_text(id) || lease_find(b, id) || b->count >= LEASES_MAX)
+		return;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return;
+	snprintf(l->id, sizeof(l->id), "%s", id);
+	log_info("the site has lent this node '%s', of which it knows nothing; it is given back",
+		id);
+	lease_add(b, l);
+	lease_return(b, l);
+}
+
 json_t *block_ids(const struct block *b)
 {
 	json_t *ids = json_array();

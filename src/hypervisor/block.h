@@ -55,6 +55,10 @@ size_t block_hear(struct block *b, json_t *given, json_t *taken);
 /* The controllers know nothing of this one (any more). */
 void block_forget(struct block *b, const char *id);
 
+/* The controllers have this one as ours. If we do not know it, nobody will ever use it (an id is
+ * written down before it is asked for, so that it is no new one): it is given back. */
+void block_disown(struct block *b, const char *id);
+
 /* Of all that there are, a new list of ids. */
 json_t *block_ids(const struct block *b);
 

@@ -323,6 +323,35 @@ static void place_that_others_have_meanwhile_is_not_used_again(void **state)
 	json_decref(idle);
 }
 
+static void what_the_site_has_lent_and_we_do_not_know_is_given_back(void **state)
+{
+	const char *stray = "5a5a5a5a-0000-4000-8000-000000000001";
+	json_t *ids, *id, *asked;
+	char vm[UUID_TEXT_SIZE];
+	size_t i;
+
+	open_block();
+	asked = block_ask(b);
+	/* Wanted: on its way, the answer has not come. */
+	json_array_foreach(json_object_get(asked, "give"), i, id)
+		block_disown(b, json_string_value(json_object_get(id, "id")));
+	json_decref(asked);
+	assert_int_equal(serve(), 4);
+	json_decref(lend(vm_id(1, vm), getpid()));
+	ids = block_ids(b);
+	json_array_foreach(ids, i, id) block_disown(b, json_string_value(id));
+	block_disown(b, "../../x");
+	json_array_foreach(ids, i, id) assert_false(is_given_back(json_string_value(id)));
+	json_decref(ids);
+	assert_int_equal(used(), 1);
+	block_disown(b, stray);
+	/* Also by a daemon after us. */
+	open_block();
+	assert_true(is_given_back(stray));
+	serve();
+	assert_false(is_given_back(stray));
+}
+
 /* Lends and takes back at random, and tells the pipe what it has lent, until it is killed. */
 static void __attribute__((noreturn)) run_daemon(int seed, int fd)
 {
@@ -406,6 +435,7 @@ int main(void)
 		EACH(lies_are_passed_over),
 		EACH(lease_that_the_site_forgot_is_not_given_again),
 		EACH(place_that_others_have_meanwhile_is_not_used_again),
+		EACH(what_the_site_has_lent_and_we_do_not_know_is_given_back),
 		EACH(killed_at_any_moment_no_name_is_given_twice),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,8 +14,10 @@
  *     "status":{...},"configuration":"revision","autonomous_since":time or null,"leases":[ids],
  *     "descriptors":["vms"]}: the list of all VMs, in a file, as it may be long
  *   {"op":"answered","controller","drained":true|false|null,"reason","leases_unknown":[ids],
- *     "leases_kept_s"}  a controller has taken a heartbeat: but for those named, leases are the
- *     node's for so long since it asked for the state; not there: that is not known  -> {}
+ *     "leases_unlisted":[ids],"leases_kept_s"}  a controller has taken a heartbeat: but for those
+ *     unknown, leases are the node's for so long since it asked for the state; not there: that is
+ *     not known. Unlisted are those that the site has lent the node and the heartbeat did not name
+ *                                                                                   -> {}
  *   {"op":"unanswered","reason"}     none has                                        -> {}
  *   {"op":"configuration","revision","text"}                                         -> {}
  *   {"op":"records","from":n,"needed":m}  -> {"file":n,"descriptors":["records"]}: the first file

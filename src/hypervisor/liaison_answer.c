@@ -37,7 +37,7 @@ struct question {
 	char op[24], reason[256], revision[72], controller[256];
 	uint64_t from, needed, leases_kept_s;
 	bool drained, has_drained;
-	json_t *given, *taken, *leases_unknown;
+	json_t *given, *taken, *leases_unknown, *leases_unlisted;
 	const char *text, *certificate;
 };
 
@@ -54,6 +54,7 @@ static const struct field fields[] = {
 	{"given", FIELD_LIST, AT(given), 0, BLOCK_BATCH_MAX},
 	{"taken", FIELD_LIST, AT(taken), 0, BLOCK_BATCH_MAX},
 	{"leases_unknown", FIELD_LIST, AT(leases_unknown)},
+	{"leases_unlisted", FIELD_LIST, AT(leases_unlisted)},
 	{"leases_kept_s", FIELD_NUMBER, AT(leases_kept_s), 0, INT32_MAX},
 	{"text", FIELD_LINES, AT(text), 0, CONFIGURATION_MAX},
 	{"certificate", FIELD_LINES, AT(certificate), 0, CERTIFICATE_MAX},
@@ -229,6 +230,8 @@ static void note_leases(struct liaison *l, const struct question *q)
 
 	json_array_foreach(q->leases_unknown, i, id) if (json_is_string(id))
 		block_forget(l->block, json_string_value(id));
+	json_array_foreach(q->leases_unlisted, i, id) if (json_is_string(id))
+		block_disown(l->block, json_string_value(id));
 	if (kept_us == 0 || l->asked.boot_us == 0)
 		return;
 	if (kept_us != l->leases_kept_us) {

@@ -121,7 +121,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif mode == "lies":
             self.answer(200, {"stored": 7, "known": -1, "refused": [{"index": 99, "error": "x"}], "given": [
                 {"id": "../../x", "name": "a"}, 5], "taken": "all", "configuration": 17, "drained": True, "reason": "y" * 9000,
-                "leases_unknown": [1, None, "x" * 5000], "full": "yes", "certificate": "no", "text": 5, "revision": []})
+                "leases_unknown": [1, None, "x" * 5000], "leases_unlisted": [2, None, "../" * 3000], "full": "yes", "certificate": "no", "text": 5, "revision": []})
         else:
             return False
         return True
@@ -173,7 +173,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         wish = json.loads(read("wish", "null"))
         self.answer(200, {"configuration": revision(), "drained": wish, "reason": "as the test wishes",
                           "full": read("full").strip() == "yes", "interval_s": 30, "refused": [],
-                          "leases_unknown": read("unknown").split()})
+                          "leases_unknown": read("unknown").split(),
+                          "leases_unlisted": [i for i in json.loads(read("leases", "{}")) if i not in body["leases"]]
+                          if "leases" in body else []})
 
     def records(self, body):
         stored, known, refused = 0, 0, []
