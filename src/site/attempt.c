@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 
 #include "config.h"
@@ -15,6 +17,8 @@
 #include "site/proof.h"
 
 #define CONNECT_MS        2000 /* a machine that is up has answered by then */
+#define GONE_MS           4000 /* what was sent and is not even received: the link is gone */
+#define PROBE_S           1L   /* how often it is looked for while an answer is waited for */
 #define ETAG_MAX          256
 #define RETRY_AFTER_MAX_S 60
 #define REASON_MAX        600 /* bytes of what a controller gives as its reason */
@@ -144,6 +148,17 @@ static void set_request(CURL *curl, const struct attempt *q, lines_t headers)
 	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 }
 
+/* A machine that takes its time with an answer says at once that it has heard us; one whose link
+ * was cut says nothing, which would be noticed only at the end of the whole attempt. */
+static int on_socket(void *userdata, curl_socket_t fd, curlsocktype purpose)
+{
+	unsigned int ms = GONE_MS;
+
+	/* A socket of this machine has no such thing. */
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+	return CURL_SOCKOPT_OK;
+}
+
 static void set_limits(CURL *curl, const struct site_options *o)
 {
 	long connect = o->controllers[1] ? MIN_OF(o->timeout_ms, CONNECT_MS) : o->timeout_ms;
@@ -154,6 +169,9 @@ static void set_limits(CURL *curl, const struct site_options *o)
 	curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)ATTEMPT_ANSWER_MAX);
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPIDLE, PROBE_S);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPINTVL, PROBE_S);
+	curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_socket);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }

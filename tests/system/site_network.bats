@@ -218,19 +218,20 @@ has_records() {
 	local name i
 	record_on n1
 	wait_for 20 has_records n1
+	on_other() {
+		daemon_says "$1" '.site.takes_vms and .site.controller == "https://two.test:8443" and .site.failure == null'
+	}
 	network_link one down
 	cut=$(sql 'SELECT max(seen) FROM node')
+	# Sooner than a request's time is over.
+	for name in $NODES; do
+		wait_for 10 on_other "$name"
+	done
 	for name in $NODES; do
 		record_on "$name"
 	done
 	for i in 1 2 3; do
 		list_nodes n3 | jq -es 'flatten | map(.state) == ["up", "up", "up"]'
-	done
-	on_other() {
-		daemon_says "$1" '.site.takes_vms and .site.controller == "https://two.test:8443" and .site.failure == null'
-	}
-	for name in $NODES; do
-		wait_for 30 on_other "$name"
 	done
 	wait_for 10 has_records $NODES
 	[ "$(sql "SELECT count(*) FROM node WHERE seen > $cut AND state = 'up'")" = 3 ]
