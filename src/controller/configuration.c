@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "controller/body.h"
+#include "controller/configuration_fit.h"
 #include "controller/configuration_text.h"
 #include "controller/event.h"
 
@@ -157,6 +158,20 @@ static int put(struct exchange *x, struct sql *db, const char *text, json_t *row
 	return status ? status : store(x, db, text, there);
 }
 
+/* Is it a text that all nodes which get it will take? Returns 0 or the status. */
+static int check_text(struct exchange *x, struct sql *db, const char *text)
+{
+	struct error err = {0};
+	int r = configuration_check(text, x->caller.roles & ROLE_ADMINISTRATOR, &err);
+
+	if (r < 0)
+		return exchange_fail(x, 400, "the configuration is wrong: %s", err.text);
+	r = configuration_fits(db, x->params[0], text, &err);
+	if (r < 0)
+		return exchange_fail_sql(x, r, &err);
+	return r > 0 ? 0 : exchange_fail(x, 400, "the configuration is too large: %s", err.text);
+}
+
 static int run_put(struct exchange *x, struct sql *db)
 {
 	struct wish wish = {0};
@@ -167,11 +182,10 @@ static int run_put(struct exchange *x, struct sql *db)
 
 	if (status == 0)
 		status = body_parse(x, &wish);
+	if (status == 0)
+		status = check_text(x, db, wish.text);
 	if (status)
 		return status;
-	r = configuration_check(wish.text, x->caller.roles & ROLE_ADMINISTRATOR, &err);
-	if (r < 0)
-		return exchange_fail(x, 400, "the configuration is wrong: %s", err.text);
 	r = listing_get(db, &configuration_listing, x->params[0], &row, &revision, &err);
 	if (r < 0)
 		return exchange_fail_sql(x, r, &err);

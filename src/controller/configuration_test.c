@@ -181,12 +181,64 @@ static void a_host_group_in_use_is_not_removed(void **state)
 	assert_int_equal(harness_count("SELECT count(*) FROM configuration"), 0);
 }
 
+/* A text of about so many bytes that is no comment: policies with messages. */
+static json_t *long_text(const char *policy, size_t size)
+{
+	autofree char *text = malloc(size + 1);
+	size_t n = 0;
+
+	for (int i = 0; n + 300 < size; i++) {
+		int length = snprintf(
+			text + n, size - n, "[policy %s%d]\nvm = forbid\nmessage = ", policy, i);
+
+		n += (size_t)length;
+		memset(text + n, 'x', 150);
+		n += 150;
+		text[n++] = '\n';
+	}
+	text[n] = 0;
+	return json_pack("{s:s}", "text", text);
+}
+
+static void what_no_node_would_take_is_refused(void **state)
+{
+	harness_open(state);
+	harness_add_node("wn1", "red");
+	harness_add_node("wn2", "blue");
+	harness_ask("root", "PUT /v1/groups/red", json_pack("{s:s}", "description", ""));
+	harness_ask("root", "PUT /v1/groups/blue", json_pack("{s:s}", "description", ""));
+	assert_int_equal(
+		harness_ask("root", "PUT /v1/configuration/site", long_text("s", 30000)), 201);
+	assert_int_equal(
+		harness_ask("root", "PUT /v1/configuration/group:red", long_text("g", 30000)), 201);
+	assert_int_equal(
+		harness_ask("root", "PUT /v1/configuration/node:wn1", long_text("n", 10000)), 400);
+	assert_non_null(strstr(harness_error(), "a node takes 65536"));
+	assert_non_null(strstr(harness_error(), "'site' has "));
+	assert_non_null(strstr(harness_error(), "'group:red' has "));
+	assert_non_null(strstr(harness_error(), "'node:wn1' has "));
+	/* Not with that of another's group, and not with what it takes the place of. */
+	assert_int_equal(
+		harness_ask("root", "PUT /v1/configuration/node:wn2", long_text("n", 10000)), 201);
+	assert_int_equal(
+		harness_ask("root", "PUT /v1/configuration/group:blue", long_text("b", 30000)),
+		400);
+	assert_non_null(strstr(harness_error(), "'node:wn2' has "));
+	assert_int_equal(
+		harness_ask_match("root", "PUT /v1/configuration/site", "*", long_text("s", 40000)),
+		400);
+	assert_int_equal(
+		harness_ask_match("root", "PUT /v1/configuration/site", "*", long_text("g", 50000)),
+		200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_narrowest_scope_holds),
 		cmocka_unit_test(policies_of_narrower_scopes_are_asked_first),
 		cmocka_unit_test(a_text_is_checked_before_it_is_taken),
+		HARNESS_TEST(what_no_node_would_take_is_refused),
 		HARNESS_TEST(a_node_gets_the_texts_of_its_scopes_joined),
 		HARNESS_TEST(a_change_is_made_of_what_was_read),
 		HARNESS_TEST(only_who_administers_a_scope_changes_it),
