@@ -12,10 +12,11 @@
 #include "controller/node.h"
 #include "controller/vm.h"
 
-#define SECOND     UINT64_C(1000000)
-#define INTERVAL_S 30
-#define VMS_MAX    4096
-#define LEASES_MAX 8192
+#define SECOND         UINT64_C(1000000)
+#define INTERVAL_MAX_S 30
+#define INTERVALS_EACH 3 /* a node that misses so many is lost */
+#define VMS_MAX        4096
+#define LEASES_MAX     8192
 
 /* Ids of leases that are told in an answer; the next one has the others. */
 #define UNLISTED_MAX 500
@@ -341,6 +342,15 @@ static json_int_t leases_kept_s(const struct exchange *x)
 	return (json_int_t)((s->lost_after + s->lease_grace) / SECOND);
 }
 
+/* How often a node has to tell of itself. */
+static json_int_t interval_s(const struct exchange *x)
+{
+	const struct controller_settings *s = controller_get_settings(x->controller);
+
+	return (json_int_t)MAX_OF(
+		MIN_OF(s->lost_after / INTERVALS_EACH / SECOND, INTERVAL_MAX_S), UINT64_C(1));
+}
+
 static int answer(struct exchange *x, const struct reply *reply)
 {
 	char revision[DIGEST_HEX_SIZE];
@@ -349,9 +359,9 @@ static int answer(struct exchange *x, const struct reply *reply)
 	if (configuration_revision(reply->configuration, revision, &err) < 0)
 		return exchange_fail(x, 500, "%s", err.text);
 	return exchange_answer(x, 200,
-		json_pack("{s:s, s:O, s:s, s:b, s:i, s:I, s:O, s:O, s:O}", "configuration",
+		json_pack("{s:s, s:O, s:s, s:b, s:I, s:I, s:O, s:O, s:O}", "configuration",
 			revision, "drained", reply->wish, "reason", reply->reason, "full",
-			reply->full, "interval_s", INTERVAL_S, "leases_kept_s", leases_kept_s(x),
+			reply->full, "interval_s", interval_s(x), "leases_kept_s", leases_kept_s(x),
 			"leases_unknown", reply->unknown, "leases_unlisted", reply->unlisted,
 			"refused", reply->refused));
 }

@@ -42,6 +42,8 @@
 /* Leases are told in full heartbeats, and in each of so many others. */
 #define LEASES_EACH 20
 
+#define INTERVAL_MAX_S 86400
+
 #define RENEWAL_RETRY_US (600 * SECOND)
 
 struct courier {
@@ -52,7 +54,8 @@ struct courier {
 	struct site *site;
 	char **controllers;
 	char *node;
-	uint64_t heartbeat_us, beat_us, next_us, retry_us; /* clock_now_us() */
+	uint64_t heartbeat_us, interval_us;  /* as we would, and at most as the site would */
+	uint64_t beat_us, next_us, retry_us; /* clock_now_us() */
 	uint64_t beats, renewal_retry_us;
 	bool full;        /* the site wants it, or does not know anything yet */
 	json_t *names;    /* of users, by their number */
@@ -263,6 +266,16 @@ static int fetch_configuration(struct courier *c, const char *revision, struct e
 	return r == -ECONNRESET || r == -ETIMEDOUT ? fail(err, r, "%s", why.text) : 0;
 }
 
+/* A site that gives up nodes sooner wants to hear of them more often. */
+static void take_interval(struct courier *c, const json_t *answer)
+{
+	const json_t *interval = json_object_get(answer, "interval_s");
+	json_int_t s = json_integer_value(interval);
+
+	c->interval_us = s > 0 && s <= INTERVAL_MAX_S ? (uint64_t)s * SECOND : c->heartbeat_us;
+	c->interval_us = MIN_OF(c->interval_us, c->heartbeat_us);
+}
+
 /* Returns 1 if a controller has answered, 0 if none has, or the daemon's end. */
 static int after_answer(struct courier *c, json_t *state, json_t *answer, struct error *err)
 {
@@ -270,6 +283,7 @@ static int after_answer(struct courier *c, json_t *state, json_t *answer, struct
 	const char *revision = json_string_value(json_object_get(answer, "configuration"));
 	int r = take_answer(c, answer, err);
 
+	take_interval(c, answer);
 	delta_commit(c->delta);
 	c->full = json_is_true(json_object_get(answer, "full"));
 	c->beats++;
@@ -365,7 +379,7 @@ static int renew(struct courier *c, struct error *err)
 	json_decref(body);
 	text = json_string_value(json_object_get(answer, "certificate"));
 	if (r >= 200 && r < 300)
-		r = text ? credential_check(&c->credential, text, err)
+		r = text ? credential_check(&c->credential, text, c->node, err)
 			 : fail(err, -EPROTO, "the answer has no certificate");
 	else
 		r = r < 0 ? r : -EREMOTEIO;
@@ -404,13 +418,15 @@ static int turn(struct courier *c, struct error *err)
 		return 0;
 	}
 	c->retry_us = 0;
-	c->next_us = c->beat_us + scatter(c->heartbeat_us);
+	c->next_us = c->beat_us + scatter(c->interval_us);
+	/* Whatever becomes of the rest: a node whose certificate ends has nothing left to say. */
+	renew_in_time(c);
+	if (c->renewed)
+		return 0;
 	/* A site that has lost sight of us has first to say which leases are not ours any more. */
 	r = c->full ? 0 : lease(c, err);
 	if (r == 0)
 		r = deliver(c, err);
-	if (r == 0)
-		renew_in_time(c);
 	return r;
 }
 

@@ -11,6 +11,7 @@
 #include "lib/timestamp.h"
 
 #define PEM_TEXT_MAX 65536
+#define NAME_SIZE    256
 
 static X509 *parse_certificate(const char *text)
 {
@@ -116,7 +117,17 @@ uint64_t credential_renewal_us(const struct credential *c)
 	return renewal_us(c->begins_us, c->ends_us);
 }
 
-int credential_check(const struct credential *c, const char *text, struct error *err)
+static bool is_for(X509 *certificate, const char *name)
+{
+	char told[NAME_SIZE];
+
+	return X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, told,
+		       sizeof(told)) == (int)strlen(name) &&
+	       streq(told, name);
+}
+
+int credential_check(
+	const struct credential *c, const char *text, const char *name, struct error *err)
 {
 	X509 *certificate AUTO(x509_freep) = parse_certificate(text);
 	X509 *ca AUTO(x509_freep) = parse_certificate(c->ca);
@@ -126,6 +137,9 @@ int credential_check(const struct credential *c, const char *text, struct error 
 		return fail(err, -EINVAL, "a new certificate that is none");
 	if (X509_check_private_key(certificate, key) != 1)
 		return fail(err, -EINVAL, "a new certificate that is for another key");
+	if (!is_for(certificate, name))
+		return fail(
+			err, -EINVAL, "a new certificate that is for another node than '%s'", name);
 	if (X509_verify(certificate, X509_get0_pubkey(ca)) != 1)
 		return fail(err, -EINVAL, "a new certificate that is of another authority");
 	if (time_us(X509_get0_notAfter(certificate)) <= c->ends_us)

@@ -31,6 +31,7 @@ void credential_done(struct credential *c);
  */
 uint64_t credential_renewal_us(const struct credential *c);
 
-/* Is this certificate (PEM) for our key, from our authority, and does it live longer? Returns 0 or
- * -EINVAL with what is wrong. */
-int credential_check(const struct credential *c, const char *certificate, struct error *err);
+/* Is this certificate (PEM) for our key and `name`, from our authority, and does it live longer?
+ * Returns 0 or -EINVAL with what is wrong. */
+int credential_check(
+	const struct credential *c, const char *certificate, const char *name, struct error *err);

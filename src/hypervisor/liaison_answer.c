@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "config.h"
+#include "engine/credential.h"
 #include "engine/packet.h"
 #include "hypervisor/client.h"
 #include "hypervisor/liaison_private.h"
@@ -353,13 +354,28 @@ static void on_leased(struct liaison *l, const struct question *q)
 	answer(l, json_pack("{s:o}", "taken_in", count), NULL, 0);
 }
 
+/* Would the next courier be known by it? The one from before is gone once it is written. */
+static int check_certificate(const struct liaison *l, const char *text, struct error *err)
+{
+	autoclose int key = open_file(l, LIAISON_KEY, err);
+	autoclose int certificate = open_file(l, LIAISON_CERTIFICATE, err);
+	autoclose int ca = open_file(l, LIAISON_CA, err);
+	struct credential now AUTO(credential_done) = CREDENTIAL_INIT;
+	int r = key < 0 || certificate < 0 || ca < 0
+			? err->code
+			: credential_load(&now, key, certificate, ca, err);
+
+	return r < 0 ? r : credential_check(&now, text, l->name, err);
+}
+
 static void on_certificate(struct liaison *l, const struct question *q)
 {
 	autofree char *path = liaison_path(l, LIAISON_CERTIFICATE);
+	struct error err = {0};
 	int r;
 
-	if (!q->certificate || !str_after(q->certificate, "-----BEGIN CERTIFICATE-----\n")) {
-		refuse(l, "this is no certificate");
+	if (!q->certificate || check_certificate(l, q->certificate, &err) < 0) {
+		refuse(l, q->certificate ? err.text : "there is no certificate");
 		return;
 	}
 	r = path ? file_replace(AT_FDCWD, path, q->certificate, strlen(q->certificate), 0644)

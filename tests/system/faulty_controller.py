@@ -3,8 +3,8 @@
 It serves a node what the real one does, over TLS with an authority of its own, at the port that it
 writes to DIRECTORY/port, and keeps what it hears in DIRECTORY: heartbeats, a line each, records, a
 file each, leases. What it does next stands in DIRECTORY/mode: ok, or a fault. DIRECTORY/wish,
-configuration, pool (names, one a line), unknown (ids of leases), full and since (when certificates begin) are read each
-time.
+configuration, pool (names, one a line), unknown (ids of leases), interval, full and since (when
+certificates begin) are read each time.
 """
 
 import http.server
@@ -172,7 +172,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         append("heartbeats", {"node": self.node(), **body})
         wish = json.loads(read("wish", "null"))
         self.answer(200, {"configuration": revision(), "drained": wish, "reason": "as the test wishes",
-                          "full": read("full").strip() == "yes", "interval_s": 30, "refused": [],
+                          "full": read("full").strip() == "yes", "interval_s": int(read("interval", "30")), "refused": [],
                           "leases_unknown": read("unknown").split(),
                           "leases_unlisted": [i for i in json.loads(read("leases", "{}")) if i not in body["leases"]]
                           if "leases" in body else []})

@@ -246,6 +246,8 @@ has_heartbeat() {
 	join
 	before=$(openssl x509 -in "$STATE/site/certificate.pem" -noout -serial)
 	rm site/since
+	# Also where nothing else can be told: a record that cannot be read ends the courier.
+	mkdir -p "$STATE/site/outbox/1"
 	site_config
 	start_daemon
 	renewed() {
@@ -255,6 +257,17 @@ has_heartbeat() {
 	wait_for 10 node_says '.site.failure == null and .site.controller'
 	sleep 2
 	[ "$(wc -l <site/renewals)" = 1 ]
+}
+
+@test "site: a site that gives up nodes sooner hears of them more often than they would" {
+	skip_if_closed
+	skip_if_sanitized
+	start_site
+	echo 1 >site/interval
+	join
+	own_config '[site]' "controllers = $URL" "user = $COURIER_UID" 'heartbeat = 60s'
+	start_daemon
+	wait_for 20 sh -c '[ "$(wc -l <site/heartbeats)" -ge 7 ]'
 }
 
 @test "site: the lease's name is the VM's, it is kept over a restart, and none is given twice" {
