@@ -61,6 +61,14 @@ bool blob_is_checked(struct store *s, const char *digest, int fd)
 	       file_read(s->dir_fd, path, CHECKED_MAX, &noted, &length) == 0 && streq(noted, note);
 }
 
+bool blob_is_sound(struct store *s, const struct image_part *part)
+{
+	uint64_t size;
+	autoclose int fd = blob_open(s, part->digest, &size);
+
+	return fd >= 0 && size == part->size && blob_is_checked(s, part->digest, fd);
+}
+
 void blob_set_checked(struct store *s, const char *digest, int fd)
 {
 	char path[BLOB_PATH], note[CHECKED_MAX];

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "image/store_private.h"
 #include "image/workdir.h"
@@ -92,6 +93,30 @@ static int collect_temporary(struct collector *c, int dir_fd, const char *name)
 	return r;
 }
 
+/* A part that nobody has gone on with for long, by the age of its .have file, which is also its
+ * lock. That goes last, so that what is left of a part is always found. */
+static int collect_partial(struct collector *c, int dir_fd, const char *name)
+{
+	char part[DIGEST_HEX_SIZE], have[DIGEST_HEX_SIZE + sizeof(STORE_PARTIAL_HAVE)];
+	autoclose int fd = -1;
+	struct stat st;
+	int r;
+
+	snprintf(part, sizeof(part), "%s", name);
+	snprintf(have, sizeof(have), "%s" STORE_PARTIAL_HAVE, part);
+	if (!streq(name, have) && faccessat(dir_fd, have, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0; /* its turn comes with the other one */
+	fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || file_lock(fd, true, false) < 0 || fstat(fd, &st) < 0 ||
+		time(NULL) - st.st_mtime < STORE_PARTIAL_AGE_S)
+		return 0;
+	count_file(c, dir_fd, part);
+	if (c->dry_run)
+		return 0;
+	r = file_remove_tree(dir_fd, part);
+	return r < 0 ? r : file_remove_tree(dir_fd, name);
+}
+
 /* What a killed writer of a tag left beside the tags. */
 static int collect_tag_temporary(struct collector *c, int dir_fd, const char *name)
 {
@@ -131,6 +156,8 @@ static int collect_all(struct collector *c, struct error *err)
 		{STORE_BLOBS, collect_blob},
 		{STORE_CHECKED, collect_note},
 		{STORE_TMP, collect_temporary},
+		{STORE_PARTIAL, collect_partial},
+		{STORE_INDEX, collect_note},
 		{STORE_NAMES, collect_name},
 	};
 	int r = store_each_tag(c->store, mark_tag, c, err);

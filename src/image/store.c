@@ -15,7 +15,8 @@
 
 static int make_directories(struct store *s, struct error *err)
 {
-	static const char *const names[] = {STORE_BLOBS, STORE_NAMES, STORE_CHECKED, STORE_TMP};
+	static const char *const names[] = {
+		STORE_BLOBS, STORE_NAMES, STORE_CHECKED, STORE_TMP, STORE_PARTIAL, STORE_INDEX};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (mkdirat(s->dir_fd, names[i], 0755) < 0 && errno != EEXIST)
@@ -155,44 +156,63 @@ static int check_parts(struct store *s, const struct manifest *m, struct error *
 	return 0;
 }
 
+/* A manifest that could not be read back must never get in. */
 static int add_manifest(
-	struct store *s, const struct manifest *m, struct image_part *ret, struct error *err)
+	struct store *s, const char *json, size_t length, struct image_part *ret, struct error *err)
 {
 	struct store_upload *upload AUTO(store_upload_freep) = NULL;
-	struct manifest *again AUTO(manifest_freep) = NULL;
-	autofree char *json = manifest_format(m);
-	int r;
+	struct manifest *m AUTO(manifest_freep) = NULL;
+	int r = manifest_parse(json, length, &m, err);
 
-	if (!json)
-		return fail(err, -ENOMEM, "out of memory");
-	/* A manifest that could not be read back must never get in. */
-	r = manifest_parse(json, strlen(json), &again, err);
+	if (r >= 0)
+		r = check_parts(s, m, err);
 	if (r >= 0)
 		r = store_upload_open(s, &upload, err);
 	if (r < 0)
 		return r;
-	r = file_write_all(store_upload_fd(upload), json, strlen(json));
+	r = file_write_all(store_upload_fd(upload), json, length);
 	if (r < 0)
 		return fail_errno(err, r, "cannot write '%s'", store_upload_path(upload));
 	return store_upload_commit(upload, ret, err);
 }
 
-int store_add(struct store *s, const struct manifest *m, const char *name, const char *tag,
-	char ret_digest[DIGEST_HEX_SIZE], struct error *err)
+static int add_and_tag(struct store *s, const char *json, size_t length, const char *name,
+	const char *tag, char ret_digest[DIGEST_HEX_SIZE], struct error *err)
 {
 	struct image_part part;
 	int r = store_hold(s, err);
 
 	if (r >= 0)
-		r = check_parts(s, m, err);
-	if (r >= 0)
-		r = add_manifest(s, m, &part, err);
+		r = add_manifest(s, json, length, &part, err);
 	if (r >= 0)
 		r = store_tag(s, part.digest, name, tag, err);
 	store_release(s);
 	if (r >= 0)
 		memcpy(ret_digest, part.digest, DIGEST_HEX_SIZE);
 	return r;
+}
+
+int store_add(struct store *s, const struct manifest *m, const char *name, const char *tag,
+	char ret_digest[DIGEST_HEX_SIZE], struct error *err)
+{
+	autofree char *json = manifest_format(m);
+
+	return json ? add_and_tag(s, json, strlen(json), name, tag, ret_digest, err)
+		    : fail(err, -ENOMEM, "out of memory");
+}
+
+int store_add_published(struct store *s, const char *json, size_t length, const char *digest,
+	const char *name, const char *tag, struct error *err)
+{
+	char is[DIGEST_HEX_SIZE];
+	int r = digest_bytes(json, length, is);
+
+	if (r < 0)
+		return fail_errno(err, r, "cannot hash the manifest");
+	if (!streq(is, digest))
+		return fail(
+			err, -EBADMSG, "the manifest of %.12s has the SHA-256 %.12s", digest, is);
+	return add_and_tag(s, json, length, name, tag, is, err);
 }
 
 int store_open_part(struct store *s, const struct image_part *part, struct error *err)

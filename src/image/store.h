@@ -4,6 +4,7 @@
  *   names/<name>/<tag>   one line: the digest of the manifest that the tag stands for now
  *   checked/<sha256>     what the blob's inode looked like when its content was last verified
  *   tmp/                 files being written; each is locked (flock) by its writer
+ *   partial/, index/     parts that are being fetched, and of which chunks blobs are (partial.h)
  *   lock                 held shared while adding (from an upload's commit until store_add() or
  *                        store_free()), exclusive while collecting garbage
  *
@@ -60,6 +61,11 @@ DEFINE_CLEANUP(struct store_upload *, store_upload_free)
  * Returns 0 and the image's digest, or negative errno. */
 int store_add(struct store *s, const struct manifest *m, const char *name, const char *tag,
 	char ret_digest[DIGEST_HEX_SIZE], struct error *err);
+
+/* The same for a manifest as it was published elsewhere, byte by byte, so that the image has the
+ * digest that it has there. -EBADMSG if that is not `digest`. */
+int store_add_published(struct store *s, const char *json, size_t length, const char *digest,
+	const char *name, const char *tag, struct error *err);
 
 /* Makes NAME:TAG stand for the image with this digest, atomically. */
 int store_tag(

@@ -8,6 +8,11 @@
 #define STORE_NAMES   "names"
 #define STORE_CHECKED "checked"
 #define STORE_TMP     "tmp"
+#define STORE_PARTIAL "partial"
+#define STORE_INDEX   "index"
+
+#define STORE_PARTIAL_HAVE  ".have"
+#define STORE_PARTIAL_AGE_S (24 * 3600) /* nobody goes on with what was left longer ago */
 
 /* Adding takes this long at most between the first commit and the tag (nothing is copied or hashed
  * in between), and collecting garbage is a walk through directories. */
@@ -33,6 +38,9 @@ int blob_open(struct store *s, const char *digest, uint64_t *ret_size);
 
 /* Was the blob's content verified while its inode was as it is now? */
 bool blob_is_checked(struct store *s, const char *digest, int fd);
+
+/* Is this very content there already, in a file known to be sound? */
+bool blob_is_sound(struct store *s, const struct image_part *part);
 
 /* Notes that this inode's content was verified; a failure only costs another check. */
 void blob_set_checked(struct store *s, const char *digest, int fd);

@@ -93,15 +93,6 @@ static int upload_check(const struct store_upload *u, uint64_t *ret_size, struct
 	return 0;
 }
 
-/* Is this very content there already, in a file known to be sound? */
-static bool blob_is_sound(struct store *s, const struct image_part *part)
-{
-	uint64_t size;
-	autoclose int fd = blob_open(s, part->digest, &size);
-
-	return fd >= 0 && size == part->size && blob_is_checked(s, part->digest, fd);
-}
-
 static int upload_publish(struct store_upload *u, const struct image_part *part, struct error *err)
 {
 	struct store *s = u->store;
