@@ -119,8 +119,8 @@ void store_release(struct store *s)
 	s->held = false;
 }
 
-int store_load_manifest(
-	struct store *s, const char *digest, struct manifest **ret, struct error *err)
+int store_get_manifest(
+	struct store *s, const char *digest, char **ret_text, size_t *ret_length, struct error *err)
 {
 	autofree char *path = path_format(STORE_BLOBS "/%s", digest);
 	char is[DIGEST_HEX_SIZE];
@@ -136,7 +136,19 @@ int store_load_manifest(
 	if (!streq(is, digest))
 		return fail(err, -EBADMSG, "the manifest '%s/%s' is damaged: its SHA-256 is %s",
 			s->directory, path, is);
-	return manifest_parse(json, length, ret, err);
+	*ret_text = TAKE_PTR(json);
+	*ret_length = length;
+	return 0;
+}
+
+int store_load_manifest(
+	struct store *s, const char *digest, struct manifest **ret, struct error *err)
+{
+	autofree char *json = NULL;
+	size_t length;
+	int r = store_get_manifest(s, digest, &json, &length, err);
+
+	return r < 0 ? r : manifest_parse(json, length, ret, err);
 }
 
 /* Before a manifest goes in, what it names must be there. */

@@ -44,6 +44,11 @@ DEFINE_CLEANUP(struct image *, image_free)
  * negative errno; the message names the images that there are. */
 int store_find(struct store *s, const char *reference, struct image **ret, struct error *err);
 
+/* Reads the manifest of an image as it is: exactly the bytes that its digest is of, for the caller
+ * to free. Returns 0, -ENOENT, -EBADMSG where it is damaged, or negative errno. */
+int store_get_manifest(struct store *s, const char *digest, char **ret_text, size_t *ret_length,
+	struct error *err);
+
 /* Opens a part read-only. Its size must be the manifest's, and unless its inode is as it was when
  * last verified, its content is hashed again: -EBADMSG with the digest if it is not what it was. */
 int store_open_part(struct store *s, const struct image_part *part, struct error *err);
