@@ -63,6 +63,10 @@ int depot_open_manifest(const struct depot *d, const char *digest);
 int depot_get_index(const struct depot *d, const char *blob, const char *index, struct caibx **ret,
 	char ret_digest[DIGEST_HEX_SIZE], struct error *err);
 
+/* Is there a sound index of the blob: of this size, with all its chunks? Gives its SHA-256. */
+bool depot_has_index(
+	const struct depot *d, const char *blob, uint64_t size, char ret_digest[DIGEST_HEX_SIZE]);
+
 /* Are all chunks of the index there? -ENOENT names the first that is not. */
 int depot_check_index(const struct depot *d, const struct caibx *x, struct error *err);
 

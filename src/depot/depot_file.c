@@ -97,8 +97,7 @@ int depot_check_index(const struct depot *d, const struct caibx *x, struct error
 	return 0;
 }
 
-/* Is there an index of the blob, of the same size, with all its chunks? Gives its SHA-256. */
-static bool has_sound_index(
+bool depot_has_index(
 	const struct depot *d, const char *blob, uint64_t size, char ret_digest[DIGEST_HEX_SIZE])
 {
 	struct caibx *x AUTO(caibx_freep) = NULL;
@@ -123,7 +122,7 @@ int depot_put_index(struct depot *d, const char *blob, const void *bytes, size_t
 		r = depot_check_index(d, x, err);
 	if (r < 0)
 		return r;
-	if (has_sound_index(d, blob, x->size, ret_digest))
+	if (depot_has_index(d, blob, x->size, ret_digest))
 		return 0;
 	r = digest_bytes(bytes, length, ret_digest);
 	if (r < 0)
