@@ -53,6 +53,18 @@ void image_progress_bytes(uint64_t done, void *userdata)
 	progress.shown = true;
 }
 
+void image_progress_part(uint64_t done, uint64_t total, void *userdata)
+{
+	char size[FORMAT_MAX];
+
+	(void)userdata;
+	if (!progress.terminal || !progress.step || total == 0)
+		return;
+	fprintf(stderr, LINE_CLEAR "%s: %llu %% of %s", progress.step,
+		(unsigned long long)(done * 100 / total), format_size(total, size));
+	progress.shown = true;
+}
+
 void image_progress_stop(void)
 {
 	progress_clear(NULL);

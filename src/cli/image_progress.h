@@ -11,5 +11,8 @@ void image_progress_start(bool verbose);
 void image_progress_step(const char *what, void *userdata);
 void image_progress_bytes(uint64_t done, void *userdata);
 
+/* The same with how much there is in all. */
+void image_progress_part(uint64_t done, uint64_t total, void *userdata);
+
 /* Wipes the line. */
 void image_progress_stop(void);

@@ -1,6 +1,7 @@
 /* The program wnodes: its verbs, in the order of the help. */
 #include "cli/batch.h"
 #include "cli/conf.h"
+#include "cli/depot.h"
 #include "cli/image.h"
 #include "cli/job.h"
 #include "cli/node.h"
@@ -30,6 +31,10 @@ const struct verb *const verbs[] = {
 	&verb_image_verify,
 	&verb_image_gc,
 	&verb_image_warm,
+	&verb_image_publish,
+	&verb_depot_list,
+	&verb_depot_remove,
+	&verb_depot_gc,
 	&verb_template_list,
 	&verb_template_create,
 	&verb_template_remove,
