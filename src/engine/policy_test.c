@@ -150,10 +150,10 @@ static void mistakes_are_told_with_file_and_line(void **state)
 			"vm is set a second time in this section"},
 		{"[polcy a]\nvm = force\n", 2,
 			"unknown section [polcy a]; there are [run], [vm], [template], [deadline], "
-			"[node], [lrms], [record], [site], [policy NAME]"},
+			"[node], [lrms], [record], [site], [images], [policy NAME]"},
 		{"[policya]\nvm = force\n", 2,
 			"unknown section [policya]; there are [run], [vm], [template], [deadline], "
-			"[node], [lrms], [record], [site], [policy NAME]"},
+			"[node], [lrms], [record], [site], [images], [policy NAME]"},
 		{"[run]\ncpu = 4\n", 2, "unknown key 'cpu' in [run]; did you mean 'cpus'?"},
 	};
 

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Runs every fuzzer for some time: fuzz.sh [SECONDS] [TARGET...]
+# Runs every fuzzer for some time: fuzz.sh [SECONDS] [--but] [TARGET...]
 #
 #   SECONDS   for each target, 60 if not given; two run at a time
-#   TARGET    "qmp" or "frame_host"; all if none is given
+#   TARGET    "qmp" or "frame_host"; all if none is given; with --but, all others
 #
 # One line for each: what it ran, what it reached. What it finds to be new is kept in the build
 # directory for the next time; the seeds in corpus/ stay as they are. The exit status is 0 if
@@ -12,6 +12,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 seconds=60
 case ${1:-} in [0-9]*) seconds=$1 && shift ;; esac
+but=
+[ "${1-}" != --but ] || { but=yes && shift; }
 wanted=("$@")
 build=${FUZZ_BUILD:-build-fuzz}
 
@@ -40,7 +42,8 @@ targets() {
 }
 
 is_wanted() {
-	[ ${#wanted[@]} -eq 0 ] || [[ " ${wanted[*]} " == *" $1 "* ]]
+	[ ${#wanted[@]} -gt 0 ] || return 0
+	if [[ " ${wanted[*]} " == *" $1 "* ]]; then [ -z "$but" ]; else [ -n "$but" ]; fi
 }
 
 # Runs one target and says how it went: fuzz_one NAME PROGRAM SEEDS
