@@ -33,6 +33,7 @@ struct http {
 	CURLM *multi;
 	struct transfer *transfers;
 	size_t active;
+	bool cancelled;
 	CURL *idle[IDLE_MAX]; /* with their connections' state */
 	size_t idle_count;
 };
@@ -199,6 +200,8 @@ static int code_of_status(long status)
 {
 	return status == 404 || status == 410   ? -ENOENT
 	       : status == 429 || status == 503 ? -EBUSY
+	       : status == 408                  ? -ETIMEDOUT
+	       : status >= 400 && status < 500  ? -EACCES
 						: -EPROTO;
 }
 
@@ -255,6 +258,26 @@ static void transfer_end(struct http *h, struct transfer *t, CURLcode code)
 	transfer_free(t);
 }
 
+static void end_all(struct http *h)
+{
+	struct error err = {0};
+
+	h->cancelled = false;
+	fail(&err, -ECANCELED, "it was broken off");
+	while (h->transfers) {
+		struct transfer *t = h->transfers;
+
+		curl_multi_remove_handle(h->multi, t->curl);
+		t->done(&t->body, &err, t->userdata);
+		transfer_free(t);
+	}
+}
+
+void http_cancel(struct http *h)
+{
+	h->cancelled = true;
+}
+
 static bool take_ended(struct http *h)
 {
 	CURLMsg *message;
@@ -277,6 +300,8 @@ int http_run(struct http *h, uint32_t timeout_ms)
 {
 	int running;
 
+	if (h->cancelled)
+		end_all(h);
 	if (curl_multi_perform(h->multi, &running) != CURLM_OK)
 		return -EIO;
 	if (take_ended(h))

@@ -19,11 +19,13 @@ struct http_options {
 
 /* What became of a GET. `err` has code 0 where the body is whole, else
  *   -ENOENT     the server has no such file (404, 410)
+ *   -EACCES     it refuses (401, 403 and their like)
  *   -EFBIG      it is larger than was allowed
  *   -EBUSY      the server asks to come later (429, 503)
  *   -EPROTO     it answers with something else, or redirects without end
  *   -ETIMEDOUT  it is too slow, or silent
  *   -ENOTCONN   it cannot be reached, or the connection broke
+ *   -ECANCELED  by http_cancel()
  *   -EKEYREJECTED  TLS: who it is cannot be believed
  * with the reason. The body may be kept: copy the struct, and leave an empty one. */
 typedef void (*http_fn)(struct buffer *body, const struct error *err, void *userdata);
@@ -40,6 +42,9 @@ DEFINE_CLEANUP(struct http *, http_free)
  * -ENOMEM. */
 int http_get(struct http *h, const char *url, size_t max, uint32_t timeout_ms, http_fn done,
 	void *userdata);
+
+/* Breaks off what is going on, from the next http_run() on; who waits for it is told then. */
+void http_cancel(struct http *h);
 
 /* How many are going on. */
 size_t http_active(const struct http *h);

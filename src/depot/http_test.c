@@ -145,7 +145,7 @@ static void bad_answer_is_told_by_its_kind(void **state)
 	} cases[] = {
 		{"/404", -ENOENT, "404"},
 		{"/410", -ENOENT, "410"},
-		{"/403", -EPROTO, "403"},
+		{"/403", -EACCES, "403"},
 		{"/500", -EPROTO, "500"},
 		{"/503", -EBUSY, "503"},
 		{"/206", -EPROTO, "206"},
@@ -211,9 +211,17 @@ static void many_come_at_once_and_slow_ones_hold_nobody_up(void **state)
 		assert_int_equal(http_run(h, 1000), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(r); i++)
 		assert_string_equal(r[i].body, "fine");
-	/* What is broken off tells nobody. */
-	http_free(h);
+	http_cancel(h);
 	assert_int_equal(slow.count, 0);
+	assert_int_equal(http_run(h, 0), 0);
+	assert_int_equal(slow.count, 1);
+	assert_int_equal(slow.code, -ECANCELED);
+	/* What ends with all tells nobody. */
+	snprintf(url, sizeof(url), "%s/nothing", s.url);
+	assert_int_equal(http_get(h, url, MAX, 60000, done, &slow), 0);
+	assert_int_equal(http_run(h, 0), 0);
+	http_free(h);
+	assert_int_equal(slow.count, 1);
 	webserver_stop(&s);
 }
 

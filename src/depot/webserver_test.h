@@ -10,7 +10,7 @@ struct webserver {
 	/* Answers a GET of this path, in a thread of the connection's; it is closed afterwards. */
 	void (*answer)(struct webserver *s, int fd, const char *path);
 	const char *root; /* of webserver_send_file() */
-	void *userdata;
+	const void *userdata;
 
 	char url[64];        /* "http://127.0.0.1:PORT" */
 	atomic_int requests; /* so far */

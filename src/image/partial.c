@@ -168,6 +168,22 @@ int store_partial_commit(struct store_partial *p, uint64_t size, struct error *e
 	return r;
 }
 
+int store_peek_partial(struct store *s, const char *digest, int *ret_fd, int *ret_have_fd)
+{
+	char name[NAME_SIZE];
+	autoclose int fd = -1, have_fd = -1;
+
+	snprintf(name, sizeof(name), STORE_PARTIAL "/%s", digest);
+	fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	snprintf(name, sizeof(name), STORE_PARTIAL "/%s" STORE_PARTIAL_HAVE, digest);
+	have_fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || have_fd < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	*ret_have_fd = TAKE_FD(have_fd);
+	return 0;
+}
+
 bool store_has_part(struct store *s, const struct image_part *part)
 {
 	autoclose int fd = store_open_part(s, part, NULL);

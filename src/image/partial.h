@@ -32,6 +32,9 @@ int store_partial_verify(const struct store_partial *p, uint64_t size, struct er
  * Returns 0 or negative errno. */
 int store_partial_commit(struct store_partial *p, uint64_t size, struct error *err);
 
+/* Opens both files for reading only, whoever is working on them. Returns 0 or negative errno. */
+int store_peek_partial(struct store *s, const char *digest, int *ret_fd, int *ret_have_fd);
+
 /* Is this part in the store, sound? It is hashed if nobody has verified it before. */
 bool store_has_part(struct store *s, const struct image_part *part);
 
