@@ -12,3 +12,8 @@ bool download_is_url(const char *source);
  * what curl says. */
 int download(const char *url, int fd, uint64_t max, void (*progress)(uint64_t done, void *userdata),
 	void *userdata, struct error *err);
+
+/* The same for a file that has the beginning already: goes on where the server can, else begins
+ * anew. The file's offset is moved. */
+int download_rest(const char *url, int fd, uint64_t max,
+	void (*progress)(uint64_t done, void *userdata), void *userdata, struct error *err);

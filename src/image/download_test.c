@@ -36,8 +36,9 @@ static void serve(int listener, const char *answer, size_t zeros)
 	}
 }
 
-/* Downloads from such a server into a new file. */
-static int fetch(const char *answer, size_t zeros, uint64_t max, int *ret_fd, struct error *err)
+/* Downloads from such a server into a new file, or the rest of one that begins so. */
+static int fetch_rest(const char *beginning, const char *answer, size_t zeros, uint64_t max,
+	int *ret_fd, struct error *err)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -55,12 +56,22 @@ static int fetch(const char *answer, size_t zeros, uint64_t max, int *ret_fd, st
 		serve(listener, answer, zeros);
 	close(listener);
 	*ret_fd = memfd_create("download", MFD_CLOEXEC);
-	r = download(url, *ret_fd, max, NULL, NULL, err);
+	if (beginning) {
+		assert_int_equal(file_write_all(*ret_fd, beginning, strlen(beginning)), 0);
+		r = download_rest(url, *ret_fd, max, NULL, NULL, err);
+	} else {
+		r = download(url, *ret_fd, max, NULL, NULL, err);
+	}
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	if (r == -ENOENT)
 		skip();
 	return r;
+}
+
+static int fetch(const char *answer, size_t zeros, uint64_t max, int *ret_fd, struct error *err)
+{
+	return fetch_rest(NULL, answer, zeros, max, ret_fd, err);
 }
 
 static void the_body_is_written_to_the_file(void **state)
@@ -128,6 +139,26 @@ static void a_redirection_to_a_file_is_not_followed(void **state)
 	assert_int_equal(st.st_size, 0);
 }
 
+static void a_download_is_gone_on_with_or_begun_anew(void **state)
+{
+	static const char *const answers[] = {
+		"HTTP/1.0 206 Partial Content\r\nContent-Range: bytes 2-4/5\r\n"
+		"Content-Length: 3\r\n\r\nllo",
+		"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		autoclose int fd = -1;
+		struct error err = {0};
+		char text[16] = "";
+
+		if (fetch_rest("he", answers[i], 0, 100, &fd, &err) < 0)
+			fail_msg("%s", err.text);
+		assert_int_equal(pread(fd, text, sizeof(text), 0), 5);
+		assert_string_equal(text, "hello");
+	}
+}
+
 static void urls_are_told_from_files(void **state)
 {
 	assert_true(download_is_url("http://x/y"));
@@ -147,6 +178,7 @@ int main(void)
 		cmocka_unit_test(a_body_that_is_announced_too_large_is_refused),
 		cmocka_unit_test(a_body_without_end_is_cut_off),
 		cmocka_unit_test(a_redirection_to_a_file_is_not_followed),
+		cmocka_unit_test(a_download_is_gone_on_with_or_begun_anew),
 		cmocka_unit_test(urls_are_told_from_files),
 	};
 
