@@ -20,15 +20,20 @@ static inline EVP_MD_CTX *context_free(EVP_MD_CTX *context)
 }
 DEFINE_CLEANUP(EVP_MD_CTX *, context_free)
 
-void digest_format(const uint8_t bytes[DIGEST_SIZE], char ret_hex[DIGEST_HEX_SIZE])
+static void format_hex(const uint8_t *bytes, size_t count, char *ret_hex)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (size_t i = 0; i < DIGEST_SIZE; i++) {
+	for (size_t i = 0; i < count; i++) {
 		ret_hex[2 * i] = digits[bytes[i] >> 4];
 		ret_hex[2 * i + 1] = digits[bytes[i] & 15];
 	}
-	ret_hex[DIGEST_HEX_SIZE - 1] = '\0';
+	ret_hex[2 * count] = '\0';
+}
+
+void digest_format(const uint8_t bytes[DIGEST_SIZE], char ret_hex[DIGEST_HEX_SIZE])
+{
+	format_hex(bytes, DIGEST_SIZE, ret_hex);
 }
 
 static uint8_t digit_value(char digit)
@@ -106,7 +111,7 @@ static int digest_reopen(int fd)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 }
 
-int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE])
+static int digest_file_by(const EVP_MD *algorithm, int fd, char *ret_hex)
 {
 	EVP_MD_CTX *context AUTO(context_freep) = EVP_MD_CTX_new();
 	autofree void *block = malloc(DIGEST_BLOCK);
@@ -122,15 +127,25 @@ int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE])
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : -ESPIPE;
-	if (EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
+	if (EVP_DigestInit_ex(context, algorithm, NULL) != 1)
 		return -EIO;
 	seekable = digest_reopen(fd);
 	r = digest_pieces(context, fd, seekable, (uint64_t)st.st_size, block);
 	if (r >= 0 && EVP_DigestFinal_ex(context, bytes, &count) != 1)
 		r = -EIO;
 	if (r >= 0)
-		digest_format(bytes, ret_hex);
+		format_hex(bytes, count, ret_hex);
 	return r;
+}
+
+int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE])
+{
+	return digest_file_by(EVP_sha256(), fd, ret_hex);
+}
+
+int digest_file_sha512(int fd, char ret_hex[DIGEST_SHA512_HEX_SIZE])
+{
+	return digest_file_by(EVP_sha512(), fd, ret_hex);
 }
 
 int digest_raw(const void *data, size_t length, uint8_t ret[DIGEST_SIZE])

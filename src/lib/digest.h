@@ -1,4 +1,4 @@
-/* SHA-256 of files, by libcrypto. */
+/* SHA-256, by libcrypto, and SHA-512 where others have chosen that. */
 #pragma once
 
 #include "lib/error.h"
@@ -7,6 +7,11 @@
 
 /* Hashes a file from its start, without moving its offset. Returns 0 or negative errno. */
 int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE]);
+
+#define DIGEST_SHA512_HEX_SIZE 129
+
+/* The same with SHA-512. */
+int digest_file_sha512(int fd, char ret_hex[DIGEST_SHA512_HEX_SIZE]);
 
 /* Returns 0 or -EIO. */
 int digest_bytes(const void *data, size_t length, char ret_hex[DIGEST_HEX_SIZE]);

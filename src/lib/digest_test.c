@@ -38,6 +38,18 @@ static void file_is_hashed_from_its_start_and_its_offset_kept(void **state)
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 2);
 }
 
+static void sha512_is_another_digest(void **state)
+{
+	autoclose int fd = file_open_temporary("/tmp");
+	char hex[DIGEST_SHA512_HEX_SIZE];
+
+	assert_int_equal(write(fd, "abc", 3), 3);
+	assert_int_equal(digest_file_sha512(fd, hex), 0);
+	assert_string_equal(hex,
+		"ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+		"2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f");
+}
+
 /* The digest of the same bytes, all held in memory. */
 static void digest_of_content(int fd, size_t size, char hex[DIGEST_HEX_SIZE])
 {
@@ -97,6 +109,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_have_the_standard_digest),
 		cmocka_unit_test(file_is_hashed_from_its_start_and_its_offset_kept),
+		cmocka_unit_test(sha512_is_another_digest),
 		cmocka_unit_test(holes_count_as_zeros),
 		cmocka_unit_test(what_cannot_be_hashed_is_an_error),
 		cmocka_unit_test(only_64_lower_case_hex_digits_are_a_digest),
