@@ -3,6 +3,7 @@
 #include "cli/conf.h"
 #include "cli/depot.h"
 #include "cli/image.h"
+#include "cli/imagelist.h"
 #include "cli/job.h"
 #include "cli/node.h"
 #include "cli/policy.h"
@@ -35,6 +36,12 @@ const struct verb *const verbs[] = {
 	&verb_depot_list,
 	&verb_depot_remove,
 	&verb_depot_gc,
+	&verb_imagelist_subscribe,
+	&verb_imagelist_unsubscribe,
+	&verb_imagelist_list,
+	&verb_imagelist_show,
+	&verb_imagelist_update,
+	&verb_imagelist_publish,
 	&verb_template_list,
 	&verb_template_create,
 	&verb_template_remove,

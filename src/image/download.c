@@ -16,8 +16,10 @@
 #define DOWNLOAD_TEXT_MAX 400
 #define DOWNLOAD_STOP_MS  5000
 
-/* curl's exit status where a server sends files as a whole only. */
+/* curl's exit statuses where a server sends files as a whole only, and where it announces more
+ * than the limit. */
 #define CURL_CANNOT_RESUME 33
+#define CURL_TOO_LARGE     63
 
 bool download_is_url(const char *source)
 {
@@ -41,6 +43,11 @@ static int fail_with_text(int status, int text_fd, struct error *err)
 				      : "curl does not say why");
 }
 
+static int fail_too_large(uint64_t max, struct error *err)
+{
+	return fail(err, -EFBIG, "the download is larger than %llu bytes", (unsigned long long)max);
+}
+
 /* A size limit of curl's own holds only for servers that announce the size. */
 static int watch(int pidfd, int fd, uint64_t max, void (*progress)(uint64_t done, void *userdata),
 	void *userdata, struct error *err)
@@ -57,8 +64,7 @@ static int watch(int pidfd, int fd, uint64_t max, void (*progress)(uint64_t done
 		if ((uint64_t)st.st_size > max) {
 			syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 			child_wait(pidfd, DOWNLOAD_STOP_MS);
-			return fail(err, -EFBIG, "the download is larger than %llu bytes",
-				(unsigned long long)max);
+			return fail_too_large(max, err);
 		}
 		if (status != -ETIMEDOUT)
 			return status;
@@ -130,6 +136,8 @@ static int download_from(const char *url, int fd, uint64_t from, uint64_t max,
 	r = run_curl(url, fd, from, max, text_fd, progress, userdata, err);
 	if (r > 0 && from > 0 && WIFEXITED(r) && WEXITSTATUS(r) == CURL_CANNOT_RESUME)
 		return -ERANGE;
+	if (r > 0 && WIFEXITED(r) && WEXITSTATUS(r) == CURL_TOO_LARGE)
+		return fail_too_large(max, err);
 	return r > 0 ? fail_with_text(r, text_fd, err) : r;
 }
 

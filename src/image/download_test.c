@@ -110,7 +110,7 @@ static void a_body_that_is_announced_too_large_is_refused(void **state)
 
 	assert_int_equal(
 		fetch("HTTP/1.0 200 OK\r\nContent-Length: 5000\r\n\r\n", 5000, 100, &fd, NULL),
-		-EIO);
+		-EFBIG);
 }
 
 /* A server need not say how much it sends: it must not fill the disk. */

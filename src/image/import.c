@@ -131,8 +131,9 @@ static int check_qcow2(const char *path, struct error *err)
 static int describe(const struct import_request *request, struct manifest *m, struct error *err)
 {
 	m->architecture = strdup("x86_64");
-	m->origin = manifest_clean_text(request->source);
-	if (!m->architecture || !m->origin)
+	m->origin = manifest_clean_text(request->origin ? request->origin : request->source);
+	m->os = request->os ? manifest_clean_text(request->os) : NULL;
+	if (!m->architecture || !m->origin || (request->os && !m->os))
 		return fail(err, -ENOMEM, "out of memory");
 	m->boot = IMAGE_BOOT_DISK;
 	m->agent = IMAGE_AGENT_SEED;

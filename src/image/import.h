@@ -10,6 +10,8 @@ struct import_request {
 	const char *format; /* "raw" or "qcow2", which it must then be; NULL: whichever it is */
 	const char *sha256; /* that it must have; may be NULL */
 	uint64_t max_bytes; /* of a download */
+	const char *origin; /* where it came from, for people; NULL: the source */
+	const char *os;     /* which system it is; NULL: not known */
 
 	void (*on_step)(const char *what, void *userdata); /* before each step; may be NULL */
 	void (*on_bytes)(uint64_t done, void *userdata);   /* copied so far; may be NULL */

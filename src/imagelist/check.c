@@ -19,6 +19,7 @@ static const struct {
 	{CHECK_OLDER, "older"},
 	{CHECK_NOT_JSON, "not-json"},
 	{CHECK_NOT_LIST, "not-list"},
+	{CHECK_IMAGES, "images"},
 };
 
 const char *check_word(enum check_verdict verdict)

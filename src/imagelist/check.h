@@ -17,6 +17,7 @@ enum check_verdict {
 	CHECK_OLDER = 35, /* older than the last one that was taken */
 	CHECK_NOT_JSON = 37,
 	CHECK_NOT_LIST = 38, /* it lacks something */
+	CHECK_IMAGES = 40,   /* it was taken, but not all of its images could be had */
 };
 
 /* A word for it: "signature", "expired". */

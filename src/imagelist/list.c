@@ -41,8 +41,8 @@ static const struct member endorser_rows[] = {
 };
 
 static const struct member image_rows[] = {
-	IMAGE(identifier, "dc:identifier", MEMBER_NAME, NAME_MAX_BYTES, true),
 	IMAGE(title, "dc:title", MEMBER_LINE, LINE_MAX_BYTES, true),
+	IMAGE(identifier, "dc:identifier", MEMBER_NAME, NAME_MAX_BYTES, true),
 	IMAGE(description, "dc:description", MEMBER_TEXT, TEXT_MAX_BYTES, true),
 	IMAGE(hypervisor, "hv:hypervisor", MEMBER_LINE, LINE_MAX_BYTES, true),
 	IMAGE(format, "hv:format", MEMBER_LINE, LINE_MAX_BYTES, false),
