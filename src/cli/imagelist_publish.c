@@ -18,9 +18,9 @@
 #include "lib/timestamp.h"
 #include "lib/uuid.h"
 
-#define LIST_FILE  "image.list" /* signed */
-#define PLAIN_FILE "image.json" /* the same without a signature, for people and for the next time \
-				 */
+/* The list with its signature, and the same without: for people, and for the next time. */
+#define LIST_FILE  "image.list"
+#define PLAIN_FILE "image.json"
 
 #define SECOND_US         UINT64_C(1000000)
 #define HOUR_US           (3600 * SECOND_US)

@@ -263,13 +263,12 @@ const struct verb verb_imagelist_subscribe = {
 		"egi-ubuntu-24.04:latest, if --image names no other. A URL may have a name and a "
 		"password in it, https://TOKEN:x-oauth-basic@HOST/..., which are not shown again. "
 		"Subscriptions are a user's own, as images are; root's are the machine's.",
-	.examples =
-		"wnodes imagelist subscribe egi https://vmcaster.appdb.egi.eu/store/vo/x/image.list \\\n"
-		"    --endorser '/DC=org/DC=example/CN=Alice' \\\n"
-		"    --issuer '/DC=org/DC=example/CN=Example CA'\n"
-		"# Of another site with its own authority; one image, under a name of our own\n"
-		"wnodes imagelist subscribe other /srv/lists/other.list --ca other-ca.pem \\\n"
-		"    --endorser-certificate bob.pem --image c0482bc2-bf41-5d49-a750=el9\n",
+	.examples = "wnodes imagelist subscribe egi https://appdb.example.org/image.list \\\n"
+		    "    --endorser '/DC=org/DC=example/CN=Alice' \\\n"
+		    "    --issuer '/DC=org/DC=example/CN=Example CA'\n"
+		    "# Of another site with its own authority; one image, under a name of our own\n"
+		    "wnodes imagelist subscribe other /srv/lists/other.list --ca other-ca.pem \\\n"
+		    "    --endorser-certificate bob.pem --image c0482bc2-bf41-5d49-a750=el9\n",
 	.options = subscribe_rows,
 	.options_size = sizeof(struct subscribe_options),
 	.min_args = 2,

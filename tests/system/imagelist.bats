@@ -24,7 +24,7 @@ setup() {
 	mkdir www
 	disk www/one.raw one
 	python3 "$BATS_TEST_DIRNAME/imagelist.py" "$WORK/www" "$WORK/requests" "$WORK/port" >server.log 2>&1 3>&- &
-	server=$!
+	export server=$! # which teardown ends
 	wait_for 10 test -s port
 	URL=http://127.0.0.1:$(cat port)
 	STATE=$XDG_STATE_HOME/wnodes/imagelists/egi
@@ -73,6 +73,7 @@ subscribe() {
 	"$WNODES" imagelist subscribe egi "$URL/image.list" --ca "$PKI/trust" --endorser "$ALICE" --issuer "$CA" "$@"
 }
 
+# shellcheck disable=SC2120 # `run` gives it arguments
 update() {
 	"$WNODES" imagelist update "$@"
 }
