@@ -339,21 +339,21 @@ refused() {
 }
 
 @test "imagelist: an update that is killed is gone on with" {
-	head -c 6291456 /dev/urandom >www/big.raw
+	head -c 2097152 /dev/urandom >www/big.raw
 	printf '\x55\xaa' | dd of=www/big.raw bs=1 seek=510 conv=notrunc status=none
-	{ one; image big slow/big.raw Big; } | list | sign
+	{ one; image big stuck/big.raw Big; } | list | sign
 	subscribe
 	"$WNODES" imagelist update >out 2>&1 3>&- &
 	pid=$!
-	wait_for 20 bash -c "[ \$(stat -c %s '$STATE'/partial/* | sort -n | tail -1) -gt 1000000 ]"
+	wait_for 20 bash -c "[ \$(stat -c %s '$STATE'/partial/* | sort -n | tail -1) -eq 1048576 ]"
 	kill -KILL $pid
 	wait $pid || true
 	[ "$("$WNODES" image list -q)" = egi-image-one-sl-6.0:latest ]
 	run -0 update
 	[[ "$output" == *"new      egi-big:latest"* ]]
 	[ "$(grep -c one.raw requests)" -eq 1 ]
-	grep -q '/slow/big.raw bytes=[1-9][0-9]*-' requests
-	[ "$("$WNODES" image show --json egi-big | jq -r .size)" = 6291456 ]
+	grep -q '/stuck/big.raw bytes=1048576-' requests
+	[ "$("$WNODES" image show --json egi-big | jq -r .size)" = 2097152 ]
 	[ -z "$(ls "$STATE/partial")" ]
 }
 
