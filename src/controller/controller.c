@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "controller/budget.h"
 #include "controller/connection.h"
 #include "controller/housekeeping.h"
 #include "controller/identity.h"
@@ -18,9 +19,12 @@
 #include "controller/schema.h"
 #include "controller/server.h"
 #include "controller/stream.h"
+#include "controller/worker.h"
 #include "controller/writer.h"
+#include "depot/depot.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/path.h"
 #include "lib/timestamp.h"
 #include "serve/tls.h"
 
@@ -116,6 +120,23 @@ static int prepare_patiently(struct controller *c, const sigset_t *signals, stru
 	return r;
 }
 
+/* A site goes on without: its images are had from their nodes then, and from other origins. */
+static int open_depot(struct controller *c, struct error *err)
+{
+	const struct controller_settings *s = controller_get_settings(c);
+	autofree char *path =
+		streq(s->depot, "auto") ? path_format("%s/depot", s->state) : strdup(s->depot);
+	struct error why = {0};
+
+	c->budget = budget_new();
+	c->depot_temporary = path ? path_format("%s/tmp", path) : NULL;
+	if (!c->budget || !c->depot_temporary)
+		return fail(err, -ENOMEM, "out of memory");
+	if (!streq(path, "none") && depot_open(path, true, &c->depot, &why) < 0)
+		log_warning("%s; there is no depot until the next start", why.text);
+	return worker_new(&c->worker, err);
+}
+
 static int open_parts(struct controller *c, struct error *err)
 {
 	const struct controller_settings *s = controller_get_settings(c);
@@ -128,6 +149,8 @@ static int open_parts(struct controller *c, struct error *err)
 	if (!c->connections || !c->requests || !c->metrics || !c->identity)
 		return fail(err, -ENOMEM, "out of memory");
 	r = writer_new(s->database, &c->writer, err);
+	if (r == 0)
+		r = open_depot(c, err);
 	if (r == 0)
 		r = streams_new(s->database, (size_t)s->streams, &c->streams, err);
 	if (r == 0)
@@ -199,9 +222,14 @@ void controller_close(struct controller *c)
 	}
 	/* What it has is done, and its clients are answered. Others may still ask for its numbers.
 	 */
+	worker_end(c->worker);
 	writer_end(c->writer);
 	server_free(c->server);
+	worker_free(c->worker);
 	writer_free(c->writer);
+	depot_free(c->depot);
+	budget_free(c->budget);
+	free(c->depot_temporary);
 	streams_free(c->streams);
 	housekeeping_free(c->housekeeping);
 	metrics_free(c->metrics);

@@ -16,6 +16,10 @@ struct controller {
 	_Atomic(struct controller_settings *) settings; /* see controller_get_settings() */
 	struct credential credential;                   /* the main thread's */
 	struct writer *writer;
+	struct worker *worker;
+	struct depot *depot;       /* NULL: none; the worker's, but for reading */
+	struct budget *budget;     /* the worker's */
+	char *depot_temporary;     /* directory in it */
 	struct identity *identity; /* for all threads */
 	struct connections *connections;
 	struct requests *requests;

@@ -34,6 +34,9 @@ static void drop_answer(struct exchange *x)
 	x->answer = NULL;
 	free(x->text);
 	x->text = NULL;
+	if (x->file.is)
+		base_close(x->file.fd);
+	x->file.is = false;
 	x->etag[0] = '\0';
 }
 
@@ -89,6 +92,16 @@ int exchange_answer_nothing(struct exchange *x)
 {
 	drop_answer(x);
 	x->status = 204;
+	return x->status;
+}
+
+int exchange_answer_file(struct exchange *x, int fd, uint64_t size)
+{
+	drop_answer(x);
+	x->file.is = true;
+	x->file.fd = fd;
+	x->file.size = size;
+	x->status = 200;
 	return x->status;
 }
 

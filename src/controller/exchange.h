@@ -25,12 +25,21 @@ struct exchange {
 	json_t *body;                                         /* parsed; NULL: none */
 	const char *if_match;      /* the ETag without quotes; NULL: none, "*" any */
 	const char *if_none_match; /* the ETag that the client has already; NULL: none */
-	uint64_t now_us;           /* since the epoch, one for the whole request */
+	struct {
+		const void *data;
+		size_t length;
+	} upload;        /* a body that is bytes; the request's */
+	uint64_t now_us; /* since the epoch, one for the whole request */
 	/* The answer: */
-	int status;        /* 200, ... */
-	json_t *answer;    /* owned; NULL: none (204) */
-	char etag[64];     /* without quotes; "": none */
-	char *text;        /* instead of JSON, owned: /metrics; its type is the route's */
+	int status;     /* 200, ... */
+	json_t *answer; /* owned; NULL: none (204) */
+	char etag[64];  /* without quotes; "": none */
+	char *text;     /* instead of JSON, owned: /metrics; its type is the route's */
+	struct {
+		bool is; /* instead of JSON */
+		int fd;  /* owned */
+		uint64_t size;
+	} file;            /* that never changes: it may be kept by whoever is between */
 	int retry_after_s; /* 0: none */
 };
 
@@ -47,6 +56,9 @@ int exchange_answer(struct exchange *x, int status, json_t *answer);
 
 /* Ends well with nothing to say: 204. */
 int exchange_answer_nothing(struct exchange *x);
+
+/* Ends well with a file that never changes; takes the descriptor. Its type is the route's. */
+int exchange_answer_file(struct exchange *x, int fd, uint64_t size);
 
 /* Ends well: what the client has is what there is (304). x->etag is set. */
 int exchange_answer_unchanged(struct exchange *x);

@@ -20,7 +20,7 @@ static struct controller_settings settings = {
 	.private_images = 5,
 	.private_size = UINT64_C(20) << 30,
 };
-static struct controller controller = {.settings = &settings};
+struct controller harness_controller = {.settings = &settings};
 
 static struct exchange x;
 
@@ -77,8 +77,11 @@ static int write_or_read(void)
 	struct error err = {0};
 	int status;
 
-	if (x.route->kind == ROUTE_READ)
+	if (x.route->kind != ROUTE_WRITE)
 		return x.route->run ? x.route->run(&x, harness_db) : listing_run(&x, harness_db);
+	status = x.route->prepare ? x.route->prepare(&x) : 0;
+	if (status)
+		return status;
 	assert_int_equal(sql_begin(harness_db, &err), 0);
 	assert_int_equal(sql_savepoint(harness_db, &err), 0);
 	status = x.route->run(&x, harness_db);
@@ -107,7 +110,8 @@ static int dispatch(const char *method, char *target)
 	return status ? status : write_or_read();
 }
 
-int harness_ask_match(const char *who, const char *request, const char *etag, json_t *body)
+static int ask(const char *who, const char *request, const char *etag, json_t *body,
+	const void *data, size_t length)
 {
 	autofree char *copy = strdup(request);
 	char *target = strchr(copy, ' ');
@@ -116,15 +120,27 @@ int harness_ask_match(const char *who, const char *request, const char *etag, js
 	assert_non_null(target);
 	*target++ = '\0';
 	exchange_done(&x);
-	x.controller = &controller;
+	x.controller = &harness_controller;
 	x.now_us = harness_now_us++;
 	x.body = body;
+	x.upload.data = data;
+	x.upload.length = length;
 	x.if_match = x.if_none_match = etag;
 	set_caller(&x.caller, who);
 	status = dispatch(copy, target);
 	assert_int_equal(x.status, status);
-	assert_int_equal(status == 204 || status == 304, x.answer == NULL);
+	assert_int_equal(status == 204 || status == 304 || x.file.is, x.answer == NULL);
 	return status;
+}
+
+int harness_ask_match(const char *who, const char *request, const char *etag, json_t *body)
+{
+	return ask(who, request, etag, body, NULL, 0);
+}
+
+int harness_send(const char *who, const char *request, const void *data, size_t length)
+{
+	return ask(who, request, NULL, NULL, data, length);
 }
 
 int harness_ask(const char *who, const char *request, json_t *body)

@@ -43,6 +43,12 @@ int harness_ask(const char *who, const char *request, json_t *body);
 /* The same with If-Match. */
 int harness_ask_match(const char *who, const char *request, const char *etag, json_t *body);
 
+/* The same with bytes instead of JSON. */
+int harness_send(const char *who, const char *request, const void *data, size_t length);
+
+/* What requests are asked of, for a test that gives it more. */
+extern struct controller harness_controller;
+
 /* Of the last answer: all of it, its "error" ("" for none), a member of it (a path, "a.0.b"), and
  * its ETag. */
 json_t *harness_answer(void);

@@ -77,6 +77,12 @@ bool header_is_json(const struct header *h)
 	       is_type(h->content_type, strlen(h->content_type), "application/json");
 }
 
+bool header_is_bytes(const struct header *h)
+{
+	return h->content_type &&
+	       is_type(h->content_type, strlen(h->content_type), "application/octet-stream");
+}
+
 bool header_accepts(const struct header *h, const char *type)
 {
 	const char *rest = h->accept;

@@ -21,8 +21,10 @@ int header_check(const struct header *h, struct error *err);
 /* The length of the body that is announced; 0: none, or in pieces. */
 uint64_t header_body_length(const struct header *h);
 
-/* Is the body, if there is one, JSON? Is this type among those that are accepted by name? */
+/* Is the body, if there is one, JSON, or bytes (application/octet-stream)? Is this type among those
+ * that are accepted by name? */
 bool header_is_json(const struct header *h);
+bool header_is_bytes(const struct header *h);
 bool header_accepts(const struct header *h, const char *type);
 
 /* The ETag of If-Match or If-None-Match, without quotes, in `ret`; returns it, or NULL. */

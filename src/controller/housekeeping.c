@@ -10,6 +10,8 @@
 #include "controller/schema.h"
 #include "controller/siteclock.h"
 #include "controller/stream.h"
+#include "controller/upload.h"
+#include "controller/worker.h"
 #include "controller/writer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -18,13 +20,20 @@
 #define SITE_SWEEP_US (5 * UINT64_C(1000000))
 #define TRIM_US       (60 * UINT64_C(1000000))
 
+/* The depot is cleaned for the first time an hour after the start. */
+#define CLEAN_US       (24 * 3600 * UINT64_C(1000000))
+#define CLEAN_FIRST_US (3600 * UINT64_C(1000000))
+
 struct housekeeping {
 	struct writer_job job; /* first: a job is its housekeeping */
+	struct worker_job cleaning;
 	struct controller *controller;
 	sd_event_source *timer;
 	uint64_t site_us; /* when the site was swept last */
 	uint64_t credential_us;
 	uint64_t trim_us;
+	uint64_t clean_us; /* when the depot is cleaned next */
+	_Atomic(bool) cleans;
 	/* Of the job; the writer's while `busy`. */
 	_Atomic(bool) busy;
 	bool made;         /* the tables are there */
@@ -95,6 +104,26 @@ static void trim(struct housekeeping *h)
 	malloc_trim(0);
 }
 
+static void on_clean(struct worker_job *job)
+{
+	struct housekeeping *h =
+		(struct housekeeping *)(void *)((char *)job -
+						offsetof(struct housekeeping, cleaning));
+
+	upload_collect(h->controller);
+	h->cleans = false;
+}
+
+static void clean_depot(struct housekeeping *h)
+{
+	if (!h->controller->depot || h->cleans || clock_now_us() < h->clean_us)
+		return;
+	h->clean_us = clock_now_us() + CLEAN_US;
+	h->cleans = true;
+	if (worker_add(h->controller->worker, &h->cleaning) < 0)
+		h->cleans = false;
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct housekeeping *h = userdata;
@@ -103,6 +132,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	connections_sweep(h->controller->connections, s->request_time, s->idle_time);
 	sweep_site(h);
 	trim(h);
+	clean_depot(h);
 	if (clock_now_us() - h->credential_us >= CONTROLLER_CREDENTIAL_US) {
 		h->credential_us = clock_now_us();
 		controller_renew_credential(h->controller);
@@ -122,7 +152,9 @@ int housekeeping_new(struct controller *c, struct housekeeping **ret, struct err
 	h->controller = c;
 	h->job.work = on_work;
 	h->job.done = on_done;
+	h->cleaning.work = on_clean;
 	h->heard_us = h->credential_us = h->trim_us = clock_now_us();
+	h->clean_us = h->trim_us + CLEAN_FIRST_US;
 	r = sd_event_add_time_relative(
 		c->event, &h->timer, CLOCK_MONOTONIC, SWEEP_US, 0, on_timer, h);
 	return r < 0 ? fail_errno(err, r, "cannot set a timer") : 0;

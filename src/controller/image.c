@@ -8,6 +8,7 @@
 #include "controller/image_history.h"
 #include "controller/image_parts.h"
 #include "controller/image_tag.h"
+#include "controller/upload.h"
 #include "lib/timestamp.h"
 
 /* A manifest says in some hundred bytes what an image is. */
@@ -255,6 +256,34 @@ static int publish(
 	return r < 0 ? exchange_fail_sql(x, r, &err) : image_answer(x, db, 201, w->digest);
 }
 
+/* All that can be said without the database. Returns 0, or the status with the error said. */
+static int check(struct exchange *x, struct wish *ret, char os[IMAGE_OS_MAX], uint64_t *size)
+{
+	struct error err = {0};
+	int status = body_parse(x, ret);
+
+	if (status == 0)
+		status = image_tag_check(x, ret->name, ret->tag[0] ? ret->tag : "latest");
+	if (status == 0)
+		status = check_rights(x, ret);
+	if (status == 0 &&
+		image_parts_check(ret->digest, ret->manifest, ret->parts, os, size, &err) < 0)
+		status =
+			exchange_fail(x, 400, "the image is not as it is said to be: %s", err.text);
+	return status;
+}
+
+/* What nodes could not get is not published. */
+static int prepare_post(struct exchange *x)
+{
+	struct wish w = {0};
+	char os[IMAGE_OS_MAX];
+	uint64_t size;
+	int status = check(x, &w, os, &size);
+
+	return status ? status : upload_finish(x, w.manifest, w.parts);
+}
+
 static int run_post(struct exchange *x, struct sql *db)
 {
 	struct wish w = {0};
@@ -262,16 +291,10 @@ static int run_post(struct exchange *x, struct sql *db)
 	char os[IMAGE_OS_MAX];
 	json_t *image = NULL;
 	uint64_t size = 0;
-	int r, status = body_parse(x, &w);
+	int r, status = check(x, &w, os, &size);
 
-	if (status == 0)
-		status = image_tag_check(x, w.name, w.tag[0] ? w.tag : "latest");
-	if (status == 0)
-		status = check_rights(x, &w);
 	if (status)
 		return status;
-	if (image_parts_check(w.digest, w.manifest, w.parts, os, &size, &err) < 0)
-		return exchange_fail(x, 400, "the image is not as it is said to be: %s", err.text);
 	r = listing_get(db, &image_listing, w.digest, &image, NULL, &err);
 	if (r < 0)
 		return exchange_fail_sql(x, r, &err);
@@ -310,6 +333,6 @@ const struct route image_routes[] = {
 	{"GET", "/v1/images/{digest}", ROUTE_READ, READERS, "Shows an image",
 		.listing = &image_listing, .one = true, .run = run_list},
 	{"POST", "/v1/images", ROUTE_WRITE, PUBLISHERS, "Publishes an image", .body = wish_fields,
-		.listing = &image_listing, .one = true, .run = run_post},
+		.listing = &image_listing, .one = true, .prepare = prepare_post, .run = run_post},
 	{.method = NULL},
 };

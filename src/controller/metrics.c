@@ -19,8 +19,8 @@
 
 #define PREFIX "wnodes_controller_"
 
-static const int statuses[] = {200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428,
-	429, 500, 501, 503, 507, 0 /* any other */};
+static const int statuses[] = {200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422,
+	428, 429, 500, 501, 503, 507, 0 /* any other */};
 
 /* Upper bounds of the histogram's buckets; the last is all. */
 static const uint64_t bounds_us[] = {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,

@@ -202,6 +202,11 @@ static json_t *operation_new(const struct route *r)
 		name_of_route(r, id), "summary", r->summary, "description", whom(r), "parameters",
 		parameters_new(r), "responses", responses_new(r), "security", security_new(r));
 
+	if (r->upload_max > 0)
+		json_object_set_new(o, "requestBody",
+			json_pack("{s:b, s:{s:{s:{s:s, s:s}}}}", "required", true, "content",
+				"application/octet-stream", "schema", "type", "string", "format",
+				"binary"));
 	if (!r->body)
 		return o;
 	snprintf(body, sizeof(body), "%s_body", id);

@@ -9,7 +9,7 @@
 #include "lib/confinement.h"
 #include "lib/file.h"
 
-/* Connections, and some for the database and the log. */
+/* Beside those of connections, of which each may be sent a file: for the database and the log. */
 #define DESCRIPTORS_SPARE 256
 
 /* It starts no program. */
@@ -66,6 +66,6 @@ int privileges_drop(const struct controller_settings *s, struct error *err)
 	if (r == 0 && account)
 		r = become(account, err);
 	if (r == 0)
-		r = confinement_set_limits((size_t)s->connections + DESCRIPTORS_SPARE, err);
+		r = confinement_set_limits(2 * (size_t)s->connections + DESCRIPTORS_SPARE, err);
 	return r < 0 ? r : confinement_forbid(forbidden, ARRAY_SIZE(forbidden), err);
 }

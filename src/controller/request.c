@@ -8,6 +8,7 @@
 #include "controller/controller.h"
 #include "controller/header.h"
 #include "controller/identity.h"
+#include "controller/intake.h"
 #include "controller/journal.h"
 #include "controller/metrics.h"
 #include "controller/reader.h"
@@ -16,8 +17,8 @@
 #include "controller/siteclock.h"
 #include "controller/stream.h"
 #include "controller/target.h"
+#include "controller/worker.h"
 #include "controller/writer.h"
-#include "lib/buffer.h"
 #include "lib/clock.h"
 
 /* Requests are small; records come many at a time. As JSON they take some twenty times as much
@@ -30,6 +31,9 @@
 /* All bodies together that are in memory. */
 #define BODIES_MAX (UINT64_C(256) << 20)
 
+/* And on the disk. */
+#define FILES_MAX (UINT64_C(1) << 30)
+
 /* A negative value that no database gives: a handler has refused. */
 #define REFUSED (-ECANCELED)
 
@@ -41,17 +45,19 @@ struct requests {
 	bool ending;
 	_Atomic(size_t) active;       /* being answered, but for streams */
 	_Atomic(uint64_t) body_bytes; /* in memory */
+	_Atomic(uint64_t) file_bytes; /* on the disk */
 };
 
 enum request_state {
 	REQUEST_NEW,     /* its headers are there */
 	REQUEST_BODY,    /* its body comes */
-	REQUEST_WRITING, /* the writer has it */
+	REQUEST_WRITING, /* the writer has it, or the worker */
 	REQUEST_DONE,
 };
 
 struct request {
 	struct writer_job job; /* first: a job is its request */
+	struct worker_job work;
 	struct controller *controller;
 	struct connection *connection;
 	struct MHD_Connection *mhd;
@@ -64,7 +70,7 @@ struct request {
 	char method[16];
 	char allow[ROUTE_ALLOW_MAX];
 	char if_match[64], if_none_match[64];
-	struct buffer body;
+	struct intake body;
 	uint64_t body_max;
 	uint64_t started_us;
 	struct journal_id id;
@@ -171,9 +177,18 @@ static enum MHD_Result answer_at_once(struct request *rq, int status, const char
 
 static uint64_t body_max_of(const struct route *route)
 {
+	if (route && route->upload_max > 0)
+		return route->upload_max;
 	if (route && streq(route->path, BODY_PATH_LARGE))
 		return BODY_MAX_LARGE;
 	return route && (route->roles & ROLE_ANYONE) ? BODY_MAX_ANYONE : BODY_MAX;
+}
+
+/* Whoever shows nothing is not let fill the disk. */
+static bool is_stranger(const struct request *rq)
+{
+	return rq->x.route && rq->x.route->upload_max > 0 && !rq->header.authorization &&
+	       !connection_is_local(rq->connection);
 }
 
 /* The headers are there. A connection goes on to be used only if the body has been taken before it
@@ -203,32 +218,63 @@ static enum MHD_Result begin(struct request *rq, const char *method)
 	/* It is the thread's, which has other requests before this one's body is here. */
 	snprintf(rq->allow, sizeof(rq->allow), "%s", allow);
 	rq->body_max = body_max_of(rq->x.route);
+	if (is_stranger(rq))
+		return answer_at_once(
+			rq, 401, "this takes files of those only who show who they are");
 	if (header_body_length(&rq->header) > rq->body_max)
 		return answer_at_once(rq, 413, "the body is too large");
 	return MHD_YES;
 }
 
+static void count_body(struct request *rq, size_t memory, size_t file)
+{
+	struct requests *rs = rq->controller->requests;
+
+	rs->body_bytes += intake_memory(&rq->body) - memory;
+	rs->file_bytes += intake_file(&rq->body) - file;
+}
+
 static void drop_body(struct request *rq)
 {
-	rq->controller->requests->body_bytes -= rq->body.len;
-	buffer_done(&rq->body);
+	size_t memory = intake_memory(&rq->body), file = intake_file(&rq->body);
+
+	intake_done(&rq->body);
+	count_body(rq, memory, file);
+}
+
+/* What is too long for the memory goes to the disk, where it is to come to anyway. */
+static int add_body(struct request *rq, const char *data, size_t length)
+{
+	bool may = rq->x.route->upload_max > 0 && rq->controller->depot;
+	size_t memory = intake_memory(&rq->body), file = intake_file(&rq->body);
+	int r = intake_add(&rq->body, may ? rq->controller->depot_temporary : NULL, data, length);
+
+	count_body(rq, memory, file);
+	return r;
 }
 
 static void take_body(struct request *rq, const char *data, size_t length)
 {
 	struct requests *rs = rq->controller->requests;
+	int r;
 
 	if (rq->x.status > 0)
 		return;
-	if (rq->body.len + length > rq->body_max) {
-		exchange_fail(&rq->x, 413, "the body is too large");
-	} else if (rs->body_bytes + length > BODIES_MAX ||
-		   buffer_append(&rq->body, data, length) < 0) {
-		exchange_fail(&rq->x, 503, "the controller has too much to do; try again");
-	} else {
-		rs->body_bytes += length;
+	if (rq->body.length + length > rq->body_max)
+		r = -EFBIG;
+	else if (rs->body_bytes + length > BODIES_MAX || rs->file_bytes + length > FILES_MAX)
+		r = -EBUSY;
+	else
+		r = add_body(rq, data, length);
+	if (r == 0)
 		return;
-	}
+	if (r == -EFBIG)
+		exchange_fail(&rq->x, 413, "the body is too large");
+	else if (r == -ENOSPC || r == -EDQUOT)
+		exchange_fail(&rq->x, 507,
+			"the depot's disk is full; its administrators have to make room");
+	else
+		exchange_fail(&rq->x, 503, "the controller has too much to do; try again");
 	drop_body(rq);
 }
 
@@ -258,13 +304,45 @@ static void on_done(struct writer_job *job, int result, const struct error *err)
 	MHD_resume_connection(rq->mhd);
 }
 
-static enum MHD_Result hand_to_writer(struct request *rq)
+/* In the worker's thread. It may be gone when it was resumed. */
+static void on_file_work(struct worker_job *job)
+{
+	struct request *rq =
+		(struct request *)(void *)((char *)job - offsetof(struct request, work));
+	struct exchange *x = &rq->x;
+	int status;
+
+	if (x->route->kind == ROUTE_WORK) {
+		x->status = x->route->run(x, NULL);
+	} else {
+		status = x->route->prepare(x);
+		if (status == 0 && writer_add(rq->controller->writer, &rq->job) == 0)
+			return;
+		x->status = status ? status
+				   : exchange_fail(x, 503,
+					     "the controller has too much to do; try again");
+	}
+	MHD_resume_connection(rq->mhd);
+}
+
+static int add_job(struct request *rq)
+{
+	const struct route *route = rq->x.route;
+
+	rq->job.work = on_work;
+	rq->job.done = on_done;
+	rq->work.work = on_file_work;
+	return route->kind == ROUTE_WORK || route->prepare
+		       ? worker_add(rq->controller->worker, &rq->work)
+		       : writer_add(rq->controller->writer, &rq->job);
+}
+
+/* To the writer, or to the worker, which may hand it on. */
+static enum MHD_Result hand_over(struct request *rq)
 {
 	struct requests *rs = rq->controller->requests;
 	int r;
 
-	rq->job.work = on_work;
-	rq->job.done = on_done;
 	pthread_rwlock_rdlock(&rs->gate);
 	r = rs->ending ? -ESHUTDOWN : 0;
 	if (r == 0) {
@@ -272,7 +350,7 @@ static enum MHD_Result hand_to_writer(struct request *rq)
 		connection_set(rq->connection, CONNECTION_WORKING);
 		/* Before it can be resumed. */
 		MHD_suspend_connection(rq->mhd);
-		r = writer_add(rq->controller->writer, &rq->job);
+		r = add_job(rq);
 		if (r < 0)
 			MHD_resume_connection(rq->mhd);
 	}
@@ -293,8 +371,8 @@ static int check_caller(struct request *rq, struct sql *db)
 		.tls_session = tls_of(rq->mhd),
 		.method = rq->method,
 		.target = rq->target,
-		.body = buffer_head(&rq->body),
-		.body_length = rq->body.len,
+		.body = intake_get(&rq->body),
+		.body_length = rq->body.length,
 	};
 	const struct route *route = rq->x.route;
 	int status;
@@ -318,17 +396,33 @@ static int check_query(struct request *rq)
 	return route_check_query(&rq->x);
 }
 
+static int check_upload(struct request *rq)
+{
+	struct exchange *x = &rq->x;
+
+	if (rq->body.length == 0)
+		return exchange_fail(x, 400, "the body is missing");
+	if (!header_is_bytes(&rq->header))
+		return exchange_fail(
+			x, 415, "the body's Content-Type is not application/octet-stream");
+	x->upload.data = intake_get(&rq->body);
+	x->upload.length = rq->body.length;
+	return x->upload.data ? 0 : exchange_fail(x, 503, "the body cannot be read; try again");
+}
+
 static int check_body(struct request *rq)
 {
 	struct exchange *x = &rq->x;
 
-	if (rq->body.len == 0)
+	if (x->route->upload_max > 0)
+		return check_upload(rq);
+	if (rq->body.length == 0)
 		return x->route->body ? exchange_fail(x, 400, "the body is missing") : 0;
 	if (!x->route->body)
 		return exchange_fail(x, 400, "this takes no body");
 	if (!header_is_json(&rq->header))
 		return exchange_fail(x, 415, "the body's Content-Type is not application/json");
-	return exchange_parse_body(x, buffer_head(&rq->body), rq->body.len);
+	return exchange_parse_body(x, intake_get(&rq->body), rq->body.length);
 }
 
 /* All but the work itself. Returns 0 or the status. */
@@ -350,7 +444,8 @@ static int check(struct request *rq, struct sql **ret_db)
 		status = check_query(rq);
 	if (status == 0)
 		status = check_body(rq);
-	drop_body(rq);
+	if (status > 0 || x->route->upload_max == 0)
+		drop_body(rq);
 	x->if_match = header_etag(rq->header.if_match, rq->if_match, sizeof(rq->if_match));
 	x->if_none_match =
 		header_etag(rq->header.if_none_match, rq->if_none_match, sizeof(rq->if_none_match));
@@ -387,19 +482,21 @@ static enum MHD_Result serve(struct request *rq)
 {
 	const struct route *route;
 	struct sql *db;
+	bool waits;
 	int status;
 
 	connection_set(rq->connection, CONNECTION_WORKING);
 	status = check(rq, &db);
 	route = rq->x.route;
-	if (status == 0 && route->kind != ROUTE_WRITE && !is_to_follow(rq)) {
+	waits = status == 0 && (route->kind == ROUTE_WRITE || route->kind == ROUTE_WORK);
+	if (status == 0 && !waits && !is_to_follow(rq)) {
 		status = route->run ? route->run(&rq->x, db) : listing_run(&rq->x, db);
 		rq->x.status = status;
 	}
 	reader_end(db);
 	if (status > 0)
 		return answer(rq);
-	return route->kind == ROUTE_WRITE ? hand_to_writer(rq) : follow(rq);
+	return waits ? hand_over(rq) : follow(rq);
 }
 
 enum MHD_Result request_on_call(void *userdata, struct MHD_Connection *mhd, const char *url,

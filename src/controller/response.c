@@ -18,10 +18,23 @@ static struct MHD_Response *from_text(char *text)
 	return response;
 }
 
+/* The response closes the file. */
+static struct MHD_Response *from_file(struct exchange *x)
+{
+	struct MHD_Response *response = MHD_create_response_from_fd64(x->file.size, x->file.fd);
+
+	if (!response)
+		base_close(x->file.fd);
+	x->file.is = false;
+	return response;
+}
+
 static struct MHD_Response *response_new(struct exchange *x)
 {
 	char *text = x->text ? TAKE_PTR(x->text) : NULL;
 
+	if (x->file.is)
+		return from_file(x);
 	if (!text && !x->answer)
 		return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
 	if (!text)
@@ -38,9 +51,12 @@ static void add(struct MHD_Response *response, const char *name, const char *val
 	MHD_add_response_header(response, name, value);
 }
 
-static void add_all(struct MHD_Response *response, const char *id)
+/* A year is as long as there is. */
+#define FOR_EVER "public, max-age=31536000, immutable"
+
+static void add_all(struct MHD_Response *response, const char *id, const char *cache)
 {
-	add(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	add(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache);
 	add(response, "X-Content-Type-Options", "nosniff");
 	add(response, "X-Request-Id", id);
 }
@@ -69,19 +85,21 @@ static void add_of(struct MHD_Response *response, const struct exchange *x, cons
 enum MHD_Result response_queue(
 	struct MHD_Connection *connection, struct exchange *x, const char *id, const char *allow)
 {
-	const char *type = x->text && x->route && x->route->answer_type ? x->route->answer_type
-									: "application/json";
+	bool is_file = x->file.is;
+	const char *type = (x->text || is_file) && x->route && x->route->answer_type
+				   ? x->route->answer_type
+				   : "application/json";
 	struct MHD_Response *response;
 	enum MHD_Result r;
 
 	if (x->status == 0)
 		exchange_fail(x, 500, "the controller has failed; its log has the reason");
-	if (x->status == 200 && !x->answer && !x->text)
+	if (x->status == 200 && !x->answer && !x->text && !is_file)
 		x->status = 204;
 	response = response_new(x);
 	if (!response)
 		return MHD_NO;
-	add_all(response, id);
+	add_all(response, id, is_file ? FOR_EVER : "no-store");
 	add_of(response, x, type, allow);
 	r = MHD_queue_response(connection, (unsigned int)x->status, response);
 	MHD_destroy_response(response);
@@ -93,7 +111,7 @@ enum MHD_Result response_queue_stream(
 {
 	enum MHD_Result r;
 
-	add_all(response, id);
+	add_all(response, id, "no-store");
 	add(response, MHD_HTTP_HEADER_CONTENT_TYPE, STREAM_TYPE);
 	r = MHD_queue_response(connection, 200, response);
 	MHD_destroy_response(response);

@@ -11,6 +11,7 @@ enum route_kind {
 	ROUTE_READ,   /* in the thread of the connection, with a connection for reading */
 	ROUTE_WRITE,  /* in the writer's thread, many in one transaction */
 	ROUTE_STREAM, /* server-sent events: does not end */
+	ROUTE_WORK,   /* in the worker's thread, without a database: takes its time with files */
 };
 
 struct route_query {
@@ -24,13 +25,17 @@ struct route {
 	enum route_kind kind;
 	unsigned int roles; /* of which one is needed; ROLE_... */
 	const char *summary;
-	const struct field *body;          /* NULL: none is taken */
+	const struct field *body; /* NULL: none is taken, or bytes */
+	uint64_t upload_max;      /* bytes that are taken as they are, at most; 0: none are */
 	const struct route_query *queries; /* beside those of the listing; end with a NULL name */
 	const struct listing *listing;     /* what is answered: the rows of one, or one of them */
 	bool one;                /* one row of the listing, whose key is the last parameter */
 	bool matches;            /* needs If-Match */
 	const char *answer_type; /* "text/plain; version=0.0.4"; NULL: application/json */
 	bool (*is_open)(const struct controller *c); /* is it for everybody here? NULL: no */
+	/* Before run() of a route that writes, in the worker's thread; NULL: nothing is to be done.
+	 * Returns 0, or the status with the error said. */
+	int (*prepare)(struct exchange *x);
 	/* Returns the status; x->answer and so on are set. NULL with a listing: listing_run(). */
 	int (*run)(struct exchange *x, struct sql *db);
 };

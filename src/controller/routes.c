@@ -15,12 +15,14 @@
 #include "controller/node.h"
 #include "controller/node_image.h"
 #include "controller/openapi.h"
+#include "controller/origin.h"
 #include "controller/peer.h"
 #include "controller/pool.h"
 #include "controller/record.h"
 #include "controller/role.h"
 #include "controller/route.h"
 #include "controller/token.h"
+#include "controller/upload.h"
 #include "controller/vm.h"
 #include "controller/whoami.h"
 
@@ -43,11 +45,13 @@ const struct route *const route_tables[] = {
 	node_image_routes,
 	node_routes,
 	openapi_routes,
+	origin_routes,
 	peer_routes,
 	pool_routes,
 	record_routes,
 	role_routes,
 	token_routes,
+	upload_routes,
 	vm_routes,
 	whoami_routes,
 	NULL,

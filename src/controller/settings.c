@@ -24,6 +24,9 @@ const struct conf_setting controller_settings_table[] = {
 		"Where all is kept: sqlite:/PATH, or postgresql://... for any number of controllers."),
 	ROW(state, CONF_STRING, "/var/lib/wnodes-controller", 0, 0, NULL,
 		"Directory of the controller's own files."),
+	ROW(depot, CONF_STRING, "auto", 0, 0, NULL,
+		"Directory of published images, which the controller serves under /depot; auto: depot in "
+		"the directory of state; none: images are published elsewhere."),
 	ROW(user, CONF_STRING, "wnodes-controller", 0, 0, NULL,
 		"Account without rights that the controller becomes when root starts it."),
 	ROW(certificate, CONF_STRING, NULL, 0, 0, NULL,
@@ -59,6 +62,8 @@ const struct conf_setting controller_settings_table[] = {
 		"How large a user's private images may be together."),
 	ROW(four_eyes, CONF_BOOL, "no", 0, 0, NULL,
 		"Whether who has endorsed an image may not approve it, too."),
+	ROW(depot_keep, CONF_DURATION, "30d", 0, 0, NULL,
+		"How long the depot keeps images that are expired or revoked."),
 	ROW(munge, CONF_STRING, "auto", 0, 0, NULL,
 		"Socket of munged, which says who users of the cluster are; auto: the usual one; none: "
 		"credentials of MUNGE are not taken. Whoever is root on a machine with the cluster's "
@@ -108,7 +113,7 @@ int controller_settings_load(struct controller_settings *ret, const char *path, 
 
 /* Whoever uses these looks at them each time. */
 static const char *const reloadable[] = {"request_time", "idle_time", "lost_after", "lease_grace",
-	"administrators", "endorsers", "private_images", "private_size", "four_eyes",
+	"administrators", "endorsers", "private_images", "private_size", "four_eyes", "depot_keep",
 	"metrics_open", "log_format", "log_level", "certificate", "key", "names"};
 
 static bool is_reloadable(const struct conf_setting *row)

@@ -13,6 +13,7 @@ struct controller_settings {
 	char *user;              /* account to become when started as root */
 	char *certificate, *key; /* files; NULL: made from the site's own authority */
 	char **names;            /* of the certificate that is made */
+	char *depot;             /* directory; "auto": in `state`; "none" */
 	uint64_t threads;        /* 0: by the machine */
 	uint64_t connections, address_connections, streams;
 	uint64_t request_time, idle_time; /* us */
@@ -21,7 +22,8 @@ struct controller_settings {
 	char **administrators, **endorsers;    /* users and @groups */
 	uint64_t private_images, private_size; /* of a user; bytes */
 	bool four_eyes;
-	char *munge; /* "auto", "none" or munged's socket */
+	uint64_t depot_keep; /* us */
+	char *munge;         /* "auto", "none" or munged's socket */
 	bool metrics_open;
 	char *log_format;                   /* "text" or "json" */
 	char *log_level;                    /* "error", "warning", "info" or "debug" */

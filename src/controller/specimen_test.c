@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "controller/harness_test.h"
-#include "image/manifest.h"
 
 static void make_digest(const char *what, int number, char ret[DIGEST_HEX_SIZE])
 {
@@ -13,18 +12,18 @@ static void make_digest(const char *what, int number, char ret[DIGEST_HEX_SIZE])
 	assert_int_equal(digest_bytes(text, strlen(text), ret), 0);
 }
 
-static json_t *part_to_json(const char *kind, const struct image_part *part)
+static json_t *part_to_json(const struct image_part *part, const char *index)
 {
-	char index[DIGEST_HEX_SIZE];
+	static const char *const kinds[] = {
+		[IMAGE_DISK] = "disk", [IMAGE_KERNEL] = "kernel", [IMAGE_INITRD] = "initrd"};
 
-	make_digest(kind, 9, index);
-	return json_pack("{s:s, s:s, s:I, s:s}", "kind", kind, "digest", part->digest, "size",
-		(json_int_t)part->size, "index", index);
+	return json_pack("{s:s, s:s, s:I, s:s}", "kind", kinds[part->kind], "digest", part->digest,
+		"size", (json_int_t)part->size, "index", index);
 }
 
-json_t *specimen_new(const char *name, int number, char digest[DIGEST_HEX_SIZE])
+json_t *specimen_of(const char *name, const struct image_part parts[3],
+	char indexes[3][DIGEST_HEX_SIZE], char digest[DIGEST_HEX_SIZE])
 {
-	char os[] = "Debian 12";
 	struct manifest m = {
 		.format = (char[]){"raw"},
 		.architecture = (char[]){"x86_64"},
@@ -32,28 +31,37 @@ json_t *specimen_new(const char *name, int number, char digest[DIGEST_HEX_SIZE])
 		.agent = IMAGE_AGENT_BUILTIN,
 		.command_line = (char[]){"quiet"},
 		.agent_version = (char[]){"1"},
-		.os = os,
+		.os = (char[]){"Debian 12"},
 		.origin = (char[]){"a test"},
 		.created = 1,
 		.min_memory_mib = 64,
 		.min_cpus = 1,
 		.disk_size = 1 << 20,
-		.parts = {{.kind = IMAGE_DISK, .size = 1 << 20},
-			{.kind = IMAGE_KERNEL, .size = 100}, {.kind = IMAGE_INITRD, .size = 200}},
+		.parts = {parts[0], parts[1], parts[2]},
 		.part_count = 3,
 	};
-	autofree char *text = NULL;
+	autofree char *text = manifest_format(&m);
 
-	make_digest("disk", number, m.parts[0].digest);
-	make_digest("kernel", 0, m.parts[1].digest);
-	make_digest("initrd", 0, m.parts[2].digest);
-	text = manifest_format(&m);
 	assert_non_null(text);
 	assert_int_equal(digest_bytes(text, strlen(text), digest), 0);
 	return json_pack("{s:s, s:s, s:s, s:[o,o,o], s:s}", "digest", digest, "name", name,
-		"manifest", text, "parts", part_to_json("disk", &m.parts[0]),
-		part_to_json("kernel", &m.parts[1]), part_to_json("initrd", &m.parts[2]), "reason",
+		"manifest", text, "parts", part_to_json(&parts[0], indexes[0]),
+		part_to_json(&parts[1], indexes[1]), part_to_json(&parts[2], indexes[2]), "reason",
 		"it is new");
+}
+
+json_t *specimen_new(const char *name, int number, char digest[DIGEST_HEX_SIZE])
+{
+	struct image_part parts[] = {{.kind = IMAGE_DISK, .size = 1 << 20},
+		{.kind = IMAGE_KERNEL, .size = 100}, {.kind = IMAGE_INITRD, .size = 200}};
+	char indexes[3][DIGEST_HEX_SIZE];
+
+	make_digest("disk", number, parts[0].digest);
+	make_digest("kernel", 0, parts[1].digest);
+	make_digest("initrd", 0, parts[2].digest);
+	for (int i = 0; i < 3; i++)
+		make_digest("index", i, indexes[i]);
+	return specimen_of(name, parts, indexes, digest);
 }
 
 void specimen_publish(const char *name, int number, bool approved, char digest[DIGEST_HEX_SIZE])
