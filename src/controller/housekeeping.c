@@ -9,6 +9,7 @@
 #include "controller/node.h"
 #include "controller/schema.h"
 #include "controller/siteclock.h"
+#include "controller/staging.h"
 #include "controller/stream.h"
 #include "controller/upload.h"
 #include "controller/worker.h"
@@ -64,6 +65,8 @@ static int on_work(struct writer_job *job, struct sql *db)
 	if (r >= 0)
 		r = image_expire_due(db, siteclock_now_us(), &err);
 	h->more = h->more || r == IMAGE_EXPIRE_MAX;
+	if (r >= 0)
+		r = staging_sweep(db, siteclock_now_us(), &err);
 	if (r < 0 && r != -ENOTCONN)
 		log_warning("cannot look for lost nodes and images: %s", err.text);
 	return MIN_OF(r, 0);

@@ -6,6 +6,7 @@
 #include "controller/body.h"
 #include "controller/event.h"
 #include "controller/image.h"
+#include "controller/staging.h"
 #include "lib/digest.h"
 
 #define IMAGES_MAX  2048
@@ -207,6 +208,8 @@ static int note(struct exchange *x, struct sql *db, const struct told *told, str
 		r = note_images(x, db, told->images, there, err);
 		if (r == 0)
 			r = note_porter(x, db, told, digest, err);
+		if (r >= 0)
+			r = staging_note_node(db, x->caller.name, x->now_us, err);
 	}
 	json_decref(there);
 	return MIN_OF(r, 0);

@@ -21,6 +21,7 @@
 #include "controller/record.h"
 #include "controller/role.h"
 #include "controller/route.h"
+#include "controller/staging.h"
 #include "controller/token.h"
 #include "controller/upload.h"
 #include "controller/vm.h"
@@ -50,6 +51,7 @@ const struct route *const route_tables[] = {
 	pool_routes,
 	record_routes,
 	role_routes,
+	staging_routes,
 	token_routes,
 	upload_routes,
 	vm_routes,
