@@ -73,6 +73,21 @@ int daemon_ask(struct daemon *d, json_t *question, struct daemon_answer *ret, st
 	return r;
 }
 
+int daemon_hear(struct daemon *d)
+{
+	struct daemon_answer nothing;
+	int r;
+
+	while ((r = wait_readable(d, 0)) > 0) {
+		r = receive(d, &nothing);
+		if (r < 0)
+			break;
+		if (r > 0)
+			daemon_answer_done(&nothing); /* to nobody's question */
+	}
+	return r;
+}
+
 int daemon_wait(struct daemon *d, uint64_t deadline_us)
 {
 	struct daemon_answer nothing;

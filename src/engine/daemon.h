@@ -28,6 +28,10 @@ void daemon_answer_done(struct daemon_answer *a);
 /* Takes the descriptor that the answer has under this name; -1: none. */
 int daemon_answer_take(struct daemon_answer *a, const char *name);
 
+/* Takes what it has said unasked, without waiting. Returns 0 or negative errno, -ECONNRESET at the
+ * daemon's end. */
+int daemon_hear(struct daemon *d);
+
 /* Waits until `deadline_us` (clock_now_us()) or until something has changed. Returns 0 or negative
  * errno, -ECONNRESET at the daemon's end. */
 int daemon_wait(struct daemon *d, uint64_t deadline_us);
