@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "courier/account.h"
+#include "courier/catalogue.h"
 #include "courier/delivery.h"
 #include "courier/delta.h"
 #include "courier/leasing.h"
@@ -57,7 +58,8 @@ struct courier {
 	uint64_t heartbeat_us, interval_us;  /* as we would, and at most as the site would */
 	uint64_t beat_us, next_us, retry_us; /* clock_now_us() */
 	uint64_t beats, renewal_retry_us;
-	bool full;        /* the site wants it, or does not know anything yet */
+	bool full; /* the site wants it, or does not know anything yet */
+	struct catalogue_watch catalogue;
 	json_t *names;    /* of users, by their number */
 	char refused[72]; /* the revision of a configuration that was no good */
 	bool renewed;
@@ -100,6 +102,8 @@ static int take_hello(struct courier *c, struct daemon_answer *hello, struct err
 	int r = credential_load(&c->credential, key, certificate, ca, err);
 
 	c->node = node ? strdup(node) : NULL;
+	catalogue_watch_init(
+		&c->catalogue, json_string_value(json_object_get(hello->json, "catalogue")));
 	c->heartbeat_us =
 		(uint64_t)json_integer_value(json_object_get(hello->json, "heartbeat_us"));
 	if (r == 0)
@@ -430,19 +434,35 @@ static int turn(struct courier *c, struct error *err)
 	return r;
 }
 
-/* Until it is time for the next heartbeat, or something has changed and the rest of it as well. */
-static int wait_for_turn(struct courier *c)
+/* What is told together with a change comes a moment later. */
+static void gather(struct courier *c)
 {
-	int r = daemon_wait(&c->daemon, c->next_us);
 	uint64_t now = clock_now_us(), due = MAX_OF(now + GATHER_US, c->beat_us + APART_US);
 
-	if (r < 0 || !c->daemon.changed || now >= c->next_us)
-		return r;
 	while (now < due) {
 		usleep((useconds_t)MIN_OF(due - now, SECOND));
 		now = clock_now_us();
 	}
-	return 0;
+}
+
+/* Until it is time for the next heartbeat, or something has changed and the rest of it as well.
+ * Meanwhile it is looked whether there is a new catalogue, as long as controllers answer. */
+static int wait_for_turn(struct courier *c, struct error *err)
+{
+	int r = 0;
+
+	while (r == 0 && !c->daemon.changed && clock_now_us() < c->next_us) {
+		bool heard = c->retry_us == 0;
+
+		if (heard && clock_now_us() >= c->catalogue.due_us)
+			r = catalogue_watch_run(&c->catalogue, &c->daemon, c->site, err);
+		if (r == 0)
+			r = daemon_wait(&c->daemon,
+				heard ? MIN_OF(c->next_us, c->catalogue.due_us) : c->next_us);
+	}
+	if (r == 0 && c->daemon.changed && clock_now_us() < c->next_us)
+		gather(c);
+	return r;
 }
 
 int courier_run(int fd, struct error *err)
@@ -453,7 +473,7 @@ int courier_run(int fd, struct error *err)
 	while (r == 0 && !c.renewed) {
 		r = turn(&c, err);
 		if (r == 0 && !c.renewed)
-			r = wait_for_turn(&c);
+			r = wait_for_turn(&c, err);
 	}
 	return r;
 }

@@ -55,9 +55,10 @@ static int wait_readable(const struct daemon *d, int timeout_ms)
 	return r < 0 && errno != EINTR ? -errno : r > 0;
 }
 
-int daemon_ask(struct daemon *d, json_t *question, struct daemon_answer *ret, struct error *err)
+int daemon_ask_file(
+	struct daemon *d, json_t *question, int fd, struct daemon_answer *ret, struct error *err)
 {
-	int r = question ? packet_send(d->fd, question, NULL, 0) : -ENOMEM;
+	int r = question ? packet_send(d->fd, question, &fd, fd >= 0) : -ENOMEM;
 
 	json_decref(question);
 	*ret = (struct daemon_answer){0};
@@ -86,6 +87,11 @@ int daemon_hear(struct daemon *d)
 			daemon_answer_done(&nothing); /* to nobody's question */
 	}
 	return r;
+}
+
+int daemon_ask(struct daemon *d, json_t *question, struct daemon_answer *ret, struct error *err)
+{
+	return daemon_ask_file(d, question, -1, ret, err);
 }
 
 int daemon_wait(struct daemon *d, uint64_t deadline_us)

@@ -23,6 +23,9 @@ struct daemon_answer {
 /* Takes `question`. Returns 0, -EREMOTEIO if it is refused, or another negative errno: the daemon
  * has ended, and so do we. */
 int daemon_ask(struct daemon *d, json_t *question, struct daemon_answer *ret, struct error *err);
+/* The same with a descriptor (borrowed) beside the question, for what is too long for a packet. */
+int daemon_ask_file(
+	struct daemon *d, json_t *question, int fd, struct daemon_answer *ret, struct error *err);
 void daemon_answer_done(struct daemon_answer *a);
 
 /* Takes the descriptor that the answer has under this name; -1: none. */

@@ -118,6 +118,7 @@ static int add_headers(const struct attempt *q, const char *proof, lines_t *ret,
 			? path_format(streq(q->if_match, "*") ? "If-Match: %s" : "If-Match: \"%s\"",
 				  q->if_match)
 			: NULL;
+	autofree char *known = q->known ? path_format("If-None-Match: \"%s\"", q->known) : NULL;
 	/* Without "Expect:" a longer body would wait to be asked for. */
 	bool ok = lines_add(ret, "Accept: application/json") && lines_add(ret, "Expect:");
 
@@ -125,6 +126,8 @@ static int add_headers(const struct attempt *q, const char *proof, lines_t *ret,
 		ok = lines_add(ret, "Content-Type: application/json");
 	if (ok && q->if_match)
 		ok = lines_add(ret, match);
+	if (ok && q->known)
+		ok = lines_add(ret, known);
 	if (ok && proof)
 		ok = lines_add(ret, proof);
 	return ok ? 0 : fail(err, -ENOMEM, "out of memory");
@@ -232,11 +235,13 @@ static int fail_transfer(
 }
 
 /* An object, or nothing at all where none is needed. */
-static int read_answer(struct arrival *a, struct error *err)
+static int read_answer(struct arrival *a, bool known, struct error *err)
 {
 	json_error_t where;
 	int status = a->answer->status;
 
+	if (status == 304 && known)
+		return 0;
 	if (status < 200 || (status >= 300 && status < 400) || status > 599)
 		return fail(err, -ENOTCONN,
 			"it answers with status %d, as no controller does; is the address right?",
@@ -254,7 +259,7 @@ static int read_answer(struct arrival *a, struct error *err)
 	return 0;
 }
 
-static int transfer(CURL *curl, struct arrival *a, struct error *err)
+static int transfer(CURL *curl, struct arrival *a, bool known, struct error *err)
 {
 	char text[CURL_ERROR_SIZE] = "";
 	CURLcode code;
@@ -271,7 +276,7 @@ static int transfer(CURL *curl, struct arrival *a, struct error *err)
 		return fail_transfer(code, a, text, err);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	a->answer->status = (int)status;
-	return read_answer(a, err);
+	return read_answer(a, known, err);
 }
 
 int attempt_run(CURL *curl, const struct site_options *options, const char *controller,
@@ -294,5 +299,5 @@ int attempt_run(CURL *curl, const struct site_options *options, const char *cont
 	set_trust(curl, options);
 	set_request(curl, attempt, headers);
 	r = set_address(curl, controller, attempt->path, err);
-	return r < 0 ? r : transfer(curl, &a, err);
+	return r < 0 ? r : transfer(curl, &a, attempt->known, err);
 }

@@ -16,10 +16,11 @@ struct attempt {
 	const char *body; /* JSON; NULL: none */
 	size_t body_length;
 	const char *if_match; /* NULL: none */
+	const char *known;    /* the ETag of what is there already: 304 is an answer; NULL: none */
 };
 
 struct attempt_answer {
-	int status;   /* 200 to 299, 400 to 599 */
+	int status;   /* 200 to 299, 400 to 599, and 304 where that was asked for */
 	json_t *json; /* owned; NULL: none, as with 204 */
 	char *etag;   /* owned, without quotes; NULL: none */
 	uint64_t retry_after_s;

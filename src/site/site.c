@@ -205,11 +205,10 @@ static int check_request(const char *method, const char *path, struct error *err
 	return 0;
 }
 
-int site_call(struct site *s, const char *method, const char *path, json_t *body,
-	const char *if_match, json_t **ret, char **ret_etag, struct error *err)
+static int call(struct site *s, struct attempt *q, json_t *body, json_t **ret, char **ret_etag,
+	struct error *err)
 {
 	struct attempt_answer answer AUTO(attempt_answer_done) = {0};
-	struct attempt q = {.method = method, .path = path, .if_match = if_match};
 	autofree char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct error reason = {0};
 	int r;
@@ -217,13 +216,13 @@ int site_call(struct site *s, const char *method, const char *path, json_t *body
 	*ret = NULL;
 	if (ret_etag)
 		*ret_etag = NULL;
-	if (check_request(method, path, err) < 0)
+	if (check_request(q->method, q->path, err) < 0)
 		return -EINVAL;
-	q.body = text;
-	q.body_length = text ? strlen(text) : 0;
-	if ((body && !text) || q.body_length > BODY_MAX)
+	q->body = text;
+	q->body_length = text ? strlen(text) : 0;
+	if ((body && !text) || q->body_length > BODY_MAX)
 		return fail(err, -EFBIG, "what is asked has more than %u MiB", BODY_MAX >> 20);
-	r = try_patiently(s, &q, &answer, &reason);
+	r = try_patiently(s, q, &answer, &reason);
 	if (r < 0)
 		return fail(err, r, "%s", reason.text);
 	s->answered = true;
@@ -234,4 +233,20 @@ int site_call(struct site *s, const char *method, const char *path, json_t *body
 	if (ret_etag)
 		*ret_etag = TAKE_PTR(answer.etag);
 	return answer.status;
+}
+
+int site_call(struct site *s, const char *method, const char *path, json_t *body,
+	const char *if_match, json_t **ret, char **ret_etag, struct error *err)
+{
+	struct attempt q = {.method = method, .path = path, .if_match = if_match};
+
+	return call(s, &q, body, ret, ret_etag, err);
+}
+
+int site_get(struct site *s, const char *path, const char *known, json_t **ret, char **ret_etag,
+	struct error *err)
+{
+	struct attempt q = {.method = "GET", .path = path, .known = known};
+
+	return call(s, &q, NULL, ret, ret_etag, err);
 }

@@ -32,6 +32,11 @@ DEFINE_CLEANUP(struct site *, site_free)
 int site_call(struct site *s, const char *method, const char *path, json_t *body,
 	const char *if_match, json_t **ret, char **ret_etag, struct error *err);
 
+/* A GET of what the caller may have already, as it was answered with the ETag `known` (NULL: it has
+ * nothing). Returns 304 if it is still so, else as site_call(). */
+int site_get(struct site *s, const char *path, const char *known, json_t **ret, char **ret_etag,
+	struct error *err);
+
 /* All pages of a list: `each` takes each item; a negative value from it ends the walk. `path` may
  * have a query. Returns 0 or negative errno (-EREMOTEIO: it was refused, with the reason). */
 int site_list(struct site *s, const char *path, int (*each)(json_t *item, void *userdata),

@@ -116,6 +116,33 @@ static void an_answer_comes_with_its_etag(void **state)
 	server_stop(&server);
 }
 
+static void what_is_known_already_is_not_sent_again(void **state)
+{
+	static const struct reply replies[] = {{.head = "200 OK\r\nETag: \"7\"\r\n", .body = "{}"},
+		{.head = "304 Not Modified\r\nETag: \"7\"\r\n"}, {0}};
+	struct server server = {.replies = replies, .certificate = SERVER_GOOD};
+	json_t *answer = NULL;
+	autofree char *etag = NULL;
+
+	server_start(&server, directory);
+	{
+		struct site *s AUTO(site_freep) =
+			open_site(OPTIONS(.patience_ms = 0), CONTROLLERS(server.address));
+
+		assert_int_equal(site_get(s, "/v1/catalogue", NULL, &answer, &etag, &err), 200);
+		assert_null(strstr(server.request, "If-None-Match"));
+		assert_non_null(answer);
+		json_decref(answer);
+		assert_int_equal(site_get(s, "/v1/catalogue", etag, &answer, NULL, &err), 304);
+		assert_null(answer);
+		assert_non_null(strstr(server.request, "\r\nIf-None-Match: \"7\"\r\n"));
+		/* Who has not asked for it is not told so. */
+		assert_int_equal(
+			site_get(s, "/v1/catalogue", NULL, &answer, NULL, &err), -ENOTCONN);
+	}
+	server_stop(&server);
+}
+
 static void a_dead_controller_is_left_for_the_next(void **state)
 {
 	struct server server = {.replies = good, .certificate = SERVER_GOOD};
@@ -415,6 +442,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_answer_comes_with_its_etag),
+		cmocka_unit_test(what_is_known_already_is_not_sent_again),
 		cmocka_unit_test(a_dead_controller_is_left_for_the_next),
 		cmocka_unit_test(one_that_hangs_is_left_for_the_next),
 		cmocka_unit_test(one_that_is_busy_is_asked_again_with_patience),
