@@ -1,4 +1,5 @@
-/* Garbage: blobs that no tag reaches, and temporary files whose writer is gone.
+/* Garbage: blobs that no tag reaches, nor an image that is kept without one, and temporary files
+ * whose writer is gone.
  *
  * The exclusive lock keeps out everybody who has committed a blob that no tag names yet. Temporary
  * files are locked one by one by their writers, so a download of hours does not stand in the way.
@@ -43,6 +44,20 @@ static int mark_tag(
 	strv_add(&c->live, image->digest);
 	for (size_t i = 0; i < image->manifest->part_count; i++)
 		strv_add(&c->live, image->manifest->parts[i].digest);
+	return 0;
+}
+
+/* One whose manifest cannot be read is of no use, and can be fetched again. */
+static int mark_kept(struct store *s, const char *digest, void *userdata, struct error *err)
+{
+	struct collector *c = userdata;
+	struct manifest *m AUTO(manifest_freep) = NULL;
+
+	if (store_load_manifest(s, digest, &m, NULL) < 0)
+		return c->dry_run ? 0 : store_unkeep(s, digest, err);
+	strv_add(&c->live, digest);
+	for (size_t i = 0; i < m->part_count; i++)
+		strv_add(&c->live, m->parts[i].digest);
 	return 0;
 }
 
@@ -162,6 +177,8 @@ static int collect_all(struct collector *c, struct error *err)
 	};
 	int r = store_each_tag(c->store, mark_tag, c, err);
 
+	if (r == 0)
+		r = store_each_kept(c->store, mark_kept, c, err);
 	if (r < 0)
 		return r;
 	if (c->live.failed)

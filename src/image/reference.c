@@ -13,7 +13,6 @@
 
 struct prefix_search {
 	const char *prefix;
-	char name[REFERENCE_WORD_MAX + 1], tag[REFERENCE_WORD_MAX + 1];
 	char digest[DIGEST_HEX_SIZE];
 	bool found, ambiguous;
 };
@@ -28,9 +27,19 @@ static int match_digest(
 		return 0;
 	search->ambiguous |= search->found && !streq(digest, search->digest);
 	search->found = true;
-	snprintf(search->name, sizeof(search->name), "%s", name);
-	snprintf(search->tag, sizeof(search->tag), "%s", tag);
 	memcpy(search->digest, digest, sizeof(digest));
+	return 0;
+}
+
+static int match_kept(struct store *s, const char *digest, void *userdata, struct error *err)
+{
+	struct prefix_search *search = userdata;
+
+	if (!str_after(digest, search->prefix))
+		return 0;
+	search->ambiguous |= search->found && !streq(digest, search->digest);
+	search->found = true;
+	memcpy(search->digest, digest, DIGEST_HEX_SIZE);
 	return 0;
 }
 
@@ -47,18 +56,13 @@ static int find_digest(struct store *s, const char *prefix, struct image **ret, 
 	struct prefix_search search = {.prefix = prefix};
 	int r = store_each_tag(s, match_digest, &search, err);
 
+	if (r == 0)
+		r = store_each_kept(s, match_kept, &search, err);
 	if (r < 0)
 		return r;
 	if (search.ambiguous)
 		return fail(err, -EINVAL, "more than one image's digest begins with %s", prefix);
-	if (!search.found)
-		return -ENOENT;
-	r = store_load_image(s, search.name, search.tag, ret, err);
-	if (r < 0)
-		return r;
-	free(TAKE_PTR((*ret)->name));
-	free(TAKE_PTR((*ret)->tag));
-	return 0;
+	return search.found ? store_load_digest(s, search.digest, ret, err) : -ENOENT;
 }
 
 static int append_tag(

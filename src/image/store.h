@@ -2,6 +2,7 @@
  *
  *   blobs/<sha256>       immutable files, 0444: disks, kernels, initrds, manifests
  *   names/<name>/<tag>   one line: the digest of the manifest that the tag stands for now
+ *   kept/<sha256>        an image that is kept without a tag; its time is that of its last use
  *   checked/<sha256>     what the blob's inode looked like when its content was last verified
  *   tmp/                 files being written; each is locked (flock) by its writer
  *   partial/, index/     parts that are being fetched, and of which chunks blobs are (partial.h)
@@ -79,6 +80,34 @@ int store_tag(
 /* Removes a tag; the content goes with the next store_collect(). Returns 0 or -ENOENT. */
 int store_untag(struct store *s, const char *name, const char *tag, struct error *err);
 
+/* Keeps an image that is there, though no tag stands for it, or ends that. Returns 0 or negative
+ * errno. */
+int store_keep(struct store *s, const char *digest, struct error *err);
+int store_unkeep(struct store *s, const char *digest, struct error *err);
+
+/* A VM starts from it; nothing happens if it is not kept. */
+void store_note_use(struct store *s, const char *digest);
+
+/* An image that is kept without a tag; all is borrowed. */
+struct kept_image {
+	const char *digest;
+	const struct manifest *manifest;
+	uint64_t used_us;                        /* since the epoch */
+	uint64_t part_bytes[MANIFEST_PARTS_MAX]; /* that the parts take on the disk */
+};
+
+/* Calls `each` for every one of them. Stops at, and returns, its first value that is not 0. */
+int store_list_kept(struct store *s, int (*each)(const struct kept_image *image, void *userdata),
+	void *userdata, struct error *err);
+
+/* Takes in an image and keeps it: the manifest's text, and of its parts those that the store does
+ * not have from `directory`, of the same file system, where each is <sha256>STORE_READY: written by
+ * nobody any more, hashed and synced by the caller. `mode`: who may read the blobs, 0444 or 0400.
+ * Returns 0, -ENOENT if a part is not there, or another negative errno; then there is no image. */
+#define STORE_READY ".ready"
+int store_adopt(struct store *s, const char *digest, const char *manifest, size_t length,
+	const char *directory, mode_t mode, struct error *err);
+
 /* Calls `each` for every tag, sorted. Stops at, and returns, its first value that is not 0. */
 int store_list(struct store *s, int (*each)(const struct image *image, void *userdata),
 	void *userdata, struct error *err);
@@ -86,8 +115,9 @@ int store_list(struct store *s, int (*each)(const struct image *image, void *use
 /* Hashes all parts of an image again. Returns 0 or -EBADMSG. */
 int store_verify(struct store *s, const struct image *image, struct error *err);
 
-/* Removes blobs that no tag reaches and temporary files whose writer is gone; waits (a minute at
- * most) for images that are being added. Returns 0 with the counts, -EBUSY, or -EBADMSG where a
- * tag's manifest cannot be read: what it needs is then not known, and nothing is removed. */
+/* Removes blobs that neither a tag nor store_keep() reaches and temporary files whose writer is
+ * gone; waits (a minute at most) for images that are being added. Returns 0 with the counts,
+ * -EBUSY, or -EBADMSG where a tag's manifest cannot be read: what it needs is then not known, and
+ * nothing is removed. */
 int store_collect(
 	struct store *s, bool dry_run, uint64_t *ret_files, uint64_t *ret_bytes, struct error *err);

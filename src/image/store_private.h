@@ -7,6 +7,7 @@
 #define STORE_BLOBS   "blobs"
 #define STORE_NAMES   "names"
 #define STORE_CHECKED "checked"
+#define STORE_KEPT    "kept"
 #define STORE_TMP     "tmp"
 #define STORE_PARTIAL "partial"
 #define STORE_INDEX   "index"
@@ -57,6 +58,16 @@ int store_load_manifest(
  * without it. Returns 0 or negative errno. */
 int store_load_image(
 	struct store *s, const char *name, const char *tag, struct image **ret, struct error *err);
+
+/* Is there such an image, kept without a tag? */
+bool store_is_kept(struct store *s, const char *digest);
+
+/* Calls `each` for every digest that is kept. */
+typedef int (*kept_fn)(struct store *s, const char *digest, void *userdata, struct error *err);
+int store_each_kept(struct store *s, kept_fn each, void *userdata, struct error *err);
+
+/* Loads an image by its whole digest. Returns 0 or negative errno. */
+int store_load_digest(struct store *s, const char *digest, struct image **ret, struct error *err);
 
 #define REFERENCE_WORD_MAX 64
 

@@ -99,6 +99,20 @@ int store_load_image(
 	return r;
 }
 
+int store_load_digest(struct store *s, const char *digest, struct image **ret, struct error *err)
+{
+	struct image *image AUTO(image_freep) = calloc(1, sizeof(*image));
+	int r;
+
+	if (!image)
+		return fail(err, -ENOMEM, "out of memory");
+	memcpy(image->digest, digest, DIGEST_HEX_SIZE);
+	r = store_load_manifest(s, digest, &image->manifest, err);
+	if (r == 0)
+		*ret = TAKE_PTR(image);
+	return r;
+}
+
 struct lister {
 	int (*each)(const struct image *image, void *userdata);
 	void *userdata;
