@@ -12,6 +12,7 @@
 #include "lib/deadline.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/printable.h"
 #include "lib/uuid.h"
 #include "vm/memory.h"
 #include "vm/overlay.h"
@@ -23,6 +24,9 @@
 #define BROKER_PATIENCE_MS 10000
 #define BROKER_ANSWER_MS   10000
 #define BROKER_REJOIN_US   1000000
+
+/* How often who has no terminal is told how far an image is. */
+#define BROKER_TELL_US (UINT64_C(30) * 1000000)
 
 #define MIB UINT64_C(1048576)
 
@@ -39,9 +43,11 @@ struct broker {
 	bool own_image;
 	bool lent;
 	bool told_place;
-	uint64_t give_up; /* when a lost daemon is not waited for any more */
-	int fd;           /* -1: no connection */
-	bool holding;     /* `hold` has not been answered yet */
+	char waiting[BROKER_WAITING_MAX]; /* for an image; "": for none */
+	uint64_t told_us;                 /* when that was said last */
+	uint64_t give_up;                 /* when a lost daemon is not waited for any more */
+	int fd;                           /* -1: no connection */
+	bool holding;                     /* `hold` has not been answered yet */
 	pid_t qemu;
 	char *name;                     /* of the VM; NULL until it has been started */
 	char record_id[UUID_TEXT_SIZE]; /* of the VM's usage record; "": the daemon keeps none */
@@ -252,10 +258,28 @@ static int broker_take(struct broker *b, json_t *answer, int *fds, size_t count)
 	return ret;
 }
 
+/* For an image that is being fetched. The VM's own deadlines begin when it is there. */
+static void tell_fetch(struct broker *b, const char *reason)
+{
+	uint64_t now = clock_now_us();
+
+	snprintf(b->waiting, sizeof(b->waiting), "%s", reason);
+	printable_make_line(b->waiting, strlen(b->waiting));
+	if (b->told_us == 0 || now - b->told_us > BROKER_TELL_US) {
+		log_notice("waiting for the image: %s", b->waiting);
+		b->told_us = now;
+	}
+}
+
 static void tell_place(struct broker *b, json_t *waiting)
 {
 	const char *reason = json_string_value(json_object_get(waiting, "reason"));
 
+	b->waiting[0] = '\0';
+	if (reason && !json_object_get(waiting, "place")) {
+		tell_fetch(b, reason);
+		return;
+	}
 	if (!b->told_place)
 		log_warning("waiting for the node, place %lld: %s",
 			(long long)json_integer_value(json_object_get(waiting, "place")),
@@ -270,7 +294,12 @@ static int refusal_code(json_t *answer)
 
 bool broker_has_told_place(const struct broker *b)
 {
-	return b && b->told_place;
+	return b && (b->told_place || b->told_us > 0);
+}
+
+const char *broker_get_waiting(const struct broker *b)
+{
+	return b && !b->lent && b->waiting[0] ? b->waiting : NULL;
 }
 
 /* By this id the daemon knows of the VM's usage record. */

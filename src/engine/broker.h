@@ -36,8 +36,12 @@ void broker_tell_wish(struct broker *b, const struct shape *shape, const char *k
 void broker_tell_started(struct broker *b);
 void broker_tell_failed(struct broker *b, const char *reason);
 
-/* Has the user been told that the VM waits for a place on the node? */
+/* Has the user been told that the VM waits for a place on the node, or for its image? */
 bool broker_has_told_place(const struct broker *b);
+
+/* How far the image is that the VM waits for; NULL: it waits for none. */
+#define BROKER_WAITING_MAX 256
+const char *broker_get_waiting(const struct broker *b);
 
 /* By which process a daemon that is started anew knows that the VM lives, and its name. */
 void broker_set_vm(struct broker *b, pid_t qemu, const char *name);

@@ -12,8 +12,15 @@
 struct progress {
 	sd_event_source *timer;
 	const struct phase_clock *phases;
+	const char *(*note)(const void *userdata);
+	const void *userdata;
 	bool shown;
 };
+
+/* A line that is longer than the terminal could not be wiped. */
+#define PROGRESS_LINE 79
+
+#define WIPE "\r\033[K"
 
 static void progress_write(const char *text, size_t length)
 {
@@ -24,22 +31,23 @@ static void progress_write(const char *text, size_t length)
 
 static void progress_wipe(void *userdata)
 {
-	static const char wipe[] = "\r\033[K";
 	struct progress *p = userdata;
 
 	if (p->shown)
-		progress_write(wipe, sizeof(wipe) - 1);
+		progress_write(WIPE, sizeof(WIPE) - 1);
 	p->shown = false;
 }
 
 static void progress_show(struct progress *p)
 {
-	char line[128], phase[FORMAT_MAX], total[FORMAT_MAX];
-	int n = snprintf(line, sizeof(line), "\r\033[Kwnodes: %s %s (%s in all)",
+	const char *note = p->note ? p->note(p->userdata) : NULL;
+	char line[sizeof(WIPE) + PROGRESS_LINE], phase[FORMAT_MAX], total[FORMAT_MAX];
+	int n = snprintf(line, sizeof(line), WIPE "wnodes: %s %s (%s in all)%s%s",
 		phase_name(p->phases->now), format_duration(phase_elapsed_us(p->phases), phase),
-		format_duration(phase_total_us(p->phases), total));
+		format_duration(phase_total_us(p->phases), total), note ? ": " : "",
+		note ? note : "");
 
-	progress_write(line, (size_t)n);
+	progress_write(line, MIN_OF((size_t)n, sizeof(line) - 1));
 	p->shown = true;
 }
 
@@ -67,6 +75,13 @@ int progress_start(sd_event *event, const struct phase_clock *phases, struct pro
 	log_set_before(progress_wipe, p);
 	*ret = p;
 	return 0;
+}
+
+void progress_set_note(
+	struct progress *p, const char *(*note)(const void *userdata), const void *userdata)
+{
+	p->note = note;
+	p->userdata = userdata;
 }
 
 struct progress *progress_stop(struct progress *p)

@@ -520,6 +520,13 @@ static int run_choose_mac(struct run *run)
 	return 0;
 }
 
+static const char *get_waiting(const void *userdata)
+{
+	const struct run *run = userdata;
+
+	return broker_get_waiting(run->resources.broker);
+}
+
 static int run_open(struct run *run, const struct request *request, struct error *err)
 {
 	static const struct interrupt_callbacks callbacks = {
@@ -537,6 +544,8 @@ static int run_open(struct run *run, const struct request *request, struct error
 		r = run_choose_mac(run);
 	if (r >= 0 && request->progress)
 		r = progress_start(run->event, &run->phases, &run->progress);
+	if (r >= 0 && run->progress)
+		progress_set_note(run->progress, get_waiting, run);
 	if (r >= 0)
 		r = run_watch_start(run);
 	if (r >= 0)

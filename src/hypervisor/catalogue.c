@@ -54,15 +54,21 @@ static int resolve_digest(const struct catalogue *c, const char *prefix,
 }
 
 static const struct catalogue_tag *find_tag(
-	const struct catalogue *c, const char *name, const char *tag)
+	const struct catalogue *c, const char *name, const char *tag, const char *user)
 {
 	for (size_t i = 0; i < c->tag_count; i++)
 		if (streq(c->tags[i].name, name) && streq(c->tags[i].tag, tag))
 			return &c->tags[i];
+	for (size_t i = 0; user && i < c->private_tag_count; i++) {
+		const struct catalogue_tag *t = &c->private_tags[i];
+
+		if (streq(t->owner, user) && streq(t->name, name) && streq(t->tag, tag))
+			return t;
+	}
 	return NULL;
 }
 
-int catalogue_resolve(const struct catalogue *c, const char *reference,
+int catalogue_resolve(const struct catalogue *c, const char *reference, const char *user,
 	const struct catalogue_image **ret, struct error *err)
 {
 	autofree char *name = NULL, *tag = NULL;
@@ -72,7 +78,7 @@ int catalogue_resolve(const struct catalogue *c, const char *reference,
 	if (!c)
 		return 0;
 	if (store_parse_reference(reference, &name, &tag, err) == 0)
-		found = find_tag(c, name, tag);
+		found = find_tag(c, name, tag, user);
 	if (!found)
 		return is_digest_prefix(reference) ? resolve_digest(c, reference, ret, err) : 0;
 	*ret = catalogue_find(c, found->digest);
@@ -88,6 +94,9 @@ const struct catalogue_tag *catalogue_find_tag(const struct catalogue *c, const 
 	for (size_t i = 0; c && i < c->tag_count; i++)
 		if (streq(c->tags[i].digest, digest))
 			return &c->tags[i];
+	for (size_t i = 0; c && i < c->private_tag_count; i++)
+		if (streq(c->private_tags[i].digest, digest))
+			return &c->private_tags[i];
 	return NULL;
 }
 

@@ -7,7 +7,10 @@
  *               "by":"alice","reason":"...","owner":"alice","private":false,
  *               "parts":[{"kind":"disk","digest":B,"size":n,"index":SHA-256 of the index}]}],
  *    "tags":[{"name":"el9","tag":"latest","digest":D}],
- *    "staged":[D]}       those that this node is to have ready */
+ *    "private_tags":[{"owner":"alice","name":"mine","tag":"latest","digest":D}],
+ *    "staged":[D]}       those that this node is to have ready
+ *
+ * An image that nothing starts from any more has no parts. */
 #pragma once
 
 #include "image/manifest.h"
@@ -49,6 +52,7 @@ struct catalogue_image {
 struct catalogue_tag {
 	char name[CATALOGUE_WORD_SIZE], tag[CATALOGUE_WORD_SIZE];
 	char digest[DIGEST_HEX_SIZE];
+	char owner[CATALOGUE_USER_SIZE]; /* of a private tag: whom it is for */
 };
 
 struct catalogue {
@@ -57,6 +61,8 @@ struct catalogue {
 	size_t image_count;
 	struct catalogue_tag *tags; /* by name and tag */
 	size_t tag_count;
+	struct catalogue_tag *private_tags;
+	size_t private_tag_count;
 	char (*staged)[DIGEST_HEX_SIZE];
 	size_t staged_count;
 };
@@ -71,10 +77,11 @@ DEFINE_CLEANUP(struct catalogue *, catalogue_free)
 /* The image with this digest, or NULL; `c` may be NULL. */
 const struct catalogue_image *catalogue_find(const struct catalogue *c, const char *digest);
 
-/* Which image "NAME[:TAG]" or a digest (at least 8 hex digits) stands for. Returns 1 and *ret, 0 if
+/* Which image "NAME[:TAG]" or a digest (at least 8 hex digits) stands for, for this user (NULL: not
+ * known); own names are looked at after those of all. Returns 1 and *ret, 0 if
  * the catalogue does not know it, or -EINVAL with the reason: more than one digest begins so, or
  * the tag is for an image that the list does not have. `c` may be NULL. */
-int catalogue_resolve(const struct catalogue *c, const char *reference,
+int catalogue_resolve(const struct catalogue *c, const char *reference, const char *user,
 	const struct catalogue_image **ret, struct error *err);
 
 /* A tag that stands for the image, or NULL. */

@@ -92,7 +92,7 @@ static const struct field image_fields[] = {
 	{"expires", FIELD_TIME, AT(image.expires_us)},
 	{"owner", FIELD_TEXT, AT(image.owner), 0, CATALOGUE_USER_SIZE},
 	{"by", FIELD_TEXT, AT(image.by), 0, CATALOGUE_USER_SIZE},
-	{"parts", FIELD_LIST, AT(parts), 1, MANIFEST_PARTS_MAX, true},
+	{"parts", FIELD_LIST, AT(parts), 1, MANIFEST_PARTS_MAX},
 	{.name = NULL},
 };
 
@@ -166,6 +166,7 @@ static const struct field tag_fields[] = {
 	{"name", FIELD_TEXT, AT(name), 0, CATALOGUE_WORD_SIZE, true, .check = check_word},
 	{"tag", FIELD_TEXT, AT(tag), 0, CATALOGUE_WORD_SIZE, true, .check = check_word},
 	{"digest", FIELD_DIGEST, AT(digest), .required = true},
+	{"owner", FIELD_TEXT, AT(owner), 0, CATALOGUE_USER_SIZE},
 	{.name = NULL},
 };
 
@@ -176,27 +177,32 @@ static int compare_tags(const void *a, const void *b)
 	const struct catalogue_tag *one = a, *two = b;
 	int r = strcmp(one->name, two->name);
 
-	return r ? r : strcmp(one->tag, two->tag);
+	r = r ? r : strcmp(one->tag, two->tag);
+	return r ? r : strcmp(one->owner, two->owner);
 }
 
-static int parse_tags(struct catalogue *c, json_t *list, struct error *err)
+/* *ret is freed with the catalogue, also after a failure. */
+static int parse_tags(
+	json_t *list, struct catalogue_tag **ret, size_t *ret_count, struct error *err)
 {
+	struct catalogue_tag *tags = calloc(json_array_size(list) + 1, sizeof(*tags));
 	json_t *json;
 	size_t i;
 
-	c->tags = calloc(json_array_size(list) + 1, sizeof(*c->tags));
-	if (!c->tags)
+	*ret = tags;
+	if (!tags)
 		return fail(err, -ENOMEM, "out of memory");
 	json_array_foreach(list, i, json)
 	{
-		if (fields_parse(tag_fields, json, &c->tags[c->tag_count++], err) < 0)
+		if (fields_parse(tag_fields, json, &tags[i], err) < 0)
 			return fail_within(err, "tag %zu", i);
 	}
-	qsort(c->tags, c->tag_count, sizeof(*c->tags), compare_tags);
-	for (i = 1; i < c->tag_count; i++)
-		if (compare_tags(&c->tags[i - 1], &c->tags[i]) == 0)
-			return fail(err, -EINVAL, "the tag %s:%s is there twice", c->tags[i].name,
-				c->tags[i].tag);
+	*ret_count = json_array_size(list);
+	qsort(tags, *ret_count, sizeof(*tags), compare_tags);
+	for (i = 1; i < *ret_count; i++)
+		if (compare_tags(&tags[i - 1], &tags[i]) == 0)
+			return fail(err, -EINVAL, "the tag %s:%s is there twice", tags[i].name,
+				tags[i].tag);
 	return 0;
 }
 
@@ -220,7 +226,7 @@ static int parse_staged(struct catalogue *c, json_t *list, struct error *err)
 }
 
 struct raw_catalogue {
-	json_t *images, *tags, *staged;
+	json_t *images, *tags, *private_tags, *staged;
 };
 
 #define AT(member) offsetof(struct raw_catalogue, member)
@@ -228,6 +234,7 @@ struct raw_catalogue {
 static const struct field catalogue_fields[] = {
 	{"images", FIELD_LIST, AT(images), 0, CATALOGUE_IMAGES_MAX, true},
 	{"tags", FIELD_LIST, AT(tags), 0, CATALOGUE_IMAGES_MAX, true},
+	{"private_tags", FIELD_LIST, AT(private_tags), 0, CATALOGUE_IMAGES_MAX},
 	{"staged", FIELD_LIST, AT(staged), 0, CATALOGUE_IMAGES_MAX},
 	{.name = NULL},
 };
@@ -260,7 +267,9 @@ static int parse_all(struct catalogue *c, json_t *json, struct error *err)
 	if (r == 0)
 		r = parse_images(c, raw.images, err);
 	if (r == 0)
-		r = parse_tags(c, raw.tags, err);
+		r = parse_tags(raw.tags, &c->tags, &c->tag_count, err);
+	if (r == 0)
+		r = parse_tags(raw.private_tags, &c->private_tags, &c->private_tag_count, err);
 	return r == 0 ? parse_staged(c, raw.staged, err) : r;
 }
 
@@ -292,6 +301,7 @@ struct catalogue *catalogue_free(struct catalogue *c)
 		free(c->images[i].parts);
 	free(c->images);
 	free(c->tags);
+	free(c->private_tags);
 	free(c->staged);
 	free(c);
 	return NULL;

@@ -55,7 +55,7 @@ static const char *resolve(const char *reference)
 {
 	static char text[13];
 	const struct catalogue_image *image;
-	int r = catalogue_resolve(c, reference, &image, &err);
+	int r = catalogue_resolve(c, reference, "bob", &image, &err);
 
 	snprintf(text, sizeof(text), "%.12s", r > 0 ? image->digest : r == 0 ? "-" : "!");
 	return text;
@@ -163,7 +163,6 @@ static void what_is_not_as_it_should_be_is_refused_whole(void **state)
 		DOCUMENT("{\"digest\":\"" A "\",\"name\":\"../x\",\"state\":\"approved\"," PARTS
 			 "}",
 			""),
-		DOCUMENT("{\"digest\":\"" A "\",\"name\":\"x\",\"state\":\"approved\"}", ""),
 		DOCUMENT("{\"digest\":\"" A
 			 "\",\"name\":\"x\",\"state\":\"approved\",\"parts\":[{}]}",
 			""),
@@ -178,6 +177,20 @@ static void what_is_not_as_it_should_be_is_refused_whole(void **state)
 			fail_msg("'%s' is taken", bad[i]);
 		else
 			assert_non_null(strstr(err.text, "catalogue"));
+}
+
+static void own_names_are_for_their_owner_and_come_last(void **state)
+{
+#define OWNED(owner, tag, digest) \
+	"{\"owner\":\"" owner "\",\"name\":\"el9\",\"tag\":\"" tag "\",\"digest\":\"" digest "\"}"
+	load("{\"revision\":1,\"images\":[" IMAGE(A, "approved", "") "," IMAGE(B, "approved",
+		"") "],"
+		    "\"tags\":[" TAG("one", A) "],\"private_tags\":[" OWNED(
+			    "bob", "one", B) "," OWNED("bob", "two", B) "," OWNED("alice", "two",
+			    A) "," OWNED("alice", "three", A) "]}");
+	assert_string_equal(resolve("el9:one"), "aaaaaaaa0000");
+	assert_string_equal(resolve("el9:two"), "aaaaaaaa1111");
+	assert_string_equal(resolve("el9:three"), "-");
 }
 
 static void whole_one_is_taken(void **state)
@@ -202,6 +215,7 @@ int main(void)
 		EACH(only_what_is_approved_and_not_expired_starts),
 		EACH(private_one_starts_for_its_owner_alone),
 		EACH(what_is_not_as_it_should_be_is_refused_whole),
+		EACH(own_names_are_for_their_owner_and_come_last),
 		EACH(whole_one_is_taken),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,10 @@
 #include <sys/socket.h>
 
 #include "engine/packet.h"
-#include "hypervisor/call.h"
+#include "hypervisor/admission.h"
+#include "hypervisor/borrow.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/liaison.h"
-#include "hypervisor/loan.h"
 #include "hypervisor/node.h"
 #include "hypervisor/tally.h"
 #include "lib/clock.h"
@@ -51,7 +51,7 @@ struct client {
 	bool own_image, counted_failure, started;
 	struct call wanted; /* `open` or `hold` */
 	struct slot *slot;
-	struct opening *opening; /* what the worker does for it */
+	struct borrow *borrow; /* the image that it waits for */
 	char digest[DIGEST_HEX_SIZE];
 	char image[CALL_IMAGE_MAX];
 	struct loan_file overlay, scratch;
@@ -60,12 +60,6 @@ struct client {
 	bool asking_template;
 	uint64_t active_us;
 	struct tally tally;
-};
-
-/* Outlives a client that goes meanwhile. */
-struct opening {
-	struct loan_image image; /* first: it is the job */
-	struct client *client;   /* NULL: it has gone */
 };
 
 /* Takes `answer`. A client that does not read its answers is ended. */
@@ -91,13 +85,12 @@ static void client_take_back(struct client *c)
 	if (c->state == CLIENT_LENT && !c->hypervisor->ending)
 		liaison_take_back(c->hypervisor->liaison, c->tally.record_id);
 	tally_end(&c->tally, c, c->hypervisor->ending);
-	if (c->opening)
-		c->opening->client = NULL;
-	c->opening = NULL;
+	borrow_cancel(c->borrow);
 	shelf_forget(c->hypervisor->shelf, c);
 	loan_file_close(&c->overlay, c->hypervisor->ending);
 	loan_file_close(&c->scratch, c->hypervisor->ending);
 	c->state = CLIENT_IDLE;
+	c->digest[0] = '\0';
 	c->started = false;
 	c->key_count = 0;
 	c->asking_template = false;
@@ -114,6 +107,11 @@ void client_end(struct client *c)
 	sd_event_source_disable_unref(c->pause);
 	base_close(c->fd);
 	free(c);
+}
+
+const char *client_digest(const struct client *c)
+{
+	return c->digest;
 }
 
 uid_t client_uid(const struct client *c)
@@ -242,43 +240,52 @@ static bool client_ask_slot(struct client *c)
 	return r > 0;
 }
 
-static void on_opened(struct worker_job *job, bool cancelled)
+static void on_borrow_wait(const char *reason, void *userdata)
 {
-	struct opening *o = (struct opening *)(void *)job;
-	struct client *c = o->client;
-
-	if (c && !cancelled) {
-		c->opening = NULL;
-		if (o->image.result < 0) {
-			client_fail(c, o->image.err.text);
-		} else {
-			memcpy(c->digest, o->image.digest, sizeof(c->digest));
-			if (c->state == CLIENT_OPENING || client_ask_slot(c))
-				client_lend(c, &o->image);
-		}
-	} else if (c) {
-		c->opening = NULL;
-	}
-	loan_image_done(&o->image);
-	free(o);
+	client_answer(userdata, json_pack("{s:{s:s}}", "waiting", "reason", reason), NULL, 0);
 }
 
-static void client_open_image(struct client *c, enum client_state state)
+static void on_borrowed(
+	const struct loan_image *image, const char *why, bool node_failed, void *userdata)
 {
-	struct opening *o = calloc(1, sizeof(*o));
+	struct client *c = userdata;
 
-	if (!o) {
-		client_fail(c, "the node's daemon is out of memory");
+	if (why) {
+		client_take_back(c);
+		client_answer(c,
+			json_pack("{s:s, s:o*}", "error", why, "drained",
+				node_failed ? json_true() : NULL),
+			NULL, 0);
 		return;
 	}
-	*o = (struct opening){.image = LOAN_IMAGE_INIT, .client = c};
-	o->image.job = (struct worker_job){.work = loan_image_work, .done = on_opened};
-	o->image.directory = c->hypervisor->state;
-	o->image.store = c->hypervisor->store;
-	o->image.reference = strdup(c->wanted.image);
-	c->opening = o;
+	if (image)
+		memcpy(c->digest, image->digest, sizeof(c->digest));
+	if (c->state == CLIENT_OPENING || client_ask_slot(c))
+		client_lend(c, image);
+}
+
+/* An image that was decided upon is so again when it is this VM's turn, which may be much later. */
+static void client_borrow(struct client *c, enum client_state state)
+{
+	const struct borrow_events events = {on_borrow_wait, on_borrowed, c};
+	bool has_site = admission_has_site(c->hypervisor->admission);
+	const struct borrow_wish wish = {
+		.reference = c->wanted.image,
+		.digest = c->own_image || (state == CLIENT_OPENING && has_site) ? c->digest : "",
+		.own = c->own_image,
+		.no_wait = c->wanted.no_wait,
+		.uid = c->peer.uid,
+	};
+
 	c->state = state;
-	worker_add(c->hypervisor->worker, &o->image.job);
+	if (borrow_start(c->hypervisor, &wish, &events, &c->borrow) < 0)
+		client_fail(c, "the node's daemon is out of memory");
+}
+
+/* An image of the user's own, of which nobody wants to know anything. */
+static bool client_has_nothing_to_borrow(const struct client *c)
+{
+	return c->own_image && !admission_has_site(c->hypervisor->admission);
 }
 
 void client_on_granted(struct slot *slot)
@@ -286,10 +293,10 @@ void client_on_granted(struct slot *slot)
 	struct client *c = slot->userdata;
 
 	c->slot = slot;
-	if (c->own_image)
+	if (client_has_nothing_to_borrow(c))
 		client_lend(c, NULL);
 	else
-		client_open_image(c, CLIENT_OPENING);
+		client_borrow(c, CLIENT_OPENING);
 }
 
 void client_on_moved(struct slot *slot)
@@ -328,8 +335,8 @@ static void on_open(struct client *c, const struct call *call)
 		c->own_image = call->own;
 		memcpy(c->image, call->image, sizeof(c->image));
 		memcpy(c->digest, call->digest, sizeof(c->digest));
-		if (!call->own)
-			client_open_image(c, CLIENT_LOOKING);
+		if (!client_has_nothing_to_borrow(c))
+			client_borrow(c, CLIENT_LOOKING);
 		else if (client_ask_slot(c))
 			client_lend(c, NULL);
 	}
@@ -410,10 +417,23 @@ static void on_template_lent(struct shelf_template *t, void *userdata)
 	client_answer(c, json_pack("{s:o}", "descriptors", d.names), d.fds, d.count);
 }
 
+/* Has its image been revoked, or has it expired, since it was lent? */
+static bool client_may_not_start(const struct client *c)
+{
+	const struct catalogue_image *image =
+		catalogue_find(admission_catalogue(c->hypervisor->admission), c->digest);
+
+	return image && !catalogue_is_startable(image, timestamp_now_us());
+}
+
 static void on_template(struct client *c, const struct call *call)
 {
 	if (c->state != CLIENT_LENT || c->asking_template || c->key_count >= KEYS_MAX) {
 		client_refuse(c, "a template is lent to a VM alone");
+		return;
+	}
+	if (client_may_not_start(c)) {
+		client_refuse(c, "nothing starts from this image any more");
 		return;
 	}
 	memcpy(c->keys[c->key_count++], call->key, DIGEST_HEX_SIZE);
@@ -442,6 +462,16 @@ static void on_used(struct client *c, const struct call *call)
 	client_answer(c, json_object(), NULL, 0);
 }
 
+/* The maker has no rights, so it cannot read a private image, and nobody else could use the
+ * template. */
+static bool client_shares_image(const struct client *c)
+{
+	const struct catalogue_image *image =
+		catalogue_find(admission_catalogue(c->hypervisor->admission), c->digest);
+
+	return !client_may_not_start(c) && !(image && image->is_private);
+}
+
 static void on_wish(struct client *c, const struct call *call)
 {
 	struct maker_wish wish = {
@@ -453,8 +483,8 @@ static void on_wish(struct client *c, const struct call *call)
 	};
 	int r;
 
-	if (c->state != CLIENT_LENT || c->own_image) {
-		client_refuse(c, "templates are made of the machine's images");
+	if (c->state != CLIENT_LENT || c->own_image || !client_shares_image(c)) {
+		client_refuse(c, "templates are made of the machine's images, for all");
 		return;
 	}
 	memcpy(wish.digest, c->digest, sizeof(wish.digest));

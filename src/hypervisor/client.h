@@ -27,6 +27,8 @@ json_t *client_to_json(const struct client *c);
 /* The same for the site, with what does not change by itself; NULL for one that was lent nothing
  * yet. */
 json_t *client_to_site_json(const struct client *c);
+/* Of the image that its VM has, or is to have; "": none. */
+const char *client_digest(const struct client *c);
 uid_t client_uid(const struct client *c);
 
 /* Of the slots: a client's slot is granted, or its place has changed. */

@@ -8,6 +8,7 @@
 
 #include "engine/spool.h"
 #include "hypervisor/client.h"
+#include "hypervisor/images.h"
 #include "hypervisor/liaison.h"
 #include "hypervisor/listener.h"
 #include "image/store.h"
@@ -155,6 +156,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 	if (r == 0)
 		r = drain_new(h->event, &h->settings, h->state, h->trial, &h->drain, err);
 	if (r == 0)
+		r = images_open(h, err);
+	if (r == 0)
 		r = liaison_new(h, &h->liaison, err);
 	return r < 0 ? r : listener_open(h, socket, &h->listener, err);
 }
@@ -164,9 +167,11 @@ void hypervisor_close(struct hypervisor *h)
 	h->ending = true;
 	/* Its last jobs belong to the others. */
 	h->worker = worker_free(h->worker);
+	images_stop(h);
 	h->ledger = ledger_free(h->ledger);
 	listener_free(h->listener);
 	liaison_free(h->liaison);
+	images_close(h);
 	store_free(h->store);
 	trial_free(h->trial);
 	drain_free(h->drain);

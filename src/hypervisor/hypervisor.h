@@ -28,6 +28,13 @@ struct hypervisor {
 	struct maker *maker;
 	struct trial *trial;
 	struct drain *drain;
+	/* Of images: */
+	struct worker *mover;      /* for what may take minutes */
+	struct store *mover_store; /* the same store; the mover's alone */
+	struct admission *admission;
+	struct pulls *pulls;
+	struct cache *cache;
+	struct porter *porter;
 	struct liaison *liaison;
 	struct listener *listener;
 };

@@ -8,7 +8,9 @@
 
 #include "engine/packet.h"
 #include "engine/site_account.h"
+#include "hypervisor/admission.h"
 #include "hypervisor/liaison_private.h"
+#include "hypervisor/porter.h"
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -145,9 +147,9 @@ static int on_packet(sd_event_source *source, int fd, uint32_t events, void *use
 		pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
 		return 0;
 	}
+	liaison_answer(l, json, count > 0 ? fds[0] : -1);
 	while (count > 0)
 		close(fds[--count]);
-	liaison_answer(l, json);
 	json_decref(json);
 	return 0;
 }
@@ -239,6 +241,8 @@ static int open_parts(struct liaison *l, struct error *err)
 	block_set_wanted(l->block, s->site_pool, s->site_lease_block);
 	liaison_answer_load(l);
 	take_name(l);
+	admission_set_site(l->hypervisor->admission, true);
+	porter_set_site(l->hypervisor->porter, l->name);
 	return 0;
 }
 
@@ -249,6 +253,10 @@ static void close_parts(struct liaison *l)
 	l->outbox = outbox_free(l->outbox);
 	autonomy_done(&l->autonomy);
 	autonomy_done(&l->leases);
+	if (!l->hypervisor->ending) {
+		porter_set_site(l->hypervisor->porter, NULL);
+		admission_set_site(l->hypervisor->admission, false);
+	}
 	l->open = l->heard = l->alone = l->expired = false;
 	l->failure[0] = l->controller[0] = l->revision[0] = '\0';
 }
@@ -287,8 +295,10 @@ static void follow(struct liaison *l)
 		close_parts(l);
 		return;
 	}
-	if (take_stamp(l, &st) && l->open)
+	if (take_stamp(l, &st) && l->open) {
 		courier_end(l); /* the next one has the new certificate */
+		porter_renew(l->hypervisor->porter);
+	}
 	if (l->open)
 		return;
 	if (open_parts(l, &err) < 0) {
@@ -354,6 +364,7 @@ void liaison_reload(struct liaison *l)
 	const struct settings *s = settings_of(l);
 
 	courier_end(l); /* it may be for other controllers */
+	porter_renew(l->hypervisor->porter);
 	l->next_us = 0;
 	follow(l);
 	if (l->open)

@@ -7,9 +7,9 @@
  * The courier's socket (its standard input) carries packets as in engine/packet.h. It asks, one
  * question at a time, and is answered {"error":"..."} where we refuse:
  *
- *   {"op":"hello"}   -> {"node","controllers":[...],"heartbeat_us","descriptors":[...]} and these:
- *     key, certificate, ca: read-only; cursor: how far records have been delivered; refused:
- * records that the site does not take, to append to
+ *   {"op":"hello"}   -> {"node","controllers":[...],"heartbeat_us","catalogue":"revision" if there
+ * is one,"descriptors":[...]} and these: key, certificate, ca: read-only; cursor: how far records
+ * have been delivered; refused: records that the site does not take, to append to
  *   {"op":"state"}   -> {"boot","sequence","state","reason","version","cpus","memory_bytes",
  *     "status":{...},"configuration":"revision","autonomous_since":time or null,"leases":[ids],
  *     "descriptors":["vms"]}: the list of all VMs, in a file, as it may be long
@@ -25,6 +25,7 @@
  *   {"op":"leases"}            -> {"give":[{"id","pool",...}],"take":[ids]}, {}: nothing is to be
  * asked
  *   {"op":"leased","given":[...],"taken":[ids]}                                      -> {}
+ *   {"op":"catalogue"}  with a file, of catalogue.h: which images there are          -> {}
  *   {"op":"certificate","certificate":PEM}  a new one, for the same key              -> {}
  *
  * Unasked it hears {"changed":true}, once until it asks for the state. */

@@ -9,6 +9,7 @@
 #include "config.h"
 #include "engine/credential.h"
 #include "engine/packet.h"
+#include "hypervisor/admission.h"
 #include "hypervisor/client.h"
 #include "hypervisor/liaison_private.h"
 #include "hypervisor/listener.h"
@@ -40,6 +41,7 @@ struct question {
 	bool drained, has_drained;
 	json_t *given, *taken, *leases_unknown, *leases_unlisted;
 	const char *text, *certificate;
+	int fd; /* that came with it; -1: none */
 };
 
 #define AT(member) offsetof(struct question, member)
@@ -111,6 +113,7 @@ static json_t *controllers_to_json(const struct liaison *l)
 
 static void on_hello(struct liaison *l, const struct question *q)
 {
+	const struct catalogue *catalogue = admission_catalogue(l->hypervisor->admission);
 	struct handed h = {.names = json_array()};
 	struct error err = {0};
 
@@ -124,10 +127,10 @@ static void on_hello(struct liaison *l, const struct question *q)
 		refuse(l, err.text);
 	} else {
 		answer(l,
-			json_pack("{s:s, s:o, s:I, s:o}", "node", l->name, "controllers",
+			json_pack("{s:s, s:o, s:I, s:s*, s:o}", "node", l->name, "controllers",
 				controllers_to_json(l), "heartbeat_us",
-				(json_int_t)l->hypervisor->settings.site_heartbeat, "descriptors",
-				h.names),
+				(json_int_t)l->hypervisor->settings.site_heartbeat, "catalogue",
+				catalogue ? catalogue->revision : NULL, "descriptors", h.names),
 			h.fds, h.count);
 	}
 	for (size_t i = 0; i < h.count; i++)
@@ -388,6 +391,18 @@ static void on_certificate(struct liaison *l, const struct question *q)
 	answer(l, json_object(), NULL, 0);
 }
 
+static void on_catalogue(struct liaison *l, const struct question *q)
+{
+	struct error err = {0};
+	int r = q->fd >= 0 ? admission_take(l->hypervisor->admission, q->fd, &err)
+			   : fail(&err, -EINVAL, "a catalogue comes as a file");
+
+	if (r < 0)
+		refuse(l, err.text);
+	else
+		answer(l, json_object(), NULL, 0);
+}
+
 static const struct {
 	const char *op;
 	void (*handle)(struct liaison *l, const struct question *q);
@@ -401,11 +416,12 @@ static const struct {
 	{"leases", on_leases},
 	{"leased", on_leased},
 	{"certificate", on_certificate},
+	{"catalogue", on_catalogue},
 };
 
-void liaison_answer(struct liaison *l, json_t *question)
+void liaison_answer(struct liaison *l, json_t *question, int fd)
 {
-	struct question q = {.op = ""};
+	struct question q = {.op = "", .fd = fd};
 	struct error err = {0};
 
 	if (fields_parse(fields, question, &q, &err) < 0) {

@@ -45,8 +45,8 @@ struct liaison {
 	char refusal[LIAISON_TEXT_MAX];
 };
 
-/* Answers one packet. */
-void liaison_answer(struct liaison *l, json_t *question);
+/* Answers one packet, with the descriptor that came with it (-1: none). */
+void liaison_answer(struct liaison *l, json_t *question, int fd);
 
 /* What the disk remembers: the configuration's revision, the wish. */
 void liaison_answer_load(struct liaison *l);

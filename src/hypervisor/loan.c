@@ -59,7 +59,10 @@ static int open_image(struct loan_image *i)
 	i->tag = TAKE_PTR(image->tag);
 	memcpy(i->digest, image->digest, sizeof(i->digest));
 	i->manifest = TAKE_PTR(image->manifest);
-	return open_parts(i, i->store);
+	r = open_parts(i, i->store);
+	if (r == 0)
+		store_note_use(i->store, i->digest);
+	return r;
 }
 
 void loan_image_work(struct worker_job *job)

@@ -3,6 +3,7 @@
 #include "config.h"
 #include "hypervisor/client.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/images.h"
 #include "hypervisor/liaison.h"
 #include "hypervisor/listener.h"
 
@@ -58,6 +59,10 @@ json_t *node_to_json(const struct hypervisor *h, uid_t uid)
 		.vms = json_array(), .uid = uid, .all = hypervisor_is_administrator(h, uid)};
 	json_t *node = node_status_to_json(h);
 
+	json_t *images = images_to_json(h, uid, listing.all);
+
+	if (images)
+		json_object_set_new(node, "images", images);
 	listener_each(h->listener, add_vm, &listing);
 	if (json_object_set_new(node, "vm_list", listing.vms) == 0)
 		return node;

@@ -96,8 +96,10 @@ static int adopt_all(struct store *s, const char *digest, const struct manifest 
 	autoclose int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r = dir_fd < 0 ? fail_errno(err, -errno, "cannot open '%s'", directory) : 0;
 
+	/* QEMU opens kernel and initrd by itself, with its user's rights. */
 	for (size_t i = 0; i < m->part_count && r == 0; i++)
-		r = adopt_part(s, dir_fd, &m->parts[i], mode, err);
+		r = adopt_part(
+			s, dir_fd, &m->parts[i], m->parts[i].kind == IMAGE_DISK ? mode : 0444, err);
 	if (r == 0)
 		r = sync_blobs(s, err);
 	return r == 0 ? store_keep(s, digest, err) : r;

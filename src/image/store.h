@@ -102,7 +102,7 @@ int store_list_kept(struct store *s, int (*each)(const struct kept_image *image,
 
 /* Takes in an image and keeps it: the manifest's text, and of its parts those that the store does
  * not have from `directory`, of the same file system, where each is <sha256>STORE_READY: written by
- * nobody any more, hashed and synced by the caller. `mode`: who may read the blobs, 0444 or 0400.
+ * nobody any more, hashed and synced by the caller. `mode`: who may read the disk, 0444 or 0400.
  * Returns 0, -ENOENT if a part is not there, or another negative errno; then there is no image. */
 #define STORE_READY ".ready"
 int store_adopt(struct store *s, const char *digest, const char *manifest, size_t length,
