@@ -3,7 +3,7 @@
 It serves a node what the real one does, over TLS with an authority of its own, at the port that it
 writes to DIRECTORY/port, and keeps what it hears in DIRECTORY: heartbeats, a line each, records, a
 file each, leases. What it does next stands in DIRECTORY/mode: ok, or a fault. DIRECTORY/wish,
-configuration, pool (names, one a line), unknown (ids of leases), interval, full and since (when
+configuration, catalogue, pool (names, one a line), unknown (ids of leases), interval, full and since (when
 certificates begin) are read each time.
 """
 
@@ -79,11 +79,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format, *args):
         pass
 
-    def answer(self, status, value, raw=None):
+    def answer(self, status, value, raw=None, etag=None):
         body = raw if raw is not None else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if etag:
+            self.send_header("ETag", etag)
         self.end_headers()
         self.wfile.write(body)
 
@@ -142,6 +144,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if self.fault():
             return
+        if self.path == "/v1/catalogue":
+            self.catalogue()
+            return
         if not self.node():
             self.answer(401, {"error": "who are you?", "status": 401})
             return
@@ -150,6 +155,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             handler = {"heartbeat": self.heartbeat, "records": self.records, "batch": self.leases,
                        "configuration": self.configuration, "certificate": self.certificate}.get(name)
             handler(body) if handler else self.answer(404, {"error": "there is nothing", "status": 404})
+
+    def catalogue(self):
+        text = read("catalogue")
+        etag = '"%s"' % json.loads(text)["revision"] if text else ""
+        if not text:
+            self.answer(404, {"error": "there is nothing", "status": 404})
+        elif self.headers.get("If-None-Match") == etag:
+            self.send_response(304)
+            self.send_header("ETag", etag)
+            self.end_headers()
+        else:
+            self.answer(200, None, text.encode(), etag)
 
     def join(self, body):
         used = read("used")
