@@ -31,6 +31,9 @@ static const struct table_column fields[] = {
 	{"failure", "Because", TABLE_TEXT},
 	{"leases_ready", "Leases ready", TABLE_NUMBER},
 	{"leases_used", "Leases used", TABLE_NUMBER},
+	{"catalogue", "Catalogue of images", TABLE_TEXT},
+	{"image_count", "Images fetched", TABLE_NUMBER},
+	{"image_bytes", "Room of images", TABLE_SIZE},
 	{"version", "Version", TABLE_TEXT},
 	{.key = NULL},
 };
@@ -43,6 +46,35 @@ static const struct table_column columns[] = {
 	{"age_us", "AGE", TABLE_DURATION},
 	{"cpus", "CPUS", TABLE_NUMBER},
 	{"memory_bytes", "MEMORY", TABLE_SIZE},
+	{.key = NULL},
+};
+
+static const struct table_column image_columns[] = {
+	{"digest", "IMAGE", TABLE_TEXT},
+	{"called", "NAME", TABLE_TEXT},
+	{"state", "STATE", TABLE_TEXT},
+	{"bytes", "SIZE", TABLE_SIZE},
+	{"last_used", "LAST USED", TABLE_TIME},
+	{"kept", "KEPT", TABLE_TEXT},
+	{.key = NULL},
+};
+
+static const struct table_column fetch_columns[] = {
+	{"image", "FETCHED", TABLE_TEXT},
+	{"state", "STATE", TABLE_TEXT},
+	{"bytes", "HERE", TABLE_SIZE},
+	{"total_bytes", "OF", TABLE_SIZE},
+	{"rate_bytes", "A SECOND", TABLE_SIZE},
+	{"waiting", "WAITING", TABLE_NUMBER},
+	{"reason", "REASON", TABLE_TEXT},
+	{.key = NULL},
+};
+
+static const struct table_column refusal_columns[] = {
+	{"when", "REFUSED", TABLE_TIME},
+	{"uid", "UID", TABLE_NUMBER},
+	{"image", "IMAGE", TABLE_TEXT},
+	{"reason", "REASON", TABLE_TEXT},
 	{.key = NULL},
 };
 
@@ -62,6 +94,38 @@ static json_t *ask(json_t *question)
 	return answer;
 }
 
+/* What people read of an image: the beginning of its digest, its name, and why it stays. */
+static void flatten_image(json_t *image)
+{
+	const char *digest = json_string_value(json_object_get(image, "digest"));
+	const char *name = json_string_value(json_object_get(image, "name"));
+	const char *tag = json_string_value(json_object_get(image, "tag"));
+
+	if (name)
+		json_object_set_new(image, "called",
+			json_sprintf("%s%s%s", name, tag ? ":" : "", tag ? tag : ""));
+	if (json_is_true(json_object_get(image, "pinned")))
+		json_object_set_new(image, "kept", json_string("pinned"));
+	else if (json_is_true(json_object_get(image, "staged")))
+		json_object_set_new(image, "kept", json_string("staged"));
+	if (digest)
+		json_object_set_new(image, "digest", json_sprintf("%.12s", digest));
+}
+
+static void flatten_images(json_t *node)
+{
+	json_t *images = json_object_get(node, "images");
+	json_t *kept = json_object_get(images, "kept"), *image;
+	size_t i;
+
+	json_array_foreach(kept, i, image) flatten_image(image);
+	if (!images)
+		return;
+	json_object_set(node, "catalogue", json_object_get(images, "catalogue"));
+	json_object_set(node, "image_bytes", json_object_get(images, "bytes"));
+	json_object_set_new(node, "image_count", json_integer((json_int_t)json_array_size(kept)));
+}
+
 /* Adds what only people need: flat members for the fields. */
 static void flatten(json_t *node)
 {
@@ -79,16 +143,41 @@ static void flatten(json_t *node)
 	if (!drained)
 		json_object_del(drain, "since");
 	json_object_update_missing(node, drain);
+	flatten_images(node);
 }
 
-static int print_vms(json_t *list)
+/* Behind an empty line; nothing for an empty list. */
+static int print_list(json_t *list, const struct table_column *its_columns)
 {
-	struct table *table AUTO(table_freep) = table_new(columns);
-	json_t *vm;
+	struct table *table AUTO(table_freep) = NULL;
+	json_t *row;
 	size_t i;
 
-	json_array_foreach(list, i, vm) if (table) table_add(table, json_incref(vm));
+	if (json_array_size(list) == 0)
+		return 0;
+	table = table_new(its_columns);
+	json_array_foreach(list, i, row) if (table) table_add(table, json_incref(row));
+	printf("\n");
 	return table ? table_print(table, stdout) : -1;
+}
+
+static int print_lists(const json_t *node)
+{
+	const json_t *images = json_object_get(node, "images");
+	const struct {
+		json_t *list;
+		const struct table_column *columns;
+	} lists[] = {
+		{json_object_get(node, "vm_list"), columns},
+		{json_object_get(images, "kept"), image_columns},
+		{json_object_get(images, "fetches"), fetch_columns},
+		{json_object_get(images, "refusals"), refusal_columns},
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && r == 0; i++)
+		r = print_list(lists[i].list, lists[i].columns);
+	return r;
 }
 
 static int print_node(json_t *node, bool json)
@@ -102,10 +191,7 @@ static int print_node(json_t *node, bool json)
 	if (r == 0)
 		r = json ? table_print_json_record(table, stdout)
 			 : table_print_record(table, stdout);
-	if (r < 0 || json || json_array_size(json_object_get(node, "vm_list")) == 0)
-		return r;
-	printf("\n");
-	return print_vms(json_object_get(node, "vm_list"));
+	return r < 0 || json ? r : print_lists(node);
 }
 
 static int run_show(const void *options, int arg_count, const char *const *args)
@@ -168,8 +254,9 @@ const struct verb verb_node_show = {
 	.summary = "Show what this node lends to VMs, or another",
 	.about =
 		"Asks the node's daemon, wnodes-hypervisor: whether it takes VMs, how many it has, "
-		"who waits, and what is held in memory. Root and administrators see all users' "
-		"VMs, others their own.\n"
+		"who waits, and what is held in memory; on a node of a site also which images were "
+		"fetched, which are on their way, and who was refused one and why. Root and "
+		"administrators see all users' VMs and refusals, others their own.\n"
 		"\n"
 		"With the name of a node, asks the site's controllers what they know of it.",
 	.examples = "wnodes node show\n"
