@@ -50,7 +50,7 @@ int depot_get_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE], void
 int depot_put_chunk(struct depot *d, const uint8_t id[CHUNK_ID_SIZE], const void *packed,
 	size_t length, struct error *err);
 
-/* Brings all chunks that were put to the disk, and names them. Returns 0 or negative errno. Any
+/* Brings all chunks that were put to the disk, then names them. Returns 0 or negative errno. Any
  * thread. */
 int depot_commit(struct depot *d, struct error *err);
 
@@ -81,7 +81,8 @@ int depot_put_index(struct depot *d, const char *blob, const void *bytes, size_t
 int depot_get_manifest(const struct depot *d, const char *digest, struct manifest **ret,
 	char **ret_text, struct error *err);
 
-/* Puts a manifest, if sound indexes of all its parts are there; so the image is published. Returns
+/* Puts a manifest, if sound indexes of all its parts are there; so the image is published, and all
+ * of it is on the disk. Returns
  * 0 and the image's digest, or negative errno. The depot is held. */
 int depot_put_manifest(struct depot *d, const char *text, size_t length,
 	char ret_digest[DIGEST_HEX_SIZE], struct error *err);

@@ -164,7 +164,7 @@ static int check_part(const struct depot *d, const struct image_part *part, stru
 int depot_put_manifest(struct depot *d, const char *text, size_t length,
 	char ret_digest[DIGEST_HEX_SIZE], struct error *err)
 {
-	struct manifest *m AUTO(manifest_freep) = NULL;
+	struct manifest *m AUTO(manifest_freep) = NULL, *there AUTO(manifest_freep) = NULL;
 	char path[DEPOT_PATH_SIZE];
 	int r = manifest_parse(text, length, &m, err);
 
@@ -172,8 +172,10 @@ int depot_put_manifest(struct depot *d, const char *text, size_t length,
 		r = check_part(d, &m->parts[i], err);
 	if (r >= 0 && digest_bytes(text, length, ret_digest) < 0)
 		r = fail(err, -EIO, "cannot hash the manifest");
-	if (r < 0)
+	if (r < 0 || depot_get_manifest(d, ret_digest, &there, NULL, NULL) == 0)
 		return r;
+	if (syncfs(d->dir_fd) < 0) /* names of chunks */
+		return depot_fail_write(d, -errno, DEPOT_CHUNKS, err);
 	snprintf(path, sizeof(path), MANIFEST_PATH, ret_digest);
 	return depot_write(d, path, text, length, err);
 }

@@ -10,7 +10,8 @@
 struct publication {
 	const struct publish_request *request;
 	struct publish_result *result;
-	uint64_t before; /* bytes of the parts before this one */
+	struct caibx *indexes[MANIFEST_PARTS_MAX]; /* of the parts that are new */
+	uint64_t before;                           /* bytes of the parts before this one */
 	atomic_ullong chunks, new_chunks, new_bytes, new_file_bytes;
 };
 
@@ -57,28 +58,20 @@ static void on_bytes(uint64_t done, void *userdata)
 		p->request->on_bytes(p->before + done, p->result->bytes, p->request->userdata);
 }
 
-static int publish_file(struct publication *p, const struct image_part *part, struct error *err)
+static int publish_chunks(
+	struct publication *p, const struct image_part *part, struct caibx **ret, struct error *err)
 {
 	autoclose int fd = store_open_part(p->request->store, part, err);
 	const struct scan scan = {.threads = p->request->threads,
 		.on_chunk = on_chunk,
 		.on_bytes = on_bytes,
 		.userdata = p};
-	struct buffer bytes AUTO(buffer_done) = {0};
-	struct caibx *x AUTO(caibx_freep) = NULL;
-	char digest[DIGEST_HEX_SIZE];
-	int r = fd < 0 ? fd : scan_file(fd, part->size, &scan, &x, err);
 
-	if (r < 0)
-		return r;
-	r = caibx_format(x, &bytes);
-	if (r < 0)
-		return fail(err, r, "out of memory");
-	return depot_put_index(
-		p->request->depot, part->digest, buffer_head(&bytes), bytes.len, digest, err);
+	return fd < 0 ? fd : scan_file(fd, part->size, &scan, ret, err);
 }
 
-static int publish_part(struct publication *p, const struct image_part *part, struct error *err)
+static int publish_part(
+	struct publication *p, const struct image_part *part, struct caibx **ret, struct error *err)
 {
 	char what[] = "publishing the initrd", digest[DIGEST_HEX_SIZE];
 	int r = 0;
@@ -87,11 +80,40 @@ static int publish_part(struct publication *p, const struct image_part *part, st
 	if (p->request->on_step)
 		p->request->on_step(what, p->request->userdata);
 	if (!depot_has_index(p->request->depot, part->digest, part->size, digest))
-		r = publish_file(p, part, err);
+		r = publish_chunks(p, part, ret, err);
 	p->before += part->size;
 	on_bytes(0, p);
 	return r < 0 ? fail_within(err, "cannot publish the %s", manifest_kind_name(part->kind))
 		     : 0;
+}
+
+static int publish_index(struct publication *p, const struct image_part *part,
+	const struct caibx *x, struct error *err)
+{
+	struct buffer bytes AUTO(buffer_done) = {0};
+	char digest[DIGEST_HEX_SIZE];
+
+	if (caibx_format(x, &bytes) < 0)
+		return fail(err, -ENOMEM, "out of memory");
+	if (depot_put_index(p->request->depot, part->digest, buffer_head(&bytes), bytes.len, digest,
+		    err) < 0)
+		return fail_within(err, "cannot publish the %s", manifest_kind_name(part->kind));
+	return 0;
+}
+
+/* All chunks before the first index: then the disk is waited for once. */
+static int publish_parts(struct publication *p, const struct manifest *m, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < m->part_count && r >= 0; i++)
+		r = publish_part(p, &m->parts[i], &p->indexes[i], err);
+	for (size_t i = 0; i < m->part_count && r >= 0; i++)
+		if (p->indexes[i])
+			r = publish_index(p, &m->parts[i], p->indexes[i], err);
+	for (size_t i = 0; i < m->part_count; i++)
+		p->indexes[i] = caibx_free(p->indexes[i]);
+	return r;
 }
 
 static int publish_manifest(
@@ -121,8 +143,7 @@ int publish_image(
 	*ret = (struct publish_result){0};
 	for (size_t i = 0; i < m->part_count; i++)
 		ret->bytes += m->parts[i].size;
-	for (size_t i = 0; i < m->part_count && r >= 0; i++)
-		r = publish_part(&p, &m->parts[i], err);
+	r = publish_parts(&p, m, err);
 	if (r >= 0)
 		r = publish_manifest(request, ret, err);
 	depot_release(request->depot);

@@ -91,11 +91,11 @@ static void what_is_there_is_not_published_again(void **state)
 	assert_string_equal(first.release->parts[0].index, second.release->parts[0].index);
 }
 
-/* Files are limited to some bytes, as a full disk is. */
+/* Files are limited to fewer bytes than any chunk has, as by a full disk. */
 static void after_a_failure_it_goes_on(void **state)
 {
 	struct publish_result result AUTO(publish_done) = {0}, failed AUTO(publish_done) = {0};
-	const struct rlimit tight = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};
+	const struct rlimit tight = {.rlim_cur = 12, .rlim_max = RLIM_INFINITY};
 	const struct rlimit wide = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
 	struct depot *d AUTO(depot_freep) = new_depot();
 	struct store *store AUTO(store_freep) = NULL;
