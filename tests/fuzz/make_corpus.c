@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "depot/caibx.h"
 #include "lib/file.h"
 #include "lib/message.h"
 #include "lib/path.h"
@@ -201,6 +202,46 @@ static void put_disks(void)
 	put("diskformat", "vmdk", "KDMV\1\0\0\0", 8);
 }
 
+static void put_index(const char *name, size_t count)
+{
+	struct buffer b AUTO(buffer_done) = {0};
+	struct caibx_chunk chunks[3] = {
+		{.offset = 0, .size = 16384, .id = {1}},
+		{.offset = 16384, .size = 262144, .id = {2}},
+		{.offset = 278528, .size = 100, .id = {3}},
+	};
+	const struct caibx x = {
+		.min = 16384, .average = 81920, .max = 262144, .count = count, .chunks = chunks};
+
+	caibx_format(&x, &b);
+	put("caibx", name, buffer_head(&b), b.len);
+}
+
+/* See fuzz_chunk.c: a promised size, and in its upper bit whether the id is right. */
+static void put_chunk(const char *name, uint16_t promise, const uint8_t *data, size_t size)
+{
+	struct buffer b AUTO(buffer_done) = {0};
+
+	add_byte(&b, (uint8_t)(promise >> 8));
+	add_byte(&b, (uint8_t)promise);
+	chunk_pack(data, size, &b);
+	put("chunk", name, buffer_head(&b), b.len);
+}
+
+static void put_depot(void)
+{
+	uint8_t data[30000] = {0};
+
+	put_index("empty", 0);
+	put_index("three", 3);
+	put_chunk("zeros", 0x8000 | sizeof(data), data, sizeof(data));
+	put_chunk("bomb", 0x8000 | 100, data, sizeof(data));
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * i * i >> 9);
+	put_chunk("noise", 0x8000 | 300, data, 300);
+	put_chunk("other", 300, data, 300);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -215,5 +256,6 @@ int main(int argc, char **argv)
 	put_messages();
 	put_kernels();
 	put_disks();
+	put_depot();
 	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }
