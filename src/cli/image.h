@@ -4,4 +4,5 @@
 #include "cli/verb.h"
 
 extern const struct verb verb_image_build, verb_image_import, verb_image_list, verb_image_show,
-	verb_image_tag, verb_image_publish, verb_image_remove, verb_image_gc, verb_image_verify;
+	verb_image_tag, verb_image_fetch, verb_image_publish, verb_image_remove, verb_image_gc,
+	verb_image_verify;

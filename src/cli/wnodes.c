@@ -33,6 +33,7 @@ const struct verb *const verbs[] = {
 	&verb_image_gc,
 	&verb_image_warm,
 	&verb_image_publish,
+	&verb_image_fetch,
 	&verb_depot_list,
 	&verb_depot_remove,
 	&verb_depot_gc,
