@@ -126,12 +126,11 @@ const struct verb verb_image_publish = {
 		"\n"
 		"The image is seen by others when all of it is there. A publisher that is killed, or "
 		"finds the disk full, leaves the depot sound: publish again, and it goes on.",
-	.examples =
-		"wnodes image publish --depot /srv/depot el9\n"
-		"# What would a node with the last version fetch?\n"
-		"wnodes image publish --depot /srv/depot --json el9:2026-12 | jq .new_file_bytes\n"
-		"# casync reads it, too: the index is named after the disk's SHA-256\n"
-		"casync extract --store=/srv/depot/chunks /srv/depot/index/8a4f...caibx disk.raw\n",
+	.examples = "wnodes image publish --depot /srv/depot el9\n"
+		    "# What would a node with the last version fetch?\n"
+		    "wnodes image publish --depot /srv/depot --json el9 | jq .new_file_bytes\n"
+		    "# casync reads it, too: the index is named after the disk's SHA-256\n"
+		    "cd /srv/depot && casync extract --store=chunks index/8a4f...caibx /tmp/disk\n",
 	.options = options,
 	.options_size = sizeof(struct publish_options),
 	.min_args = 1,
