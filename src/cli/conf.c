@@ -3,14 +3,17 @@
 
 #include "config.h"
 #include "engine/policy.h"
+#include "image/recipe.h"
 
 struct config_options {
-	bool man;
+	bool man, recipe_man;
 };
 
 static const struct verb_option options[] = {
 	{"man", 0, OPTION_FLAG, offsetof(struct config_options, man),
 		.help = "Prints the manual page wnodes.conf(5) instead"},
+	{"recipe-man", 0, OPTION_FLAG, offsetof(struct config_options, recipe_man),
+		.help = "Prints the manual page wnodes.recipe(5), on recipes of images, instead"},
 	{.name = NULL},
 };
 
@@ -34,6 +37,26 @@ static void print_man(FILE *out)
 	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-run (1),\n.BR wnodes\\-policy\\-test (1)\n");
 }
 
+static void print_recipe_man(FILE *out)
+{
+	fprintf(out,
+		".TH WNODES.RECIPE 5 \"\" \"WNoDeS %s\" \"WNoDeS Manual\"\n"
+		".SH NAME\n"
+		"wnodes.recipe \\- what an image of wnodes is made of\n"
+		".SH DESCRIPTION\n"
+		"A recipe says what an image has beyond its distribution. It is applied once, when\n"
+		"the image is made, and kept with it. Sections stand in brackets, a value is a line\n"
+		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A line that begins with | adds a\n"
+		"line to the value before it, as it stands behind the bar. Lists may be repeated. A\n"
+		"key that does not exist is an error.\n"
+		".SH SECTIONS\n",
+		WNODES_VERSION);
+	recipe_print_man(out);
+	fprintf(out,
+		".SH SEE ALSO\n.BR wnodes\\-image\\-build (1),\n.BR wnodes\\-image\\-check (1),\n"
+		".BR wnodes\\-image\\-refresh (1),\n.BR wnodes\\-image\\-customize (1)\n");
+}
+
 static void print_example(FILE *out)
 {
 	conf_print_example(settings_table, out);
@@ -46,6 +69,8 @@ static int run_config(const void *options_struct, int arg_count, const char *con
 
 	if (o->man)
 		print_man(stdout);
+	else if (o->recipe_man)
+		print_recipe_man(stdout);
 	else
 		print_example(stdout);
 	return EXIT_SUCCESS;

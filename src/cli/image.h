@@ -6,3 +6,6 @@
 extern const struct verb verb_image_build, verb_image_import, verb_image_list, verb_image_show,
 	verb_image_tag, verb_image_fetch, verb_image_publish, verb_image_remove, verb_image_gc,
 	verb_image_verify;
+
+/* A recipe, and the next version. */
+extern const struct verb verb_image_check, verb_image_refresh, verb_image_customize;

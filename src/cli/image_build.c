@@ -1,18 +1,20 @@
-/* wnodes image build: the options become a build_request. */
+/* wnodes image build: the options become a recipe, unless there is one. */
 #include "image/build.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "cli/image.h"
 #include "cli/image_progress.h"
 #include "image/locate.h"
+#include "lib/buffer.h"
 #include "lib/log.h"
+#include "lib/parse.h"
+#include "lib/path.h"
 #include "lib/strv.h"
 
 struct build_options {
-	const char *suite, *script, *name, *tag, *init;
+	const char *recipe, *suite, *script, *name, *tag, *init;
 	uint64_t size;
 	struct verb_list packages, mirrors;
 	bool verbose;
@@ -25,13 +27,15 @@ struct build_options {
 	}
 
 static const struct verb_option options[] = {
+	OPTION("recipe", 'r', OPTION_STRING, recipe, "FILE", NULL, "file",
+		"Makes the image by this recipe, see wnodes.recipe(5); then the argument is its name"),
 	OPTION("suite", 's', OPTION_STRING, suite, "SUITE", NULL, NULL,
 		"Debian's release, for example bookworm (the default) or trixie"),
 	OPTION("packages", 'p', OPTION_LIST, packages, "LIST", NULL, NULL,
 		"More packages, separated by commas. May be repeated"),
 	OPTION("script", 0, OPTION_STRING, script, "FILE", NULL, "file",
-		"Program or shell script that is run in the image, as root, when all packages are "
-		"installed"),
+		"Program or shell script, of at most 256 KiB, that is run in the image, as root, when "
+		"all packages are installed"),
 	OPTION("name", 'n', OPTION_STRING, name, "NAME", NULL, NULL,
 		"Name of the image; debian by default"),
 	OPTION("tag", 't', OPTION_STRING, tag, "TAG", NULL, NULL,
@@ -49,92 +53,207 @@ static const struct verb_option options[] = {
 	{.name = NULL},
 };
 
-static volatile sig_atomic_t cancelled;
-
-static void on_signal(int signo)
+static bool has_line_end(const struct verb_list *list)
 {
-	cancelled = signo;
+	for (size_t i = 0; i < list->count; i++)
+		if (strpbrk(list->items[i], "\r\n"))
+			return true;
+	return false;
 }
 
-/* Programs that are at work are stopped in order, and what they left is removed. */
-static void catch_signals(void)
+/* A value with a line end would be another line of the recipe. */
+static int check_values(const struct build_options *o, struct error *err)
 {
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction action = {.sa_handler = on_signal};
-
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		sigaction(signals[i], &action, NULL);
+	if (has_line_end(&o->packages) || has_line_end(&o->mirrors) ||
+		(o->suite && strpbrk(o->suite, "\r\n")) ||
+		(o->script && strpbrk(o->script, "\r\n")))
+		return fail(err, -EINVAL, "an option's value has more than one line");
+	return 0;
 }
 
-static void add_packages(const struct verb_list *lists, struct strv *ret)
+static int add_line(struct buffer *text, const char *key, const char *value)
 {
-	for (size_t i = 0; i < lists->count; i++) {
-		const char *p = lists->items[i];
+	autofree char *line = path_format("%s%s%s\n", key ? key : "", key ? " = " : "", value);
 
-		for (p += strspn(p, ", \t\n"); *p; p += strspn(p, ", \t\n")) {
-			size_t n = strcspn(p, ", \t\n");
-
-			strv_add_format(ret, "%.*s", (int)n, p);
-			p += n;
-		}
-	}
+	return line ? buffer_append(text, line, strlen(line)) : -ENOMEM;
 }
 
-static int build(const struct build_options *o, char ret_digest[DIGEST_HEX_SIZE],
-	const struct build_request *request, struct error *err)
+/* "KEY = VALUE" for each. */
+static int add_list(struct buffer *text, const char *key, const struct verb_list *list)
 {
-	struct store *store AUTO(store_freep) = NULL;
-	int r = locate_own_store(&store, err);
+	int r = 0;
+
+	for (size_t i = 0; i < list->count && r == 0; i++)
+		r = list->items[i][strspn(list->items[i], ", \t")]
+			    ? add_line(text, key, list->items[i])
+			    : 0;
+	return r;
+}
+
+static int add_options(struct buffer *text, const struct build_options *o)
+{
+	char size[FORMAT_MAX];
+	int r = add_line(text, NULL, "[image]");
+
+	snprintf(size, sizeof(size), "%llu", (unsigned long long)o->size);
+	if (r == 0 && o->suite)
+		r = add_line(text, "suite", o->suite);
+	if (r == 0)
+		r = add_list(text, "mirror", &o->mirrors);
+	if (r == 0)
+		r = add_list(text, "packages", &o->packages);
+	if (r == 0 && o->size)
+		r = add_line(text, "size", size);
+	if (r == 0 && o->init)
+		r = add_line(text, "init", o->init);
+	if (r == 0 && o->script)
+		r = add_line(text, "script", o->script);
+	return r;
+}
+
+/* What the options say, as a recipe. */
+static int compose(const struct build_options *o, struct recipe **ret, struct error *err)
+{
+	struct buffer text AUTO(buffer_done) = {0};
+	int r = check_values(o, err);
 
 	if (r < 0)
 		return r;
-	catch_signals();
+	if (add_options(&text, o) < 0)
+		return fail(err, -ENOMEM, "out of memory");
+	return recipe_parse((const char *)buffer_head(&text), text.len,
+		"the recipe of these options", ".", ret, err);
+}
+
+/* The last part of a path, for people. */
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* What stands in the image's manifest about its making. */
+static char *make_origin(const struct build_options *o, const struct recipe *recipe)
+{
+	struct strv words AUTO(strv_done) = {0};
+	char *text = NULL;
+
+	if (o->recipe)
+		return path_format("wnodes image build --recipe %s (%s)", base_name(o->recipe),
+			recipe->image.suite);
+	strv_add_format(&words, "wnodes image build debian --suite %s%s", recipe->image.suite,
+		streq(recipe->image.init, "systemd") ? " --init systemd" : "");
+	for (size_t i = 0; recipe->image.packages[i]; i++)
+		strv_add_format(
+			&words, "%s%s", i == 0 ? " --packages " : ",", recipe->image.packages[i]);
+	if (o->script)
+		strv_add_format(&words, " --script %s", base_name(o->script));
+	for (size_t i = 0; i < words.count; i++) {
+		autofree char *before = text;
+
+		text = path_format("%s%s", before ? before : "", words.items[i]);
+	}
+	return text;
+}
+
+/* What a recipe says, options do not say as well. */
+static int check_recipe_options(const struct build_options *o, struct error *err)
+{
+	const struct {
+		const char *name;
+		bool given;
+	} others[] = {
+		{"suite", o->suite},
+		{"script", o->script},
+		{"init", o->init},
+		{"size", o->size},
+		{"packages", o->packages.count},
+		{"mirror", o->mirrors.count},
+	};
+
+	if (o->name)
+		return fail(err, -EINVAL,
+			"--name does not go with --recipe: the argument is the image's name");
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (others[i].given)
+			return fail(err, -EINVAL, "--%s does not go with --recipe, which says it",
+				others[i].name);
+	return 0;
+}
+
+static int build(const struct build_options *o, struct build_request *request,
+	char ret_digest[DIGEST_HEX_SIZE], struct error *err)
+{
+	struct recipe *recipe AUTO(recipe_freep) = NULL;
+	struct store *store AUTO(store_freep) = NULL;
+	autofree char *origin = NULL;
+	int r = o->recipe ? check_recipe_options(o, err) : 0;
+
+	if (r >= 0)
+		r = o->recipe ? recipe_load(o->recipe, &recipe, err) : compose(o, &recipe, err);
+	if (r < 0)
+		return r;
+	origin = make_origin(o, recipe);
+	if (!origin)
+		return fail(err, -ENOMEM, "out of memory");
+	request->recipe = recipe;
+	request->origin = origin;
+	r = locate_own_store(&store, err);
+	if (r < 0)
+		return r;
 	image_progress_start(o->verbose);
 	r = build_debian(store, request, ret_digest, err);
 	image_progress_stop();
 	return r;
 }
 
+/* The image's name: an option's, or with a recipe the argument. */
+static int find_name(const struct build_options *o, const char *argument, char **ret_name,
+	char **ret_tag, struct error *err)
+{
+	autofree char *reference = path_format("%s%s%s",
+		o->recipe ? argument
+		: o->name ? o->name
+			  : "debian",
+		o->tag ? ":" : "", o->tag ? o->tag : "");
+
+	if (!o->recipe && !streq(argument, "debian"))
+		return fail(err, -EINVAL,
+			"cannot build '%s': only debian can be built, or by --recipe what a recipe "
+			"says; others can be imported, see wnodes image import --help",
+			argument);
+	return reference ? store_parse_reference(reference, ret_name, ret_tag, err)
+			 : fail(err, -ENOMEM, "out of memory");
+}
+
 static int run_build(const void *options_struct, int arg_count, const char *const *args)
 {
 	const struct build_options *o = options_struct;
-	struct strv packages AUTO(strv_done) = {0};
-	struct build_request request = {
-		.name = o->name ? o->name : "debian",
-		.tag = o->tag ? o->tag : STORE_TAG_DEFAULT,
-		.suite = o->suite ? o->suite : BUILD_SUITE_DEFAULT,
-		.mirrors = o->mirrors.items,
-		.script = o->script,
-		.disk_size = o->size ? o->size : BUILD_SIZE_DEFAULT,
-		.systemd = o->init && streq(o->init, "systemd"),
-		.on_step = image_progress_step,
-		.cancel = &cancelled,
-	};
+	autofree char *name = NULL, *tag = NULL;
 	char digest[DIGEST_HEX_SIZE];
 	struct error err = {0};
-	int r;
+	int r = find_name(o, args[0], &name, &tag, &err);
+	struct build_request request = {
+		.name = name,
+		.tag = tag,
+		.on_step = image_progress_step,
+		.cancel = image_progress_catch_signals(),
+	};
 
-	if (!streq(args[0], "debian")) {
-		log_error("cannot build '%s': only debian can be built; others can be imported, see"
-			  " wnodes image import --help",
-			args[0]);
-		return EXIT_WNODES;
-	}
-	add_packages(&o->packages, &packages);
-	request.packages = strv_list(&packages);
-	r = packages.failed ? fail(&err, -ENOMEM, "out of memory")
-			    : build(o, digest, &request, &err);
+	if (r >= 0)
+		r = build(o, &request, digest, &err);
 	if (r < 0) {
 		log_error("%s", err.text);
-		return r == -ECANCELED && cancelled ? 128 + cancelled : EXIT_WNODES;
+		return r == -ECANCELED && *request.cancel ? 128 + *request.cancel : EXIT_WNODES;
 	}
-	printf("%s:%s %.12s\n", request.name, request.tag, digest);
+	printf("%s:%s %.12s\n", name, tag, digest);
 	return EXIT_SUCCESS;
 }
 
 const struct verb verb_image_build = {
 	.name = "image build",
-	.synopsis = "[options] debian",
+	.synopsis = "[options] debian|NAME[:TAG]",
 	.summary = "Make an image of Debian on this machine",
 	.about =
 		"Installs Debian with a kernel and the packages that you name into a disk image, and "
@@ -144,6 +263,12 @@ const struct verb verb_image_build = {
 		"Neither root, nor a mount, nor a loop device is needed. The programs mmdebstrap, "
 		"mke2fs, fakeroot (for users who are not root) and xz do the work. Documentation, "
 		"translations and drivers of hardware that no VM has are left out.\n"
+		"\n"
+		"What the options do not reach is in a recipe: files to write and to edit, kernel "
+		"modules, services, the syslog of the site, a script, and checks by which wnodes image "
+		"check and wnodes image refresh try the image. It is kept with the image, and so is "
+		"what the options say: who may read the image may read its recipe. See "
+		"wnodes.recipe(5).\n"
 		"\n"
 		"With --init wnodes the VM has no services: the agent is its first process, mounts "
 		"what programs expect, and runs the command. With --init systemd the VM starts as a "
@@ -155,7 +280,9 @@ const struct verb verb_image_build = {
 	.examples = "# Debian 12 with Python and NumPy, as debian:latest\n"
 		    "wnodes image build debian --packages python3,python3-numpy\n"
 		    "# Debian 13 with what a script adds\n"
-		    "wnodes image build debian --suite trixie --name analysis --script setup.sh\n",
+		    "wnodes image build debian --suite trixie --name analysis --script setup.sh\n"
+		    "# What a recipe says, as worker:latest\n"
+		    "wnodes image build worker --recipe worker.recipe\n",
 	.options = options,
 	.options_size = sizeof(struct build_options),
 	.min_args = 1,

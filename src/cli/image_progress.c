@@ -70,3 +70,20 @@ void image_progress_stop(void)
 	progress_clear(NULL);
 	log_set_before(NULL, NULL);
 }
+
+static volatile sig_atomic_t cancelled;
+
+static void on_signal(int signo)
+{
+	cancelled = signo;
+}
+
+const volatile sig_atomic_t *image_progress_catch_signals(void)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction action = {.sa_handler = on_signal};
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &action, NULL);
+	return &cancelled;
+}

@@ -2,6 +2,8 @@
  * --verbose a line for each step, or nothing. */
 #pragma once
 
+#include <signal.h>
+
 #include "lib/base.h"
 
 /* Begins. With `verbose`, messages of the level info are shown from now on. */
@@ -16,3 +18,7 @@ void image_progress_part(uint64_t done, uint64_t total, void *userdata);
 
 /* Wipes the line. */
 void image_progress_stop(void);
+
+/* From now on SIGINT, SIGTERM and SIGHUP do not end the program but are told here, so that programs
+ * that are at work are stopped in order, and what they left is removed. Not zero: the signal. */
+const volatile sig_atomic_t *image_progress_catch_signals(void);

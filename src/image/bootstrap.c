@@ -41,8 +41,8 @@ static const char *const path_rules[] = {
 
 /* What makes one machine different from another, and what was only needed to build. The agent
  * writes the real names, addresses and keys into each VM. */
-static const char clean_hook[] =
-	"cd \"$1\" && rm -f vmlinuz* initrd.img* etc/ssh/ssh_host_* etc/machine-id etc/resolv.conf"
+const char bootstrap_clean[] =
+	"rm -f vmlinuz* initrd.img* etc/ssh/ssh_host_* etc/machine-id etc/resolv.conf"
 	" var/log/apt/* var/log/*.log var/cache/debconf/*-old var/lib/dpkg/*-old"
 	" var/lib/systemd/random-seed &&"
 	" : >etc/machine-id && : >etc/resolv.conf && echo localhost >etc/hostname &&"
@@ -81,13 +81,11 @@ static void add_hooks(const struct bootstrap *b, struct strv *argv)
 	if (b->script) {
 		strv_add_format(argv, "--customize-hook=copy-in %s /", b->script);
 		strv_add_format(argv,
-			"--customize-hook=chmod 0755 \"$1/%s\"; echo '" RUNNER_BEGIN "the script';"
-			" chroot \"$1\" /%s || { s=$?;"
-			" printf '\\n" RUNNER_FAILED "the script failed with status %%s\\n' $s;"
-			" exit $s; }; rm \"$1/%s\"",
+			"--customize-hook=chmod 0755 \"$1/%s\"; chroot \"$1\" /%s || exit;"
+			" rm \"$1/%s\"",
 			b->script, b->script, b->script);
 	}
-	strv_add_format(argv, "--customize-hook=%s", clean_hook);
+	strv_add_format(argv, "--customize-hook=cd \"$1\" && %s", bootstrap_clean);
 }
 
 int bootstrap_command(const struct bootstrap *b, struct strv *ret_argv, struct error *err)

@@ -12,7 +12,8 @@ struct bootstrap {
 	bool systemd;
 	/* Names in the runner's working directory, free of anything that must be quoted: */
 	const char *package; /* our .deb, installed first */
-	const char *script;  /* run in the root file system at the end; NULL: none */
+	const char *script;  /* run in the root file system at the end, says itself by runner.h's
+			      * lines how it failed; NULL: none */
 	const char *output;  /* the archive */
 };
 
@@ -21,3 +22,7 @@ int bootstrap_command(const struct bootstrap *b, struct strv *ret_argv, struct e
 
 /* Makes the archive. Returns 0 or negative errno. */
 int bootstrap_run(const struct bootstrap *b, const struct runner *runner, struct error *err);
+
+/* Shell commands that remove, below the current directory, what makes one machine different from
+ * another, and what was only needed to build. */
+extern const char bootstrap_clean[];

@@ -3,21 +3,19 @@
 
 #include <signal.h>
 
+#include "image/recipe.h"
 #include "image/store.h"
-
-#define BUILD_SUITE_DEFAULT "bookworm"
-#define BUILD_SIZE_DEFAULT  (UINT64_C(10) << 30)
 
 struct build_request {
 	const char *name, *tag;
-	const char *suite;
-	const char *const *mirrors;  /* URLs or "deb ..." lines; NULL: the host's, else Debian's */
-	const char *const *packages; /* more of them; may be NULL */
-	const char *script;          /* a file, run as root in the image at the end; may be NULL */
-	uint64_t disk_size;          /* bytes */
-	bool systemd;                /* as init, with the agent as a service */
+	const struct recipe *recipe; /* kept with the image */
+	const char *origin;          /* for people: how this one is made */
 
 	void (*on_step)(const char *what, void *userdata); /* before each step; may be NULL */
+	/* Is the image good? Called before it gets its name; NULL: nobody is asked. What it returns
+	 * below 0 ends the build. */
+	int (*approve)(
+		struct store *s, const struct manifest *m, void *userdata, struct error *err);
 	void *userdata;
 	const volatile sig_atomic_t *cancel; /* not zero: stop and clean up; may be NULL */
 };

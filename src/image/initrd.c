@@ -107,7 +107,26 @@ static int read_lists(
 	return r < 0 ? fail_errno(err, r, "cannot read the image's '%s'", path) : 0;
 }
 
-static int add_modules(struct cpio *c, int root_fd, const char *release, struct error *err)
+/* What every start needs, and then what was asked for. */
+static int list_modules(const char *dep, const char *builtin, const char *const *modules,
+	struct strv *ret, struct error *err)
+{
+	size_t count = 0, always = ARRAY_SIZE(initrd_modules) - 1;
+	autofree struct module_want *wanted = NULL;
+
+	while (modules[count])
+		count++;
+	wanted = calloc(always + count + 1, sizeof(*wanted));
+	if (!wanted)
+		return fail(err, -ENOMEM, "out of memory");
+	memcpy(wanted, initrd_modules, always * sizeof(*wanted));
+	for (size_t i = 0; i < count; i++)
+		wanted[always + i] = (struct module_want){modules[i], false};
+	return modules_resolve(dep, builtin, wanted, ret, err);
+}
+
+static int add_modules(struct cpio *c, int root_fd, const char *release, const char *const *modules,
+	struct error *err)
 {
 	autofree char *directory = path_format("lib/modules/%s", release);
 	autofree char *dep = NULL, *builtin = NULL;
@@ -119,7 +138,7 @@ static int add_modules(struct cpio *c, int root_fd, const char *release, struct 
 		return fail(err, -ENOMEM, "out of memory");
 	r = read_lists(root_fd, directory, &dep, &builtin, err);
 	if (r >= 0)
-		r = modules_resolve(dep, builtin, initrd_modules, &paths, err);
+		r = list_modules(dep, builtin, modules, &paths, err);
 	cpio_add_directory(c, "lib");
 	cpio_add_directory(c, "lib/modules");
 	for (size_t i = 0; r >= 0 && i < paths.count; i++)
@@ -129,7 +148,8 @@ static int add_modules(struct cpio *c, int root_fd, const char *release, struct 
 	return r;
 }
 
-int initrd_write(int out_fd, int root_fd, const char *release, const char *agent, struct error *err)
+int initrd_write(int out_fd, int root_fd, const char *release, const char *agent,
+	const char *const *modules, struct error *err)
 {
 	static const char *const directories[] = {"dev", "proc", "sys", "root"};
 	autoclose int agent_fd = open(agent, O_RDONLY | O_CLOEXEC);
@@ -145,7 +165,7 @@ int initrd_write(int out_fd, int root_fd, const char *release, const char *agent
 	 */
 	cpio_add_device(&c, "dev/console", 0600, 5, 1);
 	cpio_add_file(&c, "init", 0755, agent_fd);
-	r = add_modules(&c, root_fd, release, err);
+	r = add_modules(&c, root_fd, release, modules, err);
 	if (r < 0)
 		return r;
 	r = cpio_done(&c);

@@ -12,6 +12,7 @@
  *   /dev /proc /sys /root, /dev/console
  *
  * `root_fd` is the directory with the unpacked root file system, `release` the kernel's ("uname
- * -r"), `agent` the path of the agent. Returns 0 or negative errno. */
-int initrd_write(
-	int out_fd, int root_fd, const char *release, const char *agent, struct error *err);
+ * -r"), `agent` the path of the agent, `modules` (NULL-terminated) more of them by name: -ENOENT if
+ * the kernel has not got one. Returns 0 or negative errno. */
+int initrd_write(int out_fd, int root_fd, const char *release, const char *agent,
+	const char *const *modules, struct error *err);

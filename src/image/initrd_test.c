@@ -72,12 +72,19 @@ static int teardown(void **state)
 	return chdir("/") < 0 || file_remove_tree(AT_FDCWD, directory) < 0;
 }
 
-static int write_initrd(const char *agent, int *ret_fd, struct error *err)
+static const char *const no_modules[] = {NULL};
+
+static int write_with(const char *agent, const char *const *modules, int *ret_fd, struct error *err)
 {
 	autoclose int root = open("root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	*ret_fd = memfd_create("initrd", MFD_CLOEXEC);
-	return initrd_write(*ret_fd, root, "6.1.0-test", agent, err);
+	return initrd_write(*ret_fd, root, "6.1.0-test", agent, modules, err);
+}
+
+static int write_initrd(const char *agent, int *ret_fd, struct error *err)
+{
+	return write_with(agent, no_modules, ret_fd, err);
 }
 
 /* What cpio(1) says to the archive, or NULL if it is not installed. */
@@ -125,6 +132,25 @@ static void it_lists_what_a_boot_needs(void **state)
 		if (!strstr(list, lines[i]))
 			fail_msg("'%s' is not in:\n%s", lines[i], list);
 	assert_null(strstr(list, "snd.ko"));
+}
+
+static void a_recipe_s_modules_come_last(void **state)
+{
+	static const char *const modules[] = {"snd", NULL}, *const unknown[] = {"nix", NULL};
+	autoclose int fd = -1, other = -1;
+	autofree char *list = NULL, *text = NULL;
+	struct error err = {0};
+
+	assert_int_equal(write_with("agent", modules, &fd, &err), 0);
+	assert_int_equal(mkdir("out", 0755), 0);
+	assert_int_equal(chdir("out"), 0);
+	list = run_cpio(fd, "-id");
+	assert_int_equal(file_read(AT_FDCWD, "modules", 4096, &text, NULL), 0);
+	assert_non_null(strstr(text, "/9p.ko"));
+	assert_true(strstr(text, "/9p.ko") < strstr(text, "/snd.ko"));
+	assert_int_equal(chdir(".."), 0);
+	assert_int_equal(write_with("agent", unknown, &other, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "nix"));
 }
 
 static void files_come_out_as_they_went_in(void **state)
@@ -216,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(it_lists_what_a_boot_needs, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_recipe_s_modules_come_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_come_out_as_they_went_in, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			modules_are_listed_in_loading_order, setup, teardown),

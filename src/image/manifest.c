@@ -24,6 +24,7 @@ static const struct manifest_text {
 	const char *key;
 	size_t offset, max;
 	bool required;
+	bool has_lines; /* line feeds and tabs, too */
 } manifest_texts[] = {
 	{"format", offsetof(struct manifest, format), MANIFEST_WORD_MAX, true},
 	{"architecture", offsetof(struct manifest, architecture), MANIFEST_WORD_MAX, true},
@@ -31,6 +32,8 @@ static const struct manifest_text {
 	{"agent_version", offsetof(struct manifest, agent_version), MANIFEST_WORD_MAX, false},
 	{"os", offsetof(struct manifest, os), MANIFEST_TEXT_MAX, false},
 	{"origin", offsetof(struct manifest, origin), MANIFEST_TEXT_MAX, false},
+	{"recipe", offsetof(struct manifest, recipe), MANIFEST_RECIPE_MAX, false,
+		.has_lines = true},
 };
 
 static const struct manifest_number {
@@ -58,12 +61,13 @@ struct manifest *manifest_free(struct manifest *m)
 }
 
 /* A manifest's texts end up on terminals: no control characters, C1 ones in UTF-8 included. */
-static bool text_is_printable(const char *text)
+static bool text_is_printable(const char *text, bool has_lines)
 {
 	const uint8_t *p = (const uint8_t *)text;
 
 	for (; *p; p++)
-		if (*p < 0x20 || *p == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0))
+		if ((*p < 0x20 && !(has_lines && (*p == '\n' || *p == '\t'))) || *p == 0x7f ||
+			(p[0] == 0xc2 && p[1] < 0xa0))
 			return false;
 	return true;
 }
@@ -85,7 +89,8 @@ static int load_text(
 
 	if (!value || json_is_null(value))
 		return row->required ? fail(err, -EINVAL, "manifest: no '%s'", row->key) : 0;
-	if (!text || json_string_length(value) > row->max || !text_is_printable(text))
+	if (!text || json_string_length(value) > row->max ||
+		!text_is_printable(text, row->has_lines))
 		return fail(err, -EINVAL,
 			"manifest: '%s' is not a printable text of at most %zu bytes", row->key,
 			row->max);

@@ -8,7 +8,9 @@
 #define MANIFEST_VERSION   1
 #define MANIFEST_BYTES_MAX (1024 * 1024)
 #define MANIFEST_PARTS_MAX 8
-#define MANIFEST_LIST_MAX  64
+/* As JSON it may take twice as many, which leaves room for the rest. */
+#define MANIFEST_RECIPE_MAX (256 * 1024)
+#define MANIFEST_LIST_MAX   64
 
 enum image_part_kind { IMAGE_DISK, IMAGE_KERNEL, IMAGE_INITRD };
 
@@ -37,6 +39,7 @@ struct manifest {
 	char *agent_version; /* of the built-in agent, else NULL */
 	char *os;            /* "Debian GNU/Linux 12 (bookworm)"; NULL if not known */
 	char *origin;        /* where it came from, for people: a recipe's summary, a URL, a file */
+	char *recipe;        /* what it was made from (recipe.h), several lines; NULL: not known */
 	char **gateways;     /* file systems that it can mount for shares: "9p", "virtiofs", ...
 			      * NULL: not known (an import that was not checked) */
 	uint64_t created;    /* seconds since the epoch */

@@ -34,9 +34,9 @@ build_image() {
 	local stamp
 	exec 9>"$TEST_HOME/lock"
 	flock 9
-	stamp=$(cat "$WNODES_BUILD"/src/guest/wnodes-guest "$BATS_TEST_DIRNAME"/../../src/image/*.c "$BATS_TEST_DIRNAME/image-script.sh" | sha256sum | cut -d' ' -f1)
+	stamp=$(cat "$WNODES_BUILD"/src/guest/wnodes-guest "$BATS_TEST_DIRNAME"/../../src/image/*.c "$BATS_TEST_DIRNAME"/image-script.sh "$BATS_TEST_DIRNAME"/image.recipe | sha256sum | cut -d' ' -f1)
 	if [ "$(cat "$TEST_HOME/image-stamp" 2>/dev/null)" != "$stamp" ]; then
-		"$WNODES" image build debian --script "$BATS_TEST_DIRNAME/image-script.sh" >"$TEST_HOME/image-build.log" 2>&1 || {
+		"$WNODES" image build debian --recipe "$BATS_TEST_DIRNAME/image.recipe" >"$TEST_HOME/image-build.log" 2>&1 || {
 			cat "$TEST_HOME/image-build.log" >&2
 			return 1
 		}
