@@ -157,16 +157,60 @@ static int make_disks(const struct request *request, struct resources *r, struct
 	ret = file_make_dirs(directory, 0700);
 	if (ret < 0)
 		return fail_errno(err, ret, "cannot make '%s'", directory);
-	r->overlay_fd = overlay_open(directory, r->manifest->disk_size, err);
-	if (r->overlay_fd < 0 || request->scratch_bytes == 0)
-		return MIN_OF(r->overlay_fd, 0);
+	if (!request->parts || !request->parts->keep) {
+		r->overlay_fd = overlay_open(directory, r->manifest->disk_size, err);
+		if (r->overlay_fd < 0)
+			return r->overlay_fd;
+	}
+	if (request->scratch_bytes == 0)
+		return 0;
 	r->scratch_fd = scratch_open(directory, request->scratch_bytes, err);
 	return MIN_OF(r->scratch_fd, 0);
 }
 
+static int copy_manifest(const struct manifest *m, struct manifest **ret, struct error *err)
+{
+	autofree char *text = manifest_format(m);
+
+	return text ? manifest_parse(text, strlen(text), ret, err)
+		    : fail(err, -ENOMEM, "out of memory");
+}
+
+/* A part is the caller's, so it is opened again: not the descriptor copied, as QEMU's locks on the
+ * file would last as long as the caller's. */
+static int open_again(int fd, int flags, int *ret, struct error *err)
+{
+	char path[40];
+
+	if (fd < 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	*ret = open(path, flags | O_CLOEXEC);
+	return *ret < 0 ? fail_errno(err, -errno, "cannot open a part of the image again") : 0;
+}
+
+static int open_given(const struct request_parts *parts, struct resources *ret, struct error *err)
+{
+	int r = copy_manifest(parts->manifest, &ret->manifest, err);
+
+	if (r == 0)
+		r = open_again(parts->disk_fd, parts->keep ? O_RDWR : O_RDONLY, &ret->disk_fd, err);
+	if (r == 0)
+		r = open_again(parts->kernel_fd, O_RDONLY, &ret->kernel_fd, err);
+	if (r == 0)
+		r = open_again(parts->initrd_fd, O_RDONLY, &ret->initrd_fd, err);
+	if (r == 0 && ret->manifest->agent == IMAGE_AGENT_SEED) {
+		ret->seed_fd = seed_open(err);
+		r = MIN_OF(ret->seed_fd, 0);
+	}
+	return r;
+}
+
 int local_open(const struct request *request, struct resources *ret, struct error *err)
 {
-	int r = local_open_image(request->image, request->cpus, request->memory_mib, ret, err);
+	int r = request->parts ? open_given(request->parts, ret, err)
+			       : local_open_image(request->image, request->cpus,
+					 request->memory_mib, ret, err);
 
 	if (r == 0)
 		r = check_gateways(request, ret->manifest, err);
@@ -175,6 +219,10 @@ int local_open(const struct request *request, struct resources *ret, struct erro
 
 int local_renew(struct resources *r, struct error *err)
 {
+	/* What did not get as far as its agent has written next to nothing to a disk of its own,
+	 * and whose it is looks at its file system in the end. */
+	if (r->overlay_fd < 0)
+		return 0;
 	if (ftruncate(r->overlay_fd, 0) < 0)
 		return fail_errno(err, -errno, "cannot empty the overlay");
 	return overlay_write(r->overlay_fd, r->manifest->disk_size, err);

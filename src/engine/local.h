@@ -13,7 +13,8 @@ struct resources {
 	char image_digest[DIGEST_HEX_SIZE];
 	bool own_image; /* of the user's own store, not the machine's */
 	char *hostname; /* of the lease that came with it; NULL: none */
-	int kernel_fd, initrd_fd, disk_fd, overlay_fd, scratch_fd, seed_fd;
+	int kernel_fd, initrd_fd, disk_fd, scratch_fd, seed_fd;
+	int overlay_fd;            /* -1: the VM writes to the disk itself */
 	struct template *template; /* to start from; NULL: none */
 	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */
 	struct broker *broker;     /* who lent them; NULL: nobody */
@@ -25,8 +26,9 @@ struct resources {
 		.scratch_fd = -1, .seed_fd = -1, .memory_fd = -1                   \
 	}
 
-/* Finds the image in the user's store (else the system's), checks that the request fits it, and
- * makes overlay and scratch disk. Returns 0 or negative errno with what to do. */
+/* Finds the image in the user's store (else the system's; or takes the request's parts), checks
+ * that the request fits it, and makes overlay and scratch disk. Returns 0 or negative errno with
+ * what to do. */
 int local_open(const struct request *request, struct resources *ret, struct error *err);
 
 /* The same without the disks that a VM writes to: what a template is made from. */

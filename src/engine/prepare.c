@@ -249,11 +249,16 @@ static int prepare_account(struct prepare *p, struct agent *agent, const struct 
 /* A batch script is on the host only, in a directory of the batch system. */
 static int prepare_script(struct prepare *p, struct agent *agent, const struct request *request)
 {
-	autofree char *text = NULL;
-	size_t length = 0, done = 0;
+	autofree char *loaded = NULL;
+	const char *text = request->errand;
+	size_t length = text ? strlen(text) : 0, done = 0;
 	int r = request->script
-			? file_read(AT_FDCWD, request->script, PREPARE_SCRIPT_MAX, &text, &length)
+			? file_read(AT_FDCWD, request->script, PREPARE_SCRIPT_MAX, &loaded, &length)
 			: 0;
+
+	text = request->script ? loaded : text;
+	if (length > PREPARE_SCRIPT_MAX)
+		return -EFBIG;
 
 	while (r == 0 && done < length) {
 		const struct file_write piece = {
@@ -262,7 +267,7 @@ static int prepare_script(struct prepare *p, struct agent *agent, const struct r
 			.uid = request->caller->uid,
 			.gid = request->caller->gid,
 			.append = done > 0,
-			.data = {(uint8_t *)text + done,
+			.data = {(uint8_t *)(uintptr_t)text + done,
 				(uint32_t)MIN_OF(length - done, (size_t)SCRIPT_PIECE)},
 		};
 		r = prepare_send(p, agent, strdup("bring the job's script"), FRAME_FILE_WRITE,

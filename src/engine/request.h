@@ -4,6 +4,7 @@
 #include "engine/probe.h"
 #include "engine/settings.h"
 #include "engine/share.h"
+#include "image/manifest.h"
 
 /* How a VM is to start. */
 enum request_start {
@@ -18,6 +19,19 @@ struct request_tasks {
 	uint64_t wait_us; /* or when none has been there for so long */
 	const char *link; /* becomes a symbolic link to the control socket */
 	int guardian_fd;  /* pidfd of a process with which the VM ends; -1: none */
+};
+
+/* What a VM is started from where it is no image of a store: parts that the caller has opened, in
+ * the place of `image`, which is a name for messages then. */
+struct request_parts {
+	const struct manifest *manifest;
+	int disk_fd, kernel_fd, initrd_fd; /* -1: the manifest has none */
+	bool keep; /* the disk, raw and open for writing, is what the VM writes to: no overlay */
+};
+
+/* Where the command's streams are, instead of our own; -1: nowhere. */
+struct request_streams {
+	int stdin_fd, stdout_fd, stderr_fd;
 };
 
 struct request {
@@ -35,12 +49,15 @@ struct request {
 	const char **argv;          /* the command; NULL if `probe` is set */
 	const char *script;         /* file of the host that is run as argv[0]; NULL: argv[0] is a
 				     * program of the VM */
+	const char *errand;         /* text of a script of ours that argv names; NULL: none */
 	struct probe_result *probe; /* no command: fill this */
 	const char *hostname;       /* of the guest; NULL: the VM's own name */
 	bool hostname_known; /* to VMs on other nodes: the name of a lease does not stand for it */
-	const struct request_tasks *tasks; /* no command: these come by the control socket */
-	char *workdir;                     /* in the guest */
-	uint64_t timeout_us;               /* 0: none */
+	const struct request_tasks *tasks;     /* no command: these come by the control socket */
+	char *workdir;                         /* in the guest */
+	uint64_t timeout_us;                   /* 0: none */
+	const struct request_parts *parts;     /* NULL: an image of a store */
+	const struct request_streams *streams; /* NULL: our own */
 	bool tty;
 	bool verbose;
 	bool progress; /* show a progress line on stderr */

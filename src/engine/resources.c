@@ -7,7 +7,7 @@
 int resources_open(sd_event *event, const struct request *request, struct resources *ret,
 	resources_fn done, void *userdata, struct error *err)
 {
-	int r = streq(request->settings->broker, "none")
+	int r = request->parts || streq(request->settings->broker, "none")
 			? -ENOENT
 			: broker_open(event, request, ret, done, userdata, err);
 

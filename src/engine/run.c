@@ -369,6 +369,14 @@ static const char **run_argv(const struct request *request)
 	return argv;
 }
 
+static const struct request_streams standard_streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+
+/* The session closes what it gets. */
+static int copy_stream(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 static void run_command(struct run *run)
 {
 	const struct request *request = run->request;
@@ -379,9 +387,10 @@ static void run_command(struct run *run)
 		.workdir = request->workdir,
 		.flags = EXEC_STDIN | (request->tty ? (uint32_t)EXEC_TTY : 0),
 	};
-	int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-	int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	int errors = request->tty ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	const struct request_streams *streams =
+		request->streams ? request->streams : &standard_streams;
+	int in = copy_stream(streams->stdin_fd), out = copy_stream(streams->stdout_fd);
+	int errors = request->tty ? -1 : copy_stream(streams->stderr_fd);
 	int r;
 
 	run_enter(run, PHASE_RUN, 0);

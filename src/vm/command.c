@@ -121,11 +121,31 @@ static void add_template_overlay(struct strv *argv, const struct vm_spec *spec)
 		NULL);
 }
 
+/* A disk that is being changed, instead of one that a VM starts from. Whoever made it flushes it.
+ */
+static void add_own_disk(struct strv *argv, const struct vm_spec *spec)
+{
+	add_fdset(argv, FDSET_DISK, spec->disk_fd);
+	strv_add(argv, "-blockdev");
+	strv_add_format(argv,
+		"driver=file,node-name=base-file,filename=/dev/fdset/%d,discard=unmap,"
+		"cache.no-flush=on",
+		FDSET_DISK);
+	strv_add_all(argv, "-blockdev",
+		"driver=raw,node-name=root,file=base-file,discard=unmap,cache.no-flush=on",
+		"-device", "virtio-blk-pci,drive=root,write-cache=on,werror=stop,rerror=report",
+		NULL);
+}
+
 /* The base is read-only and shared by all VMs through the host's page cache. What the guest writes
  * goes to the overlay, which is never flushed: it is thrown away. A write error stops the VM
  * instead of reaching the guest, so that the host can say that its disk is full. */
 static void add_disks(struct strv *argv, const struct vm_spec *spec)
 {
+	if (spec->overlay_fd < 0) {
+		add_own_disk(argv, spec);
+		return;
+	}
 	add_fdset(argv, FDSET_DISK, spec->disk_fd);
 	add_fdset(argv, FDSET_OVERLAY, spec->overlay_fd);
 	strv_add(argv, "-blockdev");

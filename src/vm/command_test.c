@@ -409,9 +409,23 @@ static void chosen_qemu_is_started(void **state)
 	assert_string_equal(argv.items[0], "/opt/qemu/bin/qemu");
 }
 
+static void a_disk_of_its_own_has_no_overlay(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done);
+
+	spec.overlay_fd = -1;
+	spec.disk_format = "raw";
+	argv = build(&spec);
+	assert_true(has(&argv, "driver=raw,node-name=root,file=base-file,discard=unmap"));
+	assert_false(has(&argv, "overlay-file"));
+	assert_false(has(&argv, "node-name=base-file,filename=/dev/fdset/1,read-only=on"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_disk_of_its_own_has_no_overlay),
 		cmocka_unit_test(qemu_reads_no_configuration_and_makes_no_device_by_itself),
 		cmocka_unit_test(sandbox_denies_all_that_it_can),
 		cmocka_unit_test(no_path_of_the_host_is_named_but_those_of_shares),

@@ -45,12 +45,13 @@ struct vm_spec {
 	int disk_fd;              /* base, read-only */
 	const char *disk_format;  /* "raw" or "qcow2" */
 	int template_overlay_fd;  /* clone: what the template wrote, read-only; -1: none */
-	int overlay_fd;           /* qcow2 without a backing name, read-write */
-	uint64_t scratch_bytes;   /* 0: no scratch disk */
-	int scratch_fd;           /* it, raw, read-write; -1 in a template */
-	int seed_fd;              /* ISO 9660, read-only; -1: none */
-	enum vm_network network;  /* a template only has the card for it */
-	const char *mac;          /* of the card, where the VM boots */
+	int overlay_fd; /* qcow2 without a backing name, read-write; -1: the base, raw and open for
+			 * writing, is what the guest writes to */
+	uint64_t scratch_bytes;  /* 0: no scratch disk */
+	int scratch_fd;          /* it, raw, read-write; -1 in a template */
+	int seed_fd;             /* ISO 9660, read-only; -1: none */
+	enum vm_network network; /* a template only has the card for it */
+	const char *mac;         /* of the card, where the VM boots */
 	struct vm_share shares[VM_SHARES_MAX];
 	size_t share_count;
 	size_t slots; /* of shares in templates and clones, at least share_count */
