@@ -31,6 +31,7 @@ const struct verb *const verbs[] = {
 	&verb_image_remove,
 	&verb_image_verify,
 	&verb_image_check,
+	&verb_image_refresh,
 	&verb_image_gc,
 	&verb_image_warm,
 	&verb_image_publish,
