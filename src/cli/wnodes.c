@@ -25,6 +25,7 @@ const struct verb *const verbs[] = {
 	&verb_job_show,
 	&verb_image_build,
 	&verb_image_import,
+	&verb_image_customize,
 	&verb_image_list,
 	&verb_image_show,
 	&verb_image_tag,
