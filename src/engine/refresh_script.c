@@ -6,7 +6,10 @@
 #include "image/runner.h"
 #include "lib/path.h"
 
-/* The old kernel runs while it is removed, which its package would ask about.
+/* Linux spreads what it writes over all of an empty disk, to find room quickly. Here it is to stay
+ * together, as an image's file ends where its data ends.
+ *
+ * The old kernel runs while it is removed, which its package would ask about.
  *
  * A disk has nothing in /boot: the kernel is a part of its own. So a kernel that is there when all
  * is upgraded is new.
@@ -21,6 +24,9 @@ static const char head[] =
 	"	exit 1\n"
 	"}\n"
 	"export DEBIAN_FRONTEND=noninteractive\n"
+	"for limit in /sys/fs/ext4/*/mb_max_linear_groups; do\n"
+	"	[ ! -e \"$limit\" ] || echo 1000000 >\"$limit\"\n"
+	"done\n"
 	"work=/run/wnodes-refresh\n"
 	"mkdir $work && cd $work\n"
 	"apt() {\n"
