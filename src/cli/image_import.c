@@ -27,8 +27,8 @@ static const struct verb_option options[] = {
 		"Name of the image; by default the file's name without its ending"),
 	OPTION("tag", 't', OPTION_STRING, tag, "TAG", NULL, NULL,
 		"Tag of the image; latest by default"),
-	OPTION("format", 0, OPTION_CHOICE, format, "FORMAT", "auto|qcow2|raw", NULL,
-		"What the file must be; by default either will do"),
+	OPTION("format", 0, OPTION_CHOICE, format, "FORMAT", "auto|qcow2|raw|ova", NULL,
+		"What the file must be; by default any of them will do"),
 	OPTION("sha256", 0, OPTION_STRING, sha256, "HEX", NULL, NULL,
 		"SHA-256 that the file must have, as its distributor publishes it"),
 	OPTION("check", 0, OPTION_FLAG, check, NULL, NULL, NULL,
@@ -107,8 +107,9 @@ const struct verb verb_image_import = {
 	.summary = "Add a cloud image, as its distributor made it",
 	.about =
 		"Copies or downloads a disk image, checks it, and adds it to your images. The image "
-		"is not changed. It must be a qcow2 or raw image of a whole disk for x86-64 with a "
-		"boot loader for BIOS and with cloud-init, as distributions publish for clouds; "
+		"is not changed. It must be a qcow2 or raw image of a whole disk for x86-64, or an "
+		"OVA archive with one, whose disk is made qcow2; with a boot loader for BIOS and with "
+		"cloud-init, as distributions publish for clouds; "
 		"cloud-init brings WNoDeS's agent in from a small disk that each VM gets. If there is "
 		"an image of that name and tag, it is replaced, and that is said; VMs that run from it "
 		"are not disturbed.\n"

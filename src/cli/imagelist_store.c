@@ -168,10 +168,6 @@ static int check_source(const struct imagelist_image *image, struct error *err)
 	if (!str_after(image->uri, "http://") && !str_after(image->uri, "https://"))
 		return fail(err, -EINVAL, "its address is neither http nor https: '%.200s'",
 			image->uri);
-	if (image->format && strcasecmp(image->format, "ova") == 0)
-		return fail(err, -EINVAL,
-			"it is an OVA archive, which is not taken; ask its endorser for qcow2 or "
-			"raw");
 	return 0;
 }
 

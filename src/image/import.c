@@ -8,6 +8,7 @@
 
 #include "image/diskformat.h"
 #include "image/download.h"
+#include "image/ova.h"
 #include "lib/child.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -23,7 +24,7 @@
 #define IMPORT_NAME_MAX 64
 
 static const char *const name_suffixes[] = {
-	".qcow2", ".img", ".raw", ".qcow", ".disk", ".image", ".iso"};
+	".ova", ".qcow2", ".img", ".raw", ".qcow", ".disk", ".image", ".iso"};
 
 char *import_name(const char *source)
 {
@@ -104,7 +105,7 @@ static int inspect(
 	r = diskformat_detect(head, (size_t)n, (uint64_t)st.st_size, &format, &m->disk_size, err);
 	if (r < 0)
 		return fail_within(err, "'%s' cannot be imported", request->source);
-	if (request->format && !streq(request->format, format))
+	if (request->format && !streq(request->format, format) && !streq(request->format, "ova"))
 		return fail(err, -EINVAL, "'%s' is %s, not %s", request->source, format,
 			request->format);
 	m->format = strdup(format);
@@ -144,14 +145,61 @@ static int describe(const struct import_request *request, struct manifest *m, st
 	return 0;
 }
 
+/* What was downloaded has this SHA-256. */
+static int check_sha256(const struct import_request *request, const char *digest, struct error *err)
+{
+	if (request->sha256 && strcasecmp(request->sha256, digest) != 0)
+		return fail(err, -EBADMSG, "'%s' has the SHA-256 %s, not %s; download it again",
+			request->source, digest, request->sha256);
+	return 0;
+}
+
+/* The disk of an archive, in the archive's place. */
+static int unpack(struct store *s, const struct import_request *request,
+	struct store_upload **upload, struct error *err)
+{
+	struct store_upload *disk AUTO(store_upload_freep) = NULL;
+	char digest[DIGEST_HEX_SIZE];
+	int r = digest_file(store_upload_fd(*upload), digest);
+
+	r = r < 0 ? fail_errno(err, r, "cannot read the copy") : check_sha256(request, digest, err);
+	if (r >= 0)
+		r = store_upload_open(s, &disk, err);
+	if (r < 0)
+		return r;
+	import_step(request, "converting");
+	r = ova_convert(
+		store_upload_fd(*upload), store_upload_path(*upload), store_upload_path(disk), err);
+	if (r < 0)
+		return fail_within(err, "'%s' cannot be imported", request->source);
+	store_upload_free(*upload);
+	*upload = TAKE_PTR(disk);
+	return 0;
+}
+
+static int fetch_disk(struct store *s, const struct import_request *request,
+	struct store_upload **upload, bool *ret_unpacked, struct error *err)
+{
+	bool wanted = request->format && streq(request->format, "ova");
+	int r = store_upload_open(s, upload, err);
+
+	if (r >= 0)
+		r = fetch(request, store_upload_fd(*upload), err);
+	if (r < 0)
+		return r;
+	*ret_unpacked = (!request->format || wanted) && ova_is_archive(store_upload_fd(*upload));
+	if (wanted && !*ret_unpacked)
+		return fail(err, -EINVAL, "'%s' is no OVA archive", request->source);
+	return *ret_unpacked ? unpack(s, request, upload, err) : 0;
+}
+
 static int add_disk(struct store *s, const struct import_request *request, struct manifest *m,
 	struct error *err)
 {
 	struct store_upload *upload AUTO(store_upload_freep) = NULL;
-	int r = store_upload_open(s, &upload, err);
+	bool unpacked = false;
+	int r = fetch_disk(s, request, &upload, &unpacked, err);
 
-	if (r >= 0)
-		r = fetch(request, store_upload_fd(upload), err);
 	if (r < 0)
 		return r;
 	import_step(request, "checking");
@@ -161,9 +209,8 @@ static int add_disk(struct store *s, const struct import_request *request, struc
 	m->parts[0].kind = IMAGE_DISK;
 	if (r >= 0)
 		r = store_upload_commit(upload, &m->parts[0], err);
-	if (r >= 0 && request->sha256 && strcasecmp(request->sha256, m->parts[0].digest) != 0)
-		return fail(err, -EBADMSG, "'%s' has the SHA-256 %s, not %s; download it again",
-			request->source, m->parts[0].digest, request->sha256);
+	if (r >= 0 && !unpacked)
+		r = check_sha256(request, m->parts[0].digest, err);
 	return r;
 }
 

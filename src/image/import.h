@@ -7,7 +7,8 @@ struct import_request {
 	const char *source; /* a file or a URL */
 	const char *name;   /* NULL: from the source's last part */
 	const char *tag;    /* NULL: STORE_TAG_DEFAULT */
-	const char *format; /* "raw" or "qcow2", which it must then be; NULL: whichever it is */
+	const char
+		*format; /* "raw", "qcow2" or "ova", which it must then be; NULL: whichever it is */
 	const char *sha256; /* that it must have; may be NULL */
 	uint64_t max_bytes; /* of a download */
 	const char *origin; /* where it came from, for people; NULL: the source */
@@ -20,9 +21,10 @@ struct import_request {
 
 #define IMPORT_MAX_BYTES (UINT64_C(1) << 40)
 
-/* Adds the image to the store, without starting it. It boots by its own boot loader, and gets the
- * agent from cloud-init (see seed.h). Returns 0 and the image, or negative errno: -EINVAL for what
- * is no bootable disk image, -EBADMSG for one that is damaged or has another SHA-256. */
+/* Adds the image to the store, without starting it. The disk of an OVA becomes qcow2; all else
+ * stays as it is. It boots by its own boot loader, and gets the agent from cloud-init (see seed.h).
+ * Returns 0 and the image, or negative errno: -EINVAL for what is no bootable disk image, -EBADMSG
+ * for one that is damaged or has another SHA-256. */
 int import_image(struct store *s, const struct import_request *request, struct image **ret,
 	struct error *err);
 

@@ -261,7 +261,7 @@ refused() {
 	refused 40 "it has 2097152 bytes, and the list says 2097153"
 	list '."hv:imagelist"."hv:images"[0]."hv:image"."sl:checksum:sha512" = ("0" * 128)' <images | sign
 	refused 40 "and the list says 0000000000000000..."
-	# No disk with a boot loader; OVA; not by HTTP.
+	# No disk with a boot loader; not by HTTP.
 	head -c 4096 /dev/urandom >www/junk
 	{ image junk junk Junk; one; } | list '."hv:imagelist"."hv:images"[1]."hv:image" |= . +
 		{"hv:uri": "file:///etc/passwd"}' | sign
@@ -336,6 +336,19 @@ refused() {
 	run -125 "$WNODES" imagelist show egi
 	[[ "$output" == *"no subscription 'egi'"* ]]
 	[ ! -e "$STATE" ]
+}
+
+@test "imagelist: the disk of an OVA is made an image" {
+	qemu-img convert -f raw -O vmdk -o subformat=streamOptimized www/one.raw one.vmdk
+	tar -H ustar -cf www/one.ova one.vmdk
+	image one one.ova One | list '."hv:imagelist"."hv:images"[0]."hv:image"."hv:format" = "OVA"' | sign
+	subscribe
+	run -0 update
+	blob=$("$WNODES" image show --json egi-one | jq -r '.parts[0].digest')
+	qemu-img compare -f raw www/one.raw -F qcow2 "$XDG_DATA_HOME/wnodes/blobs/$blob"
+	run -0 update
+	[[ "$output" == *"nothing is new"* ]]
+	[ "$(grep -c one.ova requests)" -eq 1 ]
 }
 
 @test "imagelist: an update that is killed is gone on with" {
