@@ -84,6 +84,12 @@ nothing_taken() {
 	[ -z "$("$WNODES" image list -q)" ]
 }
 
+# A program with a sanitizer stops for ever under it.
+needs_faketime() {
+	command -v faketime >/dev/null || skip "needs faketime"
+	! nm -D "$WNODES" | grep -q __asan_init || skip "not with the address sanitizer"
+}
+
 # An update ends with this status and says this: refused STATUS TEXT [ARGUMENTS...]
 refused() {
 	local status=$1 text=$2
@@ -169,7 +175,7 @@ refused() {
 	[ -z "$("$WNODES" image list -q)" ]
 }
 
-@test "imagelist: revoked certificates, and lists of them that have expired" {
+@test "imagelist: what was signed with a certificate that is revoked goes" {
 	cp -a "$PKI" pki
 	"$AUTHORITY" pki issue eve '/CN=Eve'
 	one | list '."hv:imagelist"."hv:endorser"."hv:x509"."hv:dn" = "/CN=Eve"' | (PKI=$WORK/pki && sign eve)
@@ -181,17 +187,13 @@ refused() {
 	# Nothing of hers is kept.
 	[[ "$output" == *"removed  egi-image-one-sl-6.0:latest"*"has been revoked"* ]]
 	[ -z "$("$WNODES" image list -q)" ]
-	# Of others all is kept, but nothing new is taken while it is not known who was revoked.
+}
+
+@test "imagelist: an authority without a list of revoked certificates has to be told of" {
 	one | list | sign
-	subscribe --replace
-	run -0 update
-	[ -n "$("$WNODES" image list -q)" ]
-	run -11 faketime '+40 days' "$WNODES" imagelist update
-	[[ "$output" == *"CRL has expired"* ]]
-	# An authority without such a list has to be told so.
 	mkdir bare
 	cp "$PKI"/trust/*.0 bare
-	subscribe --replace --ca bare
+	subscribe --ca bare
 	refused 11 "unable to get certificate CRL"
 	subscribe --replace --ca bare --no-crl
 	run -0 update
@@ -231,7 +233,17 @@ refused() {
 	nothing_taken
 }
 
+@test "imagelist: nothing new is taken while it is not known who was revoked" {
+	needs_faketime
+	one | list | sign
+	subscribe
+	run -0 update
+	run -11 faketime '+40 days' "$WNODES" imagelist update
+	[[ "$output" == *"CRL has expired"* ]]
+}
+
 @test "imagelist: a list that expires takes its images with it, also when its server is gone" {
+	needs_faketime
 	one | list | sign
 	subscribe
 	run -0 update
