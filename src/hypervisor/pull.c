@@ -274,9 +274,28 @@ static void on_taken(struct pull *pull, const struct pull_task *t)
 	pull_free(pull);
 }
 
+/* Versions of an image have parts in common: what has come for one is there for all. */
+static void share_part(struct pulls *p, const char *blob)
+{
+	for (struct pull *pull = p->first; pull; pull = pull->next) {
+		bool news = false;
+
+		for (size_t i = 0; i < pull->part_count; i++)
+			if (pull->part_states[i] == PULL_PART_WANTED &&
+				streq(pull->parts[i].part.digest, blob)) {
+				pull->part_states[i] = PULL_PART_READY;
+				news = true;
+			}
+		if (news && pull->state == PULL_FETCHING && !pull->busy && is_complete(pull))
+			pull_go_on(pull);
+	}
+}
+
 static void on_checked(struct pull *pull, struct pull_task *t)
 {
 	pull->part_states[t->part] = t->result == 0 ? PULL_PART_READY : PULL_PART_WANTED;
+	if (t->result == 0)
+		share_part(pull->pulls, t->parts[t->part].part.digest);
 	t->done(t->result < 0 ? t->err.text : NULL, t->userdata);
 	if (t->result == -EBADMSG)
 		pull_fail(pull, t->err.text);
