@@ -4,6 +4,7 @@ images.py publish NAME[:TAG] SIZE [MEMBER=VALUE...]   prints the digest
 images.py set DIGEST MEMBER=VALUE...                  null is no value
 images.py tag NAME:TAG DIGEST      images.py stage DIGEST...
 images.py add STORE NAME[:TAG]                        an image of a store, as it is
+images.py store STORE NAME[:TAG] SIZE                 one in a store of its own; half of it is in all of them
 images.py open SOCKET IMAGE [hold]                    each answer is a line; with hold, the VM stays until stdin ends"""
 
 import array
@@ -69,13 +70,30 @@ def add_image(reference, manifest, digest, members):
 
 def publish(reference, size, *members):
     disk = os.urandom(int(size))
-    manifest = {"version": 1, "format": "raw", "architecture": "x86_64", "boot": "disk", "agent": "builtin", "agent_version": "1",
-                "os": "none", "gateways": ["9p"], "created": 1, "min_memory_mib": 1, "min_cpus": 1, "disk_size": int(size),
-                "parts": [{"kind": "disk", "digest": sha(disk), "size": int(size)}]}
+    manifest = make_manifest(disk)
     text = json.dumps(manifest).encode()
     put(sha(disk), disk)
     put(sha(text) + ".manifest", text)
     add_image(reference, manifest, sha(text), members)
+
+
+def store_image(store, reference, size):
+    name, _, word = reference.partition(":")
+    disk = (b"%08d" % int(size)) * (int(size) // 16) + os.urandom(int(size) // 2)
+    text = json.dumps(make_manifest(disk)).encode()
+    for data in (disk, text):
+        os.makedirs(os.path.join(store, "blobs"), exist_ok=True)
+        with open(os.path.join(store, "blobs", sha(data)), "wb") as f:
+            f.write(data)
+    os.makedirs(os.path.join(store, "names", name), exist_ok=True)
+    with open(os.path.join(store, "names", name, word or "latest"), "w", encoding="utf-8") as f:
+        f.write(sha(text) + "\n")
+
+
+def make_manifest(disk):
+    return {"version": 1, "format": "raw", "architecture": "x86_64", "boot": "disk", "agent": "builtin", "agent_version": "1",
+            "os": "none", "gateways": ["9p"], "created": 1, "min_memory_mib": 1, "min_cpus": 1, "disk_size": len(disk),
+            "parts": [{"kind": "disk", "digest": sha(disk), "size": len(disk)}]}
 
 
 def add(store, reference):
@@ -146,4 +164,4 @@ def open_image(path, image, *more):
     sys.exit("error" in answer)
 
 
-{"publish": publish, "set": change, "tag": set_tag, "stage": stage, "add": add, "open": open_image}[sys.argv[1]](*sys.argv[2:])
+{"publish": publish, "set": change, "tag": set_tag, "stage": stage, "add": add, "store": store_image, "open": open_image}[sys.argv[1]](*sys.argv[2:])
