@@ -29,19 +29,20 @@ int pick_format(const struct pick *p, struct buffer *ret)
 int pick_parse(const void *data, size_t length, struct pick *ret)
 {
 	const uint8_t *bytes = data;
+	struct pick p;
 
 	if (length < PICK_HEAD_SIZE || memcmp(bytes, MAGIC_PICK, MAGIC_SIZE) != 0)
 		return -EBADMSG;
-	memcpy(ret->index, bytes + MAGIC_SIZE, CHUNK_ID_SIZE);
-	ret->bytes = le32_load(bytes + 36);
-	ret->first = le32_load(bytes + 40);
-	ret->count = le32_load(bytes + 44);
-	ret->wanted = bytes + PICK_HEAD_SIZE;
-	if (ret->bytes == 0 || ret->count == 0 || ret->count > PICK_WINDOW ||
-		ret->first > UINT32_MAX - ret->count ||
-		length != PICK_HEAD_SIZE + (ret->count + 7) / 8)
+	memcpy(p.index, bytes + MAGIC_SIZE, CHUNK_ID_SIZE);
+	p.bytes = le32_load(bytes + 36);
+	p.first = le32_load(bytes + 40);
+	p.count = le32_load(bytes + 44);
+	p.wanted = bytes + PICK_HEAD_SIZE;
+	if (p.bytes == 0 || p.count == 0 || p.count > PICK_WINDOW ||
+		p.first > UINT32_MAX - p.count || length != PICK_HEAD_SIZE + (p.count + 7) / 8)
 		return -EBADMSG;
-	ret->bytes = MIN_OF(ret->bytes, PICK_BYTES_MAX);
+	p.bytes = MIN_OF(p.bytes, PICK_BYTES_MAX);
+	*ret = p;
 	return 0;
 }
 
