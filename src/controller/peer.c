@@ -10,6 +10,10 @@
 /* Named at a time: more than a node has slots for. */
 #define PEERS_MAX 20
 
+/* Of the caller's rack, as long as there are others: if nodes knew those of their own rack alone,
+ * an origin would have to send an image once for each rack. */
+#define NEAR_MAX 10
+
 /* A node tells every 15 s what it has. */
 #define SEEN_US (UINT64_C(45) * 1000000)
 
@@ -51,8 +55,9 @@ static int add_peers(struct sql_rows *rows, json_t *peers, struct error *err)
 	return r;
 }
 
-/* Those of the caller's rack first; else at random, so that all carry the same. */
-static int find_peers(struct exchange *x, struct sql *db, json_t *peers, struct error *err)
+/* At random, so that all carry the same: those of the caller's rack, or those that are not. */
+static int find_peers(
+	struct exchange *x, struct sql *db, bool near, json_t *peers, struct error *err)
 {
 	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
 	int r = sql_select(db, err, &rows,
@@ -64,22 +69,38 @@ static int find_peers(struct exchange *x, struct sql *db, json_t *peers, struct 
 		" AND (SELECT count(*) FROM peer_report r WHERE r.peer = p.node AND r.time > ?4)"
 		" < ?5 AND NOT EXISTS (SELECT 1 FROM peer_report r WHERE r.peer = p.node"
 		" AND r.node = ?2 AND r.time > ?4)"
-		" ORDER BY CASE WHEN p.rack <> '' AND p.rack = (SELECT rack FROM porter"
-		" WHERE node = ?2) THEN 0 ELSE 1 END, random() LIMIT ?6",
+		" AND CASE WHEN p.rack <> '' AND p.rack = (SELECT rack FROM porter"
+		" WHERE node = ?2) THEN 1 ELSE 0 END = ?7 ORDER BY random() LIMIT ?6",
 		sql_text(x->params[0]), sql_text(x->caller.name),
 		sql_number((int64_t)(x->now_us - SEEN_US)),
 		sql_number((int64_t)(x->now_us - REPORT_US)), sql_number(REPORTS_MAX),
-		sql_number(PEERS_MAX));
+		sql_number(PEERS_MAX), sql_number(near));
 
 	return r < 0 ? r : add_peers(rows, peers, err);
 }
 
+/* Some of the near ones, the far ones, and as many of the other near ones as there is room for. */
+static void mix(json_t *near, json_t *far)
+{
+	size_t first = MIN_OF(json_array_size(near), (size_t)NEAR_MAX);
+
+	for (size_t i = 0; i < json_array_size(far) && json_array_size(near) < 2 * PEERS_MAX; i++)
+		json_array_insert(near, first + i, json_array_get(far, i));
+	while (json_array_size(near) > PEERS_MAX)
+		json_array_remove(near, json_array_size(near) - 1);
+}
+
 static int run_get(struct exchange *x, struct sql *db)
 {
-	json_t *peers = json_array();
+	json_t *peers = json_array(), *far = json_array();
 	struct error err = {0};
-	int r = peers ? find_peers(x, db, peers, &err) : -ENOMEM;
+	int r = peers && far ? find_peers(x, db, true, peers, &err) : -ENOMEM;
 
+	if (r == 0)
+		r = find_peers(x, db, false, far, &err);
+	if (r == 0)
+		mix(peers, far);
+	json_decref(far);
 	if (r < 0) {
 		json_decref(peers);
 		return exchange_fail_sql(x, r, &err);
@@ -142,7 +163,7 @@ static int run_report(struct exchange *x, struct sql *db)
 
 const struct route peer_routes[] = {
 	{"GET", "/v1/images/{digest}/peers", ROUTE_READ, ROLE_NODE,
-		"Names nodes that have an image or some of it, those of the same rack first",
+		"Names nodes that have an image or some of it, some of the same rack first",
 		.run = run_get},
 	{"POST", "/v1/nodes/{name}/images/report", ROUTE_WRITE, ROLE_NODE,
 		"Complains of a node that has sent a chunk which is wrong", .body = report_fields,

@@ -72,6 +72,29 @@ static void who_has_something_is_named_the_same_rack_first(void **state)
 	assert_non_null(strstr(harness_text("peers.0.address"), "https://wn"));
 }
 
+static void other_racks_are_named_however_many_are_in_the_own_one(void **state)
+{
+	int far = 0;
+
+	harness_open(state);
+	specimen_publish("el9", 1, true, digest);
+	add("wn1", "r1", "fetching", 0.5);
+	for (int i = 2; i < 60; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "wn%d", i);
+		add(name, i < 45 ? "r1" : "r2", "complete", 1);
+	}
+	assert_int_equal(ask("wn1"), 20);
+	for (int i = 0; i < 20; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "peers.%d.rack", i);
+		far += streq(harness_text(path), "r2");
+	}
+	assert_int_equal(far, 10);
+}
+
 static void who_is_gone_lost_or_silent_is_not_named(void **state)
 {
 	harness_open(state);
@@ -182,6 +205,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		HARNESS_TEST(who_has_something_is_named_the_same_rack_first),
+		HARNESS_TEST(other_racks_are_named_however_many_are_in_the_own_one),
 		HARNESS_TEST(who_is_gone_lost_or_silent_is_not_named),
 		HARNESS_TEST(the_same_again_changes_nothing_and_what_is_gone_goes),
 		HARNESS_TEST(what_is_wrong_is_not_taken),
