@@ -17,8 +17,8 @@
 /* An image that could not be fetched is tried again, if it is still wanted. */
 #define RETRY_US (15 * SECOND)
 
-/* What was done since others were told what there is, as a part of an image. */
-#define TELL_STEP 0.1
+/* One who has just begun has something to give in a moment: it is known from the beginning. */
+#define DONE_MIN 0.001
 
 struct work {
 	struct porter porter;
@@ -129,9 +129,9 @@ static void tell_site(struct work *w, bool urgent)
 	json_t *images = shelf_to_json(w->shelf);
 
 	if (w->haul)
-		json_array_append_new(
-			images, json_pack("{s:s, s:s, s:f}", "digest", haul_digest(w->haul),
-					"state", "fetching", "done", haul_done(w->haul)));
+		json_array_append_new(images,
+			json_pack("{s:s, s:s, s:f}", "digest", haul_digest(w->haul), "state",
+				"fetching", "done", MAX_OF(haul_done(w->haul), DONE_MIN)));
 	herald_set_images(w->porter.herald, images, urgent);
 }
 
