@@ -13,6 +13,7 @@ import hypervisor
 import jobs
 import program
 import slurm
+import swarm
 import writer
 from table import Results
 
@@ -30,6 +31,7 @@ SECTIONS = {
     "leases": controller.bench_leases,
     "nodes": controller.bench_nodes,
     "failover": controller.bench_failover,
+    "swarm": swarm.bench_swarm,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"

@@ -108,7 +108,7 @@ class Swarm:
         controller = porter.Controller(site, f"{NETWORK}.254", machines.hub)
         self.nodes = []
         for i in range(count + 1):
-            whole = [image] if i == 0 else [spoil(image, directory)] if i > count - bad else []
+            whole = [image] if i == 0 else [porter.spoil(image, directory / "bad")] if i > count - bad else []
             self.nodes.append(porter.Node(site, controller, f"n{i}", directory, address=machines.addresses[i],
                                           netns=machines.names[i], whole=whole))
         self.bad = self.nodes[count + 1 - bad:]
@@ -117,7 +117,7 @@ class Swarm:
     def __enter__(self):
         for node in self.nodes:
             node.start()
-        wait_for(lambda: len(self.controller.images.get(self.image.digest, {})) == 1 + len(self.bad))
+        porter.wait_for(lambda: len(self.controller.images.get(self.image.digest, {})) == 1 + len(self.bad))
         return self
 
     def __exit__(self, *_):
@@ -137,27 +137,6 @@ class Swarm:
         for node in wanting:
             node.verify(self.image)
         return last
-
-
-def spoil(image, directory):
-    """The same image, of which each chunk has a wrong byte."""
-    data = bytearray((image.directory / image.parts[0]["digest"]).read_bytes())
-    for i in range(100, len(data), porter.CHUNK):
-        data[i] ^= 1
-    bad = object.__new__(porter.Image)
-    bad.directory, bad.parts, bad.digest = directory / "bad", image.parts, image.digest
-    shutil.copytree(image.directory, bad.directory)
-    (bad.directory / image.parts[0]["digest"]).unlink()
-    (bad.directory / image.parts[0]["digest"]).write_bytes(data)
-    return bad
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError("it does not come to that")
-        time.sleep(0.02)
 
 
 def bencode(value):
@@ -205,12 +184,7 @@ def start_aria(machines, i, directory, torrent, log):
          "--enable-dht=false", "--bt-enable-lpd=false", "--enable-peer-exchange=true", "--seed-ratio=0",
          "--bt-tracker-interval=5", "--bt-max-peers=0", "--file-allocation=none", "--listen-port=6881",
          "--check-integrity=true", "--allow-overwrite=true", "--summary-interval=0", "--show-console-readout=false",
-         "--on-bt-download-complete=/bin/true", str(torrent)], stdout=log, stderr=log)
-
-
-def is_same(path, size):
-    """All of it has come: aria2 keeps a control file until then."""
-    return path.exists() and path.stat().st_size == size and not pathlib.Path(f"{path}.aria2").exists()
+         f"--on-bt-download-complete={directory.parent}/done.sh", str(torrent)], stdout=log, stderr=log)
 
 
 def run_aria(machines, directory, image, count):
@@ -223,19 +197,21 @@ def run_aria(machines, directory, image, count):
         "length": len(data), "name": "image", "piece length": PIECE, "pieces": pieces}}))
     servers, processes = [], []
     threading.Thread(target=run_tracker, args=(machines, servers), daemon=True).start()
-    wait_for(lambda: servers)
+    porter.wait_for(lambda: servers)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(directory / "aria.log", "w"))
         stack.callback(servers[0].shutdown)
         stack.callback(lambda: [p.kill() for p in processes] and [p.wait() for p in processes])
+        (directory / "done.sh").write_text('#!/bin/sh\n: >"$3.done"\n')
+        (directory / "done.sh").chmod(0o755)
         (directory / "a0").mkdir()
         shutil.copy(source, directory / "a0/image")
         processes.append(start_aria(machines, 0, directory / "a0", torrent, log))
-        wait_for(lambda: Tracker.peers)
+        porter.wait_for(lambda: Tracker.peers)
         began = time.monotonic()
         for i in range(1, count + 1):
             processes.append(start_aria(machines, i, directory / f"a{i}", torrent, log))
-        wait_for(lambda: all(is_same(directory / f"a{i}/image", len(data)) for i in range(1, count + 1)), PATIENCE)
+        porter.wait_for(lambda: all((directory / f"a{i}/image.done").exists() for i in range(1, count + 1)), PATIENCE)
         took = time.monotonic() - began
     for i in range(count + 1):
         shutil.rmtree(directory / f"a{i}")

@@ -18,8 +18,8 @@
 
 /* What is simulated. */
 struct scene {
-	uint64_t nodes, image_mib, link_mbit, origin_mbit, slots, requests, peers, rack, refresh_ms,
-		latency_us, seed, killed, bad, spread_ms;
+	uint64_t nodes, image_mib, link_mbit, origin_mbit, slots, requests, peers, near, rack,
+		refresh_ms, latency_us, seed, killed, bad, spread_ms;
 };
 
 static struct scene scene = {
@@ -29,6 +29,7 @@ static struct scene scene = {
 	.slots = 8,
 	.requests = 8,
 	.peers = 20,
+	.near = 10,
 	.rack = 40,
 	.refresh_ms = 4000,
 	.latency_us = 1000,
@@ -46,6 +47,7 @@ static const struct {
 	{"slots", &scene.slots},
 	{"requests", &scene.requests},
 	{"peers", &scene.peers},
+	{"near", &scene.near},
 	{"rack", &scene.rack},
 	{"refresh_ms", &scene.refresh_ms},
 	{"latency_us", &scene.latency_us},
@@ -339,7 +341,7 @@ static void add_source(struct node *n, uint32_t peer)
 	n->listed[i] = true;
 }
 
-/* As a controller names them: half of the same rack, the others by chance. Those that are not named
+/* As a controller names them: some of the same rack, the others by chance. Those that are not named
  * again are not asked any more. */
 static void refresh(uint32_t number)
 {
@@ -353,7 +355,7 @@ static void refresh(uint32_t number)
 			n->listed[i] = false;
 		}
 	for (uint64_t tries = 0, got = 0; tries < 10 * scene.peers && got < scene.peers; tries++) {
-		bool near = got < scene.peers / 2;
+		bool near = got < scene.near;
 		uint64_t peer = near ? first + next_random() % rack : next_random() % scene.nodes;
 
 		peer++;
