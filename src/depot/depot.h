@@ -67,7 +67,7 @@ int depot_get_index(const struct depot *d, const char *blob, const char *index, 
 bool depot_has_index(
 	const struct depot *d, const char *blob, uint64_t size, char ret_digest[DIGEST_HEX_SIZE]);
 
-/* Are all chunks of the index there? -ENOENT names the first that is not. */
+/* Are all chunks of the index there, and committed? -ENOENT names the first that is not. */
 int depot_check_index(const struct depot *d, const struct caibx *x, struct error *err);
 
 /* Puts the index of a blob, after a commit, if all its chunks are there and it replaces no sound
@@ -101,8 +101,9 @@ struct depot_garbage {
 };
 
 /* Removes indexes that no manifest needs and chunks that no index needs, if they are older than
- * `age_s` seconds, and temporary files of the killed. Returns 0 and what went, -EBUSY while
- * somebody publishes (it waits a minute first), -EBADMSG where a manifest or an index cannot be
- * read: what it needs is then not known, and nothing is removed. */
+ * `age_s` seconds, and temporary files of the killed. A younger index keeps its chunks: its
+ * manifest may be about to come. Returns 0 and what went, -EBUSY while somebody publishes (it waits
+ * a minute first), -EBADMSG where a manifest or an index cannot be read: what it needs is then not
+ * known, and nothing is removed. */
 int depot_collect(struct depot *d, bool dry_run, uint64_t age_s, struct depot_garbage *ret,
 	struct error *err);

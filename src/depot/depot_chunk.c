@@ -33,12 +33,19 @@ void depot_pending_path(
 	snprintf(ret, DEPOT_PATH_SIZE, DEPOT_TMP "/%s.%s", d->writer, hex);
 }
 
-bool depot_has_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE])
+bool depot_has_named_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE])
 {
 	char path[DEPOT_PATH_SIZE];
 
 	chunk_path(id, path);
-	if (faccessat(d->dir_fd, path, F_OK, 0) == 0)
+	return faccessat(d->dir_fd, path, F_OK, 0) == 0;
+}
+
+bool depot_has_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE])
+{
+	char path[DEPOT_PATH_SIZE];
+
+	if (depot_has_named_chunk(d, id))
 		return true;
 	depot_pending_path(d, id, path);
 	return d->writable && faccessat(d->dir_fd, path, F_OK, 0) == 0;

@@ -79,6 +79,16 @@ static int add_parts(const char *digest, void *userdata)
 	return r < 0 ? fail_errno(c->err, r, "cannot collect the parts of image %s", digest) : 0;
 }
 
+static int add_index(struct collection *c, const struct caibx *x)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < x->count && r == 0; i++)
+		r = set_add(&c->chunks, x->chunks[i].id);
+	set_sort(&c->chunks); /* images share most of them */
+	return r;
+}
+
 static int add_chunks(struct collection *c)
 {
 	for (size_t i = 0; i < c->blobs.count; i++) {
@@ -91,11 +101,9 @@ static int add_chunks(struct collection *c)
 		if (r < 0)
 			return fail_within(
 				c->err, "nothing is removed: it is not known what an image needs");
-		for (size_t j = 0; r >= 0 && j < x->count; j++)
-			r = set_add(&c->chunks, x->chunks[j].id);
+		r = add_index(c, x);
 		if (r < 0)
 			return fail_errno(c->err, r, "cannot collect the chunks of %s", blob);
-		set_sort(&c->chunks); /* images share most of them */
 	}
 	return 0;
 }
@@ -127,6 +135,35 @@ static int index_parse_name(const char *name, uint8_t ret[DIGEST_SIZE])
 	memcpy(hex, name, DIGEST_HEX_SIZE - 1);
 	hex[DIGEST_HEX_SIZE - 1] = '\0';
 	return digest_parse(hex, ret);
+}
+
+/* Chunks of indexes that are too young to go. One that cannot be read needs nothing. */
+static int add_young_chunks(struct collection *c)
+{
+	struct dirent **entries = NULL;
+	int count = scandirat(c->depot->dir_fd, DEPOT_INDEX, &entries, NULL, NULL), r = 0;
+
+	if (count < 0)
+		return fail_errno(
+			c->err, -errno, "cannot read '%s/" DEPOT_INDEX "'", c->depot->directory);
+	for (int i = 0; i < count; i++) {
+		struct caibx *x AUTO(caibx_freep) = NULL;
+		char path[DEPOT_PATH_SIZE], blob[DIGEST_HEX_SIZE];
+		uint8_t digest[DIGEST_SIZE];
+		struct stat st;
+
+		snprintf(path, sizeof(path), DEPOT_INDEX "/%.*s", DIGEST_HEX_SIZE + 5,
+			entries[i]->d_name);
+		snprintf(blob, sizeof(blob), "%.64s", entries[i]->d_name);
+		if (r == 0 && index_parse_name(entries[i]->d_name, digest) == 0 &&
+			fstatat(c->depot->dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			st.st_mtime > c->newest &&
+			depot_get_index(c->depot, blob, NULL, &x, NULL, NULL) == 0)
+			r = add_index(c, x);
+		free(entries[i]);
+	}
+	free(entries);
+	return r < 0 ? fail_errno(c->err, r, "cannot collect the chunks of young indexes") : 0;
 }
 
 /* Removes the files of a directory that `needed` does not have. */
@@ -185,6 +222,8 @@ static int mark_and_sweep(struct collection *c)
 		return r;
 	set_sort(&c->blobs);
 	r = add_chunks(c);
+	if (r >= 0)
+		r = add_young_chunks(c);
 	/* An index may go before its chunks, never the other way round. */
 	if (r >= 0)
 		r = sweep(c, DEPOT_INDEX, index_parse_name, &c->blobs);

@@ -88,7 +88,7 @@ int depot_check_index(const struct depot *d, const struct caibx *x, struct error
 
 		if (i > 0 && memcmp(x->chunks[i].id, x->chunks[i - 1].id, CHUNK_ID_SIZE) == 0)
 			continue;
-		if (depot_has_chunk(d, x->chunks[i].id))
+		if (depot_has_named_chunk(d, x->chunks[i].id))
 			continue;
 		chunk_format_path(x->chunks[i].id, path);
 		return fail(err, -ENOENT, "chunk %zu, '%s/" DEPOT_CHUNKS "/%s', is not there", i,

@@ -36,6 +36,9 @@ struct depot {
 /* Takes the lock file, waiting for others at most the time above. */
 int depot_lock(struct depot *d, bool exclusive, struct error *err);
 
+/* Is the chunk there, and not only put, perhaps by another thread, which may yet fail? */
+bool depot_has_named_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE]);
+
 /* Where a chunk that was put waits. */
 void depot_pending_path(
 	const struct depot *d, const uint8_t id[CHUNK_ID_SIZE], char ret[DEPOT_PATH_SIZE]);

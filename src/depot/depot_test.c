@@ -317,6 +317,30 @@ static void garbage_is_what_no_image_needs(void **state)
 	publish(s, digest);
 }
 
+/* Chunks are there from long ago, as of an image that was removed; of the next that has them the
+ * manifest is yet to come. */
+static void a_young_index_keeps_old_chunks(void **state)
+{
+	struct sample *s = *state;
+	const struct timespec old[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000}};
+	autofree char *first = chunk_file(s, 0), *second = chunk_file(s, 1);
+	struct depot_garbage garbage = {0};
+	char digest[DIGEST_HEX_SIZE];
+	struct error err = {0};
+
+	assert_int_equal(depot_hold(s->depot, &err), 0);
+	put_chunk(s, 0);
+	put_chunk(s, 1);
+	assert_int_equal(put_index(s, digest, &err), 0);
+	depot_release(s->depot);
+	assert_int_equal(utimensat(AT_FDCWD, first, old, 0), 0);
+	assert_int_equal(utimensat(AT_FDCWD, second, old, 0), 0);
+	assert_int_equal(depot_collect(s->depot, false, 3600, &garbage, &err), 0);
+	assert_int_equal(garbage.files, 0);
+	assert_true(depot_has_chunk(s->depot, s->chunks[1].id));
+	publish(s, digest);
+}
+
 static void what_the_killed_have_left_goes_when_nobody_is_at_work(void **state)
 {
 	struct sample *s = *state;
@@ -362,6 +386,7 @@ int main(void)
 		TEST(a_published_image_is_read_back),
 		TEST(damage_is_noticed),
 		TEST(garbage_is_what_no_image_needs),
+		TEST(a_young_index_keeps_old_chunks),
 		TEST(what_the_killed_have_left_goes_when_nobody_is_at_work),
 		TEST(what_is_no_digest_is_not_looked_for),
 	};
