@@ -12,6 +12,7 @@ import grow
 import hypervisor
 import jobs
 import program
+import publish
 import slurm
 import swarm
 import writer
@@ -32,6 +33,8 @@ SECTIONS = {
     "nodes": controller.bench_nodes,
     "failover": controller.bench_failover,
     "swarm": swarm.bench_swarm,
+    "publish": publish.bench_publish,
+    "update": publish.bench_update,
 }
 PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"
