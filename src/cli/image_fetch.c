@@ -84,7 +84,7 @@ static int run_fetch(const void *options_struct, int arg_count, const char *cons
 const struct verb verb_image_fetch = {
 	.name = "image fetch",
 	.synopsis = "[options] --from URL|DIRECTORY [DIGEST]",
-	.summary = "Take an image from a depot, over the network or from a directory",
+	.summary = "Take an image from a depot, which others publish to",
 	.about =
 		"Fetches an image that somebody has published (see image publish), and adds it to your "
 		"images. The image is its digest, of 64 hexadecimal digits, or that of the release; "

@@ -95,10 +95,12 @@ static int claim_part(struct fetch *f, struct fetch_part *p, struct error *err)
 			p->partial = store_partial_free(p->partial);
 			r = 1;
 		}
-		if (r != -EWOULDBLOCK) {
-			f->result->present += r > 0 ? p->part.size : 0;
-			return r;
+		if (r > 0) {
+			store_partial_drop(f->request->store, p->part.digest);
+			f->result->present += p->part.size;
 		}
+		if (r != -EWOULDBLOCK)
+			return r;
 		if (!told)
 			fetch_step(f, "waiting for another process that fetches the same image");
 		told = true;
@@ -200,6 +202,7 @@ static int find_here(const struct fetch_request *q, struct fetch_result *ret, st
 		if (!store_has_part(q->store, &image->manifest->parts[i]))
 			return 0;
 		ret->total += image->manifest->parts[i].size;
+		store_partial_drop(q->store, image->manifest->parts[i].digest);
 	}
 	ret->present = ret->total;
 	r = store_tag(q->store, image->digest, q->name, q->tag, err);

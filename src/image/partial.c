@@ -168,6 +168,19 @@ int store_partial_commit(struct store_partial *p, uint64_t size, struct error *e
 	return r;
 }
 
+void store_partial_drop(struct store *s, const char *digest)
+{
+	struct store_partial *p AUTO(store_partial_freep) = NULL;
+	char name[NAME_SIZE];
+
+	snprintf(name, sizeof(name), STORE_PARTIAL "/%s" STORE_PARTIAL_HAVE, digest);
+	if (faccessat(s->dir_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 ||
+		store_partial_open(s, digest, &p, NULL) < 0)
+		return;
+	unlinkat(s->dir_fd, p->name, 0);
+	unlinkat(s->dir_fd, p->have_name, 0);
+}
+
 int store_peek_partial(struct store *s, const char *digest, int *ret_fd, int *ret_have_fd)
 {
 	char name[NAME_SIZE];

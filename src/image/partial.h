@@ -32,6 +32,10 @@ int store_partial_verify(const struct store_partial *p, uint64_t size, struct er
  * Returns 0 or negative errno. */
 int store_partial_commit(struct store_partial *p, uint64_t size, struct error *err);
 
+/* Removes what is left of a part that is in the store: a process may have been killed between the
+ * two. Who works on it is left alone. */
+void store_partial_drop(struct store *s, const char *digest);
+
 /* Opens both files for reading only, whoever is working on them. Returns 0 or negative errno. */
 int store_peek_partial(struct store *s, const char *digest, int *ret_fd, int *ret_have_fd);
 

@@ -109,6 +109,23 @@ static void who_comes_late_does_not_write_into_a_blob(void **state)
 	assert_true(store_has_part(s, &part));
 }
 
+static void what_is_left_of_a_part_that_is_there_is_dropped(void **state)
+{
+	struct store *s AUTO(store_freep) = sample_open();
+	char digest[DIGEST_HEX_SIZE];
+	struct store_partial *p;
+
+	digest_of(TEXT, digest);
+	p = open_part(s, digest);
+	store_partial_drop(s, digest);
+	assert_true(exists(s, "partial", digest, ".have"));
+	store_partial_free(p);
+	store_partial_drop(s, digest);
+	assert_int_equal(sample_count_entries("store/partial"), 0);
+	store_partial_drop(s, digest);
+	assert_int_equal(sample_count_entries("store/partial"), 0);
+}
+
 static void set_age(struct store *s, const char *digest, const char *end, time_t age_s)
 {
 	autofree char *path = path_format("%s/partial/%s%s", store_directory(s), digest, end);
@@ -216,6 +233,7 @@ int main(void)
 		cmocka_unit_test(one_at_a_time_works_on_a_part),
 		cmocka_unit_test(whole_part_becomes_a_blob),
 		cmocka_unit_test(who_comes_late_does_not_write_into_a_blob),
+		cmocka_unit_test(what_is_left_of_a_part_that_is_there_is_dropped),
 		cmocka_unit_test(what_nobody_goes_on_with_is_garbage),
 		cmocka_unit_test(part_without_its_lock_is_garbage_too),
 		cmocka_unit_test(index_goes_with_its_blob),
