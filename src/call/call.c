@@ -11,6 +11,7 @@
 #define LOCAL_SOCKET "/run/wnodes-controller/socket"
 
 #define TIMEOUT_MS  15000
+#define SEND_MS     300000 /* much is sent, and all of it is verified */
 #define PATIENCE_MS 10000
 
 /* Of one that was named. */
@@ -55,7 +56,9 @@ static const char *const *choose_controllers(struct call *c)
 int call_open(struct call *c, struct error *err)
 {
 	struct site_options o = {
-		.timeout_ms = c->controller ? ALONE_TIMEOUT_MS : TIMEOUT_MS,
+		.timeout_ms = c->controller ? ALONE_TIMEOUT_MS
+			      : c->bytes    ? SEND_MS
+					    : TIMEOUT_MS,
 		.patience_ms = c->controller ? ALONE_PATIENCE_MS : PATIENCE_MS,
 	};
 	int r = load(c, err);
@@ -105,11 +108,10 @@ static int run_list(struct call *c, struct error *err)
 	return r;
 }
 
-static int run_one(struct call *c, json_t *body, struct error *err)
+/* Takes the answer. */
+static int print_answer(int status, json_t *answer, struct error *err)
 {
-	json_t *answer = NULL;
-	int r, status = site_call(
-		       c->site, c->method, c->path, body, c->if_match, &answer, NULL, err);
+	int r;
 
 	if (status >= 400)
 		r = print_refusal(status, err->text);
@@ -119,13 +121,33 @@ static int run_one(struct call *c, json_t *body, struct error *err)
 	return r;
 }
 
-int call_run(struct call *c, json_t *body, struct error *err)
+static int run_one(struct call *c, json_t *body, struct error *err)
 {
-	int r = c->list ? run_list(c, err) : run_one(c, body, err);
+	json_t *answer = NULL;
+	int status = site_call(c->site, c->method, c->path, body, c->if_match, &answer, NULL, err);
 
+	return print_answer(status, answer, err);
+}
+
+static int finish(int r, struct error *err)
+{
 	if (r >= 0 && fflush(stdout) == EOF)
 		r = -EIO;
 	if (r == -EIO)
 		return fail(err, -EIO, "cannot write the answer");
 	return r;
+}
+
+int call_send(struct call *c, const struct buffer *data, struct error *err)
+{
+	json_t *answer = NULL;
+	int status =
+		site_send(c->site, c->method, c->path, buffer_head(data), data->len, &answer, err);
+
+	return finish(print_answer(status, answer, err), err);
+}
+
+int call_run(struct call *c, json_t *body, struct error *err)
+{
+	return finish(c->list ? run_list(c, err) : run_one(c, body, err), err);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/settings.h"
+#include "lib/buffer.h"
 #include "site/site.h"
 
 /* How the program ends. */
@@ -17,11 +18,15 @@ struct call {
 	const char
 		*controller; /* this one alone, with little patience; NULL: those of the settings */
 	bool list;
+	bool bytes; /* the body is no JSON, and may take its time */
 };
 
 /* Returns 0 or negative errno. */
 int call_open(struct call *c, struct error *err);
 void call_done(struct call *c);
+
+/* Sends bytes, and prints the answer. Returns as below. */
+int call_send(struct call *c, const struct buffer *data, struct error *err);
 
 /* Asks, and prints the answer; of a list, a line for each item. `body` may be NULL. Returns the
  * exit status, or negative errno with the reason that no answer came. */

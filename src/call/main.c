@@ -2,9 +2,11 @@
  * inside of them.
  *
  *   wnodes-call [--list] METHOD PATH [--if-match ETAG] [--controller ADDRESS]
+ *   wnodes-call --bytes METHOD PATH
  *
- * The body is on stdin, JSON (nothing: none); of GET and DELETE it is not read. The answer is on
- * stdout; of --list, all pages, a line for each item. Exit status 0: done; 1: refused, with
+ * The body is on stdin, JSON (nothing: none), or with --bytes anything; of GET and DELETE it is not
+ * read. The answer is on stdout; of --list, all pages, a line for each item. Exit status 0: done;
+ * 1: refused, with
  * {"error":"...","status":n} as the last line of stdout; 3: no controller answers, with the reason
  * on stderr; 125: anything else, likewise. */
 #include <errno.h>
@@ -19,9 +21,11 @@
 #include "lib/file.h"
 #include "lib/log.h"
 
-#define BODY_MAX (16U << 20)
+#define BODY_MAX  (16U << 20)
+#define BYTES_MAX (64U << 20)
 
 static const struct option options[] = {
+	{"bytes", no_argument, NULL, 'b'},
 	{"list", no_argument, NULL, 'l'},
 	{"controller", required_argument, NULL, 'c'},
 	{"if-match", required_argument, NULL, 'm'},
@@ -36,6 +40,9 @@ static int parse(struct call *c, int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option) {
+		case 'b':
+			c->bytes = true;
+			break;
 		case 'l':
 			c->list = true;
 			break;
@@ -60,7 +67,7 @@ static int parse(struct call *c, int argc, char **argv)
 	return -1;
 }
 
-static int read_all(int fd, struct buffer *ret, struct error *err)
+static int read_all(int fd, size_t max, struct buffer *ret, struct error *err)
 {
 	ssize_t n;
 
@@ -68,10 +75,10 @@ static int read_all(int fd, struct buffer *ret, struct error *err)
 		n = buffer_read(ret, fd, 65536);
 		if (n == -EINTR)
 			n = 1;
-	} while (n > 0 && ret->len <= BODY_MAX);
+	} while (n > 0 && ret->len <= max);
 	if (n < 0)
 		return fail_errno(err, (int)n, "cannot read the body");
-	return n > 0 ? fail(err, -EFBIG, "the body has more than %u MiB", BODY_MAX >> 20) : 0;
+	return n > 0 ? fail(err, -EFBIG, "the body has more than %zu MiB", max >> 20) : 0;
 }
 
 /* *ret is NULL where there is none. */
@@ -84,7 +91,7 @@ static int read_body(const struct call *c, json_t **ret, struct error *err)
 	*ret = NULL;
 	if (streq(c->method, "GET") || streq(c->method, "DELETE"))
 		return 0;
-	r = read_all(STDIN_FILENO, &text, err);
+	r = read_all(STDIN_FILENO, BODY_MAX, &text, err);
 	if (r < 0 || text.len == 0)
 		return r;
 	*ret = json_loadb(
@@ -94,11 +101,33 @@ static int read_body(const struct call *c, json_t **ret, struct error *err)
 	return 0;
 }
 
+static int send_bytes(struct call *c, struct error *err)
+{
+	struct buffer data AUTO(buffer_done) = {0};
+	int r = read_all(STDIN_FILENO, BYTES_MAX, &data, err);
+
+	if (r == 0)
+		r = call_open(c, err);
+	return r < 0 ? r : call_send(c, &data, err);
+}
+
+static int ask(struct call *c, struct error *err)
+{
+	json_t *body = NULL;
+	int r = read_body(c, &body, err);
+
+	if (r == 0)
+		r = call_open(c, err);
+	if (r == 0)
+		r = call_run(c, body, err);
+	json_decref(body);
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	struct call c AUTO(call_done) = {0};
 	struct error err = {0};
-	json_t *body = NULL;
 	int r;
 
 	log_set("wnodes-call", LOG_LEVEL_WARNING);
@@ -106,12 +135,7 @@ int main(int argc, char **argv)
 	r = file_open_stdio() < 0 ? EXIT_WNODES : parse(&c, argc, argv);
 	if (r >= 0)
 		return r;
-	r = read_body(&c, &body, &err);
-	if (r == 0)
-		r = call_open(&c, &err);
-	if (r == 0)
-		r = call_run(&c, body, &err);
-	json_decref(body);
+	r = c.bytes ? send_bytes(&c, &err) : ask(&c, &err);
 	if (r >= 0)
 		return r;
 	log_error("%s", err.text[0] ? err.text : strerror(-r));

@@ -3,13 +3,14 @@
 #include <stdio.h>
 
 #include "cli/image.h"
+#include "cli/image_site.h"
 #include "cli/table.h"
 #include "image/locate.h"
 #include "lib/json.h"
 #include "lib/log.h"
 
 struct list_options {
-	bool json, quiet;
+	bool json, quiet, site;
 };
 
 static const struct verb_option list_options[] = {
@@ -17,6 +18,8 @@ static const struct verb_option list_options[] = {
 		"Prints JSON: all that is known of each image"},
 	{"quiet", 'q', OPTION_FLAG, offsetof(struct list_options, quiet), NULL, NULL, NULL,
 		"Prints NAME:TAG only, a line each"},
+	{"site", 's', OPTION_FLAG, offsetof(struct list_options, site), NULL, NULL, NULL,
+		"Lists the images of the site's catalogue instead"},
 	{.name = NULL},
 };
 
@@ -101,11 +104,13 @@ static int print_list(const struct list_options *o, const struct table *table)
 
 static int run_list(const void *options_struct, int arg_count, const char *const *args)
 {
+	const struct list_options *o = options_struct;
 	struct table *table AUTO(table_freep) = table_new(list_columns);
 	struct error err = {.text = "out of memory"};
 
-	if (!table || locate_list(list_image, table, &err) < 0 ||
-		print_list(options_struct, table) < 0) {
+	if (o->site)
+		return image_site_list(o->json, o->quiet);
+	if (!table || locate_list(list_image, table, &err) < 0 || print_list(o, table) < 0) {
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}
@@ -142,7 +147,9 @@ const struct verb verb_image_list = {
 	.synopsis = "[options]",
 	.summary = "List the images that VMs can start from",
 	.about = "Lists your own images, and those that the machine's administrator provides for "
-		 "all. Where both have one of the same name and tag, your own is used.",
+		 "all. Where both have one of the same name and tag, your own is used.\n"
+		 "\n"
+		 "With --site: all images that the site knows, with their states and tags.",
 	.examples = "wnodes image list\n"
 		    "# The names of all images whose system is known\n"
 		    "wnodes image list --json | jq -r '.[] | select(.os).name'\n",

@@ -1,19 +1,25 @@
-/* wnodes image publish: from a store into a depot. */
+/* wnodes image publish: from a store into a depot, of a directory or of the site. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "cli/image.h"
 #include "cli/image_progress.h"
+#include "cli/image_site.h"
+#include "cli/image_upload.h"
 #include "depot/publish.h"
 #include "image/locate.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/parse.h"
+#include "lib/path.h"
+#include "lib/timestamp.h"
 
 struct publish_options {
-	const char *depot;
+	const char *depot, *as, *expires, *reason;
 	uint64_t threads;
-	bool json, verbose;
+	bool json, verbose, site, private, endorsed;
 };
 
 #define OPTION(name, letter, type, member, argument, complete, help)                          \
@@ -25,6 +31,18 @@ struct publish_options {
 static const struct verb_option options[] = {
 	OPTION("depot", 'd', OPTION_STRING, depot, "DIRECTORY", "dir",
 		"The depot, which is made if there is none"),
+	OPTION("site", 's', OPTION_FLAG, site, NULL, NULL,
+		"Sends it to the site's controllers, where it is pending then"),
+	OPTION("as", 0, OPTION_STRING, as, "NAME[:TAG]", NULL,
+		"The name that it is to get at the site; by default that which it has here"),
+	OPTION("private", 'p', OPTION_FLAG, private, NULL, NULL,
+		"At the site, for your own VMs alone"),
+	OPTION("endorsed", 0, OPTION_FLAG, endorsed, NULL, NULL,
+		"At the site, you vouch for it at once; for endorsers"),
+	OPTION("expires", 0, OPTION_STRING, expires, "TIME", NULL,
+		"At the site, until when it is good: 2027-01-31T00:00:00Z, or 30d from now"),
+	OPTION("reason", 'r', OPTION_STRING, reason, "TEXT", NULL,
+		"At the site, why; it is kept for ever"),
 	{"threads", 0, OPTION_NUMBER, offsetof(struct publish_options, threads), "N", NULL, NULL,
 		"Uses so many threads; by default one for each CPU", .min = 1, .max = 64},
 	OPTION("json", 0, OPTION_FLAG, json, NULL, NULL,
@@ -33,8 +51,8 @@ static const struct verb_option options[] = {
 	{.name = NULL},
 };
 
-static int publish(const struct publish_options *o, const char *reference, struct image **ret_image,
-	struct publish_result *ret, struct error *err)
+static int publish(const struct publish_options *o, const char *directory, const char *reference,
+	struct image **ret_image, struct publish_result *ret, struct error *err)
 {
 	struct store *store AUTO(store_freep) = NULL;
 	struct depot *depot AUTO(depot_freep) = NULL;
@@ -46,7 +64,7 @@ static int publish(const struct publish_options *o, const char *reference, struc
 	int r = locate_image(reference, &store, ret_image, err);
 
 	if (r >= 0)
-		r = depot_open(o->depot, true, &depot, err);
+		r = depot_open(directory, true, &depot, err);
 	if (r < 0)
 		return r;
 	request.store = store;
@@ -88,6 +106,96 @@ static void print_summary(
 		format_size(result->new_file_bytes, stored));
 }
 
+/* What an image is to be called at the site. */
+static int set_name(const struct publish_options *o, const struct image *image,
+	struct image_upload *u, char **name, char **tag, struct error *err)
+{
+	const char *reference = o->as ? o->as : image->name;
+
+	if (!reference)
+		return fail(err, -EINVAL, "say what it is called at the site: --as NAME[:TAG]");
+	if (store_parse_reference(reference, name, tag, err) < 0)
+		return err->code;
+	u->name = *name;
+	u->tag = o->as ? (strchr(o->as, ':') ? *tag : NULL) : image->tag;
+	return 0;
+}
+
+static int send_image(const struct publish_options *o, const char *directory,
+	const struct image *image, const struct publish_result *result, json_t **ret,
+	struct image_upload *u, struct error *err)
+{
+	struct depot *depot AUTO(depot_freep) = NULL;
+	autofree char *name = NULL, *tag = NULL;
+	char until[TIMESTAMP_TEXT_SIZE] = "";
+	int r = o->expires ? image_site_parse_time(o->expires, until, err) : 0;
+
+	*u = (struct image_upload){.release = result->release,
+		.reason = o->reason,
+		.expires = until[0] ? until : NULL,
+		.private = o->private,
+		.endorsed = o->endorsed,
+		.on_bytes = image_progress_part};
+	if (r == 0)
+		r = set_name(o, image, u, &name, &tag, err);
+	if (r == 0)
+		r = depot_open(directory, false, &depot, err);
+	u->depot = depot;
+	if (r == 0) {
+		image_progress_start(o->verbose);
+		image_progress_step("sending", NULL);
+		r = image_upload_run(u, ret, err);
+		image_progress_stop();
+	}
+	u->depot = NULL;
+	return r;
+}
+
+/* Through a depot of its own, which stays only where it was not sent to its end. */
+static int publish_to_site(const struct publish_options *o, const char *reference,
+	const char *directory, struct error *err)
+{
+	struct publish_result result AUTO(publish_done) = {0};
+	struct image *image AUTO(image_freep) = NULL;
+	struct image_upload u = {0};
+	char sent[FORMAT_MAX];
+	json_t *answer = NULL;
+	int r = publish(o, directory, reference, &image, &result, err);
+
+	if (r >= 0)
+		r = send_image(o, directory, image, &result, &answer, &u, err);
+	if (r < 0)
+		return r;
+	if (o->json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+		putchar('\n');
+	} else {
+		printf("%s %.12s is %s at the site%s; %llu chunks were sent, %s\n",
+			json_string_value(json_object_get(answer, "name")), result.release->digest,
+			json_string_value(json_object_get(answer, "state")),
+			o->private ? ", for you alone" : "", (unsigned long long)u.sent_chunks,
+			format_size(u.sent_bytes, sent));
+	}
+	json_decref(answer);
+	return 0;
+}
+
+static int run_site(const struct publish_options *o, const char *reference)
+{
+	autofree char *data = path_data();
+	autofree char *own = data ? path_format("%s/upload", data) : NULL;
+	const char *directory = o->depot ? o->depot : own;
+	struct error err = {0};
+
+	if (!directory || publish_to_site(o, reference, directory, &err) < 0) {
+		log_error("%s", directory ? err.text : "out of memory");
+		return EXIT_WNODES;
+	}
+	if (!o->depot)
+		file_remove_tree(AT_FDCWD, own);
+	return EXIT_SUCCESS;
+}
+
 static int run_publish(const void *options_struct, int arg_count, const char *const *args)
 {
 	const struct publish_options *o = options_struct;
@@ -96,11 +204,13 @@ static int run_publish(const void *options_struct, int arg_count, const char *co
 	uint64_t began = clock_now_us(), took_us;
 	struct error err = {0};
 
+	if (o->site)
+		return run_site(o, args[0]);
 	if (!o->depot) {
-		log_error("say where to: --depot DIRECTORY");
+		log_error("say where to: --site, or --depot DIRECTORY");
 		return EXIT_WNODES;
 	}
-	if (publish(o, args[0], &image, &result, &err) < 0) {
+	if (publish(o, o->depot, args[0], &image, &result, &err) < 0) {
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}
@@ -124,9 +234,18 @@ const struct verb verb_image_publish = {
 		"A depot is a directory of files that never change. Any web server can serve it, and "
 		"so can a directory that all nodes mount; casync(1) extracts from it as well.\n"
 		"\n"
+		"With --site it goes to the site's controllers, which have a depot, and is in the "
+		"site's catalogue then, pending: an endorser vouches for it, an administrator "
+		"approves it, and it gets the tag that it was published with. Everybody may publish "
+		"images that are --private, up to a quota; those are good at once, for their owner's "
+		"VMs. Only chunks that the site does not have are sent. With --depot as well, "
+		"that directory is left as it is then, and serves the next time.\n"
+		"\n"
 		"The image is seen by others when all of it is there. A publisher that is killed, or "
 		"finds the disk full, leaves the depot sound: publish again, and it goes on.",
 	.examples = "wnodes image publish --depot /srv/depot el9\n"
+		    "wnodes image publish --site el9:2026-12 --reason 'the new kernel'\n"
+		    "wnodes image publish --site --private mine\n"
 		    "# What would a node with the last version fetch?\n"
 		    "wnodes image publish --depot /srv/depot --json el9 | jq .new_file_bytes\n"
 		    "# casync reads it, too: the index is named after the disk's SHA-256\n"

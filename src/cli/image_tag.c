@@ -3,8 +3,22 @@
 #include <stdio.h>
 
 #include "cli/image.h"
+#include "cli/image_site.h"
 #include "image/locate.h"
 #include "lib/log.h"
+
+struct tag_options {
+	bool site;
+	const char *reason;
+};
+
+static const struct verb_option tag_options[] = {
+	{"site", 's', OPTION_FLAG, offsetof(struct tag_options, site),
+		.help = "At the site: both are names in its catalogue"},
+	{"reason", 'r', OPTION_STRING, offsetof(struct tag_options, reason), "TEXT",
+		.help = "At the site, why; it is kept for ever"},
+	{.name = NULL},
+};
 
 /* Only what is in one's own store can get another name there. */
 static int add_tag(const char *source, const char *reference, struct error *err)
@@ -25,8 +39,11 @@ static int add_tag(const char *source, const char *reference, struct error *err)
 
 static int run_tag(const void *options_struct, int arg_count, const char *const *args)
 {
+	const struct tag_options *o = options_struct;
 	struct error err = {0};
 
+	if (o->site)
+		return image_site_tag(args[0], args[1], o->reason);
 	if (add_tag(args[0], args[1], &err) >= 0)
 		return EXIT_SUCCESS;
 	log_error("%s", err.text);
@@ -63,14 +80,22 @@ static int run_remove(const void *options_struct, int arg_count, const char *con
 
 const struct verb verb_image_tag = {
 	.name = "image tag",
-	.synopsis = "SOURCE NAME[:TAG]",
+	.synopsis = "[options] SOURCE NAME[:TAG]",
 	.summary = "Give an image another name",
 	.about =
 		"Makes NAME:TAG stand for one of your own images (not of the machine's), in one step: "
 		"whoever looks it up finds the old or the new one. SOURCE is a name, or the first "
-		"digits of a digest. Without TAG it is latest.",
+		"digits of a digest. Without TAG it is latest.\n"
+		"\n"
+		"With --site it is the site's catalogue: NAME:TAG stands for another image from now on, "
+		"which must be approved; the one before stays good until it expires. For "
+		"administrators of the site; USER/NAME:TAG is of your own private images.",
 	.examples = "# Keep today's image before the next build\n"
-		    "wnodes image tag debian debian:2026-11\n",
+		    "wnodes image tag debian debian:2026-11\n"
+		    "# Roll back\n"
+		    "wnodes image tag --site el9:2026-11 el9:latest --reason 'NFS fails'\n",
+	.options = tag_options,
+	.options_size = sizeof(struct tag_options),
 	.min_args = 2,
 	.max_args = 2,
 	.args_complete = "image",

@@ -19,7 +19,7 @@
 #define STATUS_UNREACHABLE 3
 
 /* The longest silence: the program itself gives up earlier. */
-#define SILENCE_MS 120000
+#define SILENCE_MS 400000
 #define END_MS     10000
 
 #define READ_CHUNK    65536
@@ -52,18 +52,17 @@ static void call_done(struct call *c)
 
 /* A body of any length, without a pipe that fills up: a nameless file. Returns a descriptor, -1
  * without a body, or another negative errno. */
-static int open_body(json_t *body)
+static int open_body(const void *data, size_t length)
 {
-	autofree char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	autoclose int fd = -1;
 	int r;
 
-	if (!body)
+	if (!data)
 		return -1;
-	fd = text ? memfd_create("body", MFD_CLOEXEC) : -1;
+	fd = memfd_create("body", MFD_CLOEXEC);
 	if (fd < 0)
-		return text ? -errno : -ENOMEM;
-	r = file_write_all(fd, text, strlen(text));
+		return -errno;
+	r = file_write_all(fd, data, length);
 	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
 		r = -errno;
 	return r < 0 ? r : TAKE_FD(fd);
@@ -81,9 +80,10 @@ static int call_spawn(
 	return child_spawn(&spec, &c->pid, &c->pidfd, err);
 }
 
-static int call_start(struct call *c, const char *const *argv, json_t *body, struct error *err)
+static int call_start(
+	struct call *c, const char *const *argv, const void *body, size_t length, struct error *err)
 {
-	autoclose int body_fd = open_body(body);
+	autoclose int body_fd = open_body(body, length);
 	int out[2] = {-1, -1}, r;
 
 	if (body && body_fd < 0)
@@ -241,9 +241,10 @@ static int call_parse(struct call *c, struct error *err)
 	return c->answer ? 0 : fail(err, -EPROTO, "the site's answer is not understood");
 }
 
-static int call_run(struct call *c, const char *const *argv, json_t *body, struct error *err)
+static int call_run(
+	struct call *c, const char *const *argv, const void *body, size_t length, struct error *err)
 {
-	int r = call_start(c, argv, body, err), unparsed = 0, ended;
+	int r = call_start(c, argv, body, length, err), unparsed = 0, ended;
 
 	if (r >= 0)
 		r = call_read(c, err);
@@ -255,7 +256,8 @@ static int call_run(struct call *c, const char *const *argv, json_t *body, struc
 }
 
 /* argv[0] is filled in. */
-static int ask(const char **argv, json_t *body, bool alone, json_t **ret, struct error *err)
+static int ask_with(const char **argv, const void *data, size_t length, bool alone, json_t **ret,
+	struct error *err)
 {
 	struct call c AUTO(call_done) = {
 		.pidfd = -1, .out_fd = -1, .complaint_fd = -1, .alone = alone};
@@ -265,10 +267,28 @@ static int ask(const char **argv, json_t *body, bool alone, json_t **ret, struct
 	if (!program)
 		return fail(err, -ENOMEM, "out of memory");
 	argv[0] = program;
-	r = call_run(&c, argv, body, err);
+	r = call_run(&c, argv, data, length, err);
 	if (r == 0 && ret)
 		*ret = TAKE_PTR(c.answer);
 	return r;
+}
+
+static int ask(const char **argv, json_t *body, bool alone, json_t **ret, struct error *err)
+{
+	autofree char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+	if (body && !text)
+		return fail(err, -ENOMEM, "out of memory");
+	return ask_with(argv, text, text ? strlen(text) : 0, alone, ret, err);
+}
+
+int site_call_send(const char *method, struct site_path *path, const void *data, size_t length,
+	json_t **ret, struct error *err)
+{
+	const char *argv[] = {NULL, "--bytes", method, site_path_text(path), NULL};
+
+	return argv[3] ? ask_with(argv, data, length, false, ret, err)
+		       : fail(err, -ENOMEM, "out of memory");
 }
 
 int site_call_ask(const char *method, struct site_path *path, json_t *body, const char *if_match,
@@ -299,7 +319,7 @@ int site_call_list(struct site_path *path, int (*each)(json_t *row, void *userda
 
 	if (!program || !argv[3])
 		return fail(err, -ENOMEM, "out of memory");
-	r = call_run(&c, argv, NULL, err);
+	r = call_run(&c, argv, NULL, 0, err);
 	/* A last line without its end. */
 	return r == 0 && c.out.len > 0
 		       ? call_take_line(&c, (const char *)buffer_head(&c.out), c.out.len, err)

@@ -18,6 +18,10 @@
 int site_call_ask(const char *method, struct site_path *path, json_t *body, const char *if_match,
 	json_t **ret, struct error *err);
 
+/* The same with a body of bytes; what it takes to send them, it takes. */
+int site_call_send(const char *method, struct site_path *path, const void *data, size_t length,
+	json_t **ret, struct error *err);
+
 /* The same of one controller alone, at this address (NULL: those of the settings), without much
  * patience: is it there? */
 int site_call_ask_at(const char *address, struct site_path *path, json_t **ret, struct error *err);

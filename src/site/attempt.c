@@ -119,11 +119,12 @@ static int add_headers(const struct attempt *q, const char *proof, lines_t *ret,
 				  q->if_match)
 			: NULL;
 	autofree char *known = q->known ? path_format("If-None-Match: \"%s\"", q->known) : NULL;
+	autofree char *type = q->type ? path_format("Content-Type: %s", q->type) : NULL;
 	/* Without "Expect:" a longer body would wait to be asked for. */
 	bool ok = lines_add(ret, "Accept: application/json") && lines_add(ret, "Expect:");
 
 	if (ok && q->body)
-		ok = lines_add(ret, "Content-Type: application/json");
+		ok = lines_add(ret, q->type ? type : "Content-Type: application/json");
 	if (ok && q->if_match)
 		ok = lines_add(ret, match);
 	if (ok && q->known)

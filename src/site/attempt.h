@@ -13,7 +13,8 @@
 /* What is asked; the same for each controller that is tried. */
 struct attempt {
 	const char *method, *path;
-	const char *body; /* JSON; NULL: none */
+	const void *body; /* NULL: none */
+	const char *type; /* of the body; NULL: JSON */
 	size_t body_length;
 	const char *if_match; /* NULL: none */
 	const char *known;    /* the ETag of what is there already: 304 is an answer; NULL: none */

@@ -13,6 +13,7 @@
 #include "site/attempt.h"
 
 #define BODY_MAX       (16U << 20)
+#define BYTES_MAX      (64U << 20)
 #define PAUSE_FIRST_MS 100 /* between two rounds over all controllers; grows */
 #define PAUSE_MAX_MS   3000
 
@@ -205,26 +206,20 @@ static int check_request(const char *method, const char *path, struct error *err
 	return 0;
 }
 
-static int call(struct site *s, struct attempt *q, json_t *body, json_t **ret, char **ret_etag,
-	struct error *err)
+static int run(
+	struct site *s, const struct attempt *q, json_t **ret, char **ret_etag, struct error *err)
 {
 	struct attempt_answer answer AUTO(attempt_answer_done) = {0};
-	autofree char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct error reason = {0};
-	int r;
+	int r = check_request(q->method, q->path, err);
 
-	*ret = NULL;
-	if (ret_etag)
-		*ret_etag = NULL;
-	if (check_request(q->method, q->path, err) < 0)
-		return -EINVAL;
-	q->body = text;
-	q->body_length = text ? strlen(text) : 0;
-	if ((body && !text) || q->body_length > BODY_MAX)
-		return fail(err, -EFBIG, "what is asked has more than %u MiB", BODY_MAX >> 20);
-	r = try_patiently(s, q, &answer, &reason);
+	if (r == 0) {
+		r = try_patiently(s, q, &answer, &reason);
+		if (r < 0)
+			fail(err, r, "%s", reason.text);
+	}
 	if (r < 0)
-		return fail(err, r, "%s", reason.text);
+		return r;
 	s->answered = true;
 	s->status = answer.status;
 	if (answer.status >= 400)
@@ -233,6 +228,21 @@ static int call(struct site *s, struct attempt *q, json_t *body, json_t **ret, c
 	if (ret_etag)
 		*ret_etag = TAKE_PTR(answer.etag);
 	return answer.status;
+}
+
+static int call(struct site *s, struct attempt *q, json_t *body, json_t **ret, char **ret_etag,
+	struct error *err)
+{
+	autofree char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+	*ret = NULL;
+	if (ret_etag)
+		*ret_etag = NULL;
+	q->body = text;
+	q->body_length = text ? strlen(text) : 0;
+	if ((body && !text) || q->body_length > BODY_MAX)
+		return fail(err, -EFBIG, "what is asked has more than %u MiB", BODY_MAX >> 20);
+	return run(s, q, ret, ret_etag, err);
 }
 
 int site_call(struct site *s, const char *method, const char *path, json_t *body,
@@ -249,4 +259,19 @@ int site_get(struct site *s, const char *path, const char *known, json_t **ret, 
 	struct attempt q = {.method = "GET", .path = path, .known = known};
 
 	return call(s, &q, NULL, ret, ret_etag, err);
+}
+
+int site_send(struct site *s, const char *method, const char *path, const void *data, size_t length,
+	json_t **ret, struct error *err)
+{
+	struct attempt q = {.method = method,
+		.path = path,
+		.body = data,
+		.body_length = length,
+		.type = "application/octet-stream"};
+
+	*ret = NULL;
+	if (length > BYTES_MAX)
+		return fail(err, -EFBIG, "what is sent has more than %u MiB", BYTES_MAX >> 20);
+	return run(s, &q, ret, NULL, err);
 }

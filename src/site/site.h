@@ -37,6 +37,10 @@ int site_call(struct site *s, const char *method, const char *path, json_t *body
 int site_get(struct site *s, const char *path, const char *known, json_t **ret, char **ret_etag,
 	struct error *err);
 
+/* The same with a body of bytes (application/octet-stream), of at most 64 MiB. */
+int site_send(struct site *s, const char *method, const char *path, const void *data, size_t length,
+	json_t **ret, struct error *err);
+
 /* All pages of a list: `each` takes each item; a negative value from it ends the walk. `path` may
  * have a query. Returns 0 or negative errno (-EREMOTEIO: it was refused, with the reason). */
 int site_list(struct site *s, const char *path, int (*each)(json_t *item, void *userdata),
