@@ -13,8 +13,10 @@
 #define FAILED_MAX_US  (60000 * MS)
 #define BAD_ORIGIN_US  (60000 * MS)
 
-/* Requests to one source at a time. */
+/* Requests to one source at a time: with more than one, two answers promise the same chunks now and
+ * then, but a source that is nearly alone shall not wait for our next question. */
 #define EACH_MAX 2
+#define FEW      4 /* sources */
 
 /* As long as this many peers are of use, each node has one request at an origin, not more. */
 #define USEFUL_PEERS 3
@@ -328,6 +330,20 @@ static uint64_t late_us(const struct swarm *s)
 	return MAX_OF(2 * sorted[n / 2], LATE_US);
 }
 
+/* Peers, or sources of all kinds. */
+static size_t count_sources(const struct swarm *s, bool peers)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < SWARM_SOURCES_MAX; i++) {
+		const struct source *source = &s->sources[i];
+
+		count += source->used && !source->removed && !source->bad &&
+			 (!peers || source->kind == SWARM_PEER);
+	}
+	return count;
+}
+
 static size_t count_useful(const struct swarm *s, uint64_t now_us)
 {
 	size_t count = 0;
@@ -344,9 +360,11 @@ static size_t count_useful(const struct swarm *s, uint64_t now_us)
 /* Peers are there for this; where there are some, origins are left to those that have none. */
 static size_t most_requests(const struct swarm *s, const struct source *source, size_t useful)
 {
-	if (source->kind == SWARM_WEB && useful < USEFUL_PEERS)
+	if (source->kind == SWARM_WEB && count_sources(s, true) == 0)
 		return s->limit;
-	return source->kind != SWARM_PEER && useful >= USEFUL_PEERS ? 1 : EACH_MAX;
+	if (source->kind != SWARM_PEER && useful >= USEFUL_PEERS)
+		return 1;
+	return count_sources(s, false) < FEW ? EACH_MAX : 1;
 }
 
 struct choice {

@@ -18,7 +18,7 @@
 
 /* What is simulated. */
 struct scene {
-	uint64_t nodes, image_mib, link_mbit, origin_mbit, slots, requests, peers, near, rack,
+	uint64_t nodes, image_mib, link_mbit, origin_mbit, slots, requests, peers, near, rack, web,
 		refresh_ms, latency_us, seed, killed, bad, spread_ms;
 };
 
@@ -52,6 +52,7 @@ static const struct {
 	{"refresh_ms", &scene.refresh_ms},
 	{"latency_us", &scene.latency_us},
 	{"seed", &scene.seed},
+	{"web", &scene.web},
 	{"killed", &scene.killed},
 	{"bad", &scene.bad},
 	{"spread_ms", &scene.spread_ms},
@@ -242,13 +243,23 @@ static void flow_end(struct flow *f, enum swarm_end how)
 }
 
 /* A request arrives, and what is decided about it. */
-static void serve(struct node *giver, const struct pick *pick, struct flow *f)
+static void serve(struct node *giver, const struct swarm_ask *a, struct flow *f)
 {
+	const struct pick *pick = &a->pick;
+
 	f->refused = true;
 	f->refusal = SWARM_BUSY;
 	polls++;
 	if (giver->dead) {
 		f->refusal = SWARM_FAILED;
+		return;
+	}
+	if (a->kind == SWARM_WEB) { /* who asks chooses, and all are served at once */
+		giver->throttle.taken++;
+		f->chunks[0] = a->chunk;
+		f->count = 1;
+		f->done = 0;
+		f->refused = false;
 		return;
 	}
 	if (!throttle_take(&giver->throttle, now))
@@ -275,7 +286,7 @@ static void ask(uint32_t number)
 		f->to = number;
 		f->slot = (uint32_t)a.request;
 		f->from = n->sources[a.source];
-		serve(&nodes[f->from], &a.pick, f);
+		serve(&nodes[f->from], &a, f);
 		/* Who is dead is seen as such after a while. */
 		push((struct event){now + (nodes[f->from].dead ? SWARM_STALL_US : scene.latency_us),
 			EVENT_HEAD, number, f->slot, ++f->version});
@@ -290,7 +301,7 @@ static void on_head(struct node *n, struct flow *f)
 		flow_end(f, f->refusal);
 		return;
 	}
-	for (size_t i = 0; i < f->count; i++)
+	for (size_t i = 0; i < f->count && (f->from != 0 || !scene.web); i++)
 		swarm_promise(n->swarm, f->slot, f->chunks[i]);
 	flow_start(f);
 }
@@ -333,7 +344,9 @@ static bool is_source(const struct node *n, uint32_t peer)
 
 static void add_source(struct node *n, uint32_t peer)
 {
-	int i = swarm_add_source(n->swarm, peer == 0 ? SWARM_ORIGIN : SWARM_PEER);
+	int i = swarm_add_source(n->swarm, peer != 0   ? SWARM_PEER
+					   : scene.web ? SWARM_WEB
+						       : SWARM_ORIGIN);
 
 	if (i < 0)
 		return;
