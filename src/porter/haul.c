@@ -13,9 +13,6 @@
 /* Nobody has given anything for so long. */
 #define STUCK_US (60 * SECOND)
 
-/* Without a manifest after so many rounds over all, the daemon may have it from elsewhere. */
-#define MANIFEST_TRIES 3
-
 static int take_part(struct haul *h, const json_t *part, struct error *err)
 {
 	struct cargo *c = &h->cargos[h->count];
@@ -55,7 +52,9 @@ int haul_new(struct porter *p, json_t *image, struct haul **ret, struct error *e
 	h->porter = p;
 	h->heard_us = h->rate_us = clock_now_us();
 	snprintf(h->digest, sizeof(h->digest), "%s", digest);
-	h->manifest = (struct quest){.haul = h, .max = MANIFEST_BYTES_MAX};
+	h->manifest = (struct quest){.haul = h,
+		.max = MANIFEST_BYTES_MAX,
+		.done = !json_is_true(json_object_get(image, "manifest"))};
 	snprintf(h->manifest.path, sizeof(h->manifest.path), "/manifest/%s.json", digest);
 	json_array_foreach(json_object_get(image, "parts"), i, part) if (r == 0) r =
 		take_part(h, part, err);
@@ -159,7 +158,7 @@ static bool is_whole(const struct haul *h)
 	for (size_t i = 0; i < h->count; i++)
 		if (!cargo_is_whole(&h->cargos[i]))
 			return false;
-	return h->manifest.done || h->manifest.tries >= MANIFEST_TRIES;
+	return h->manifest.done;
 }
 
 /* Takes what is to be told to the daemon. */

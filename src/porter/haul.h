@@ -5,8 +5,8 @@
 
 struct haul;
 
-/* `image` is what the daemon wants: {"digest","parts":[{"digest","size","index"}]}. Returns 0 or
- * negative errno. */
+/* `image` is what the daemon wants: {"digest","manifest":true,"parts":[{"digest","size","index"}]}.
+ * Returns 0 or negative errno. */
 int haul_new(struct porter *p, json_t *image, struct haul **ret, struct error *err);
 
 /* Gives up; what has come is kept in the daemon's files. */

@@ -125,6 +125,8 @@ static void on_end(void *userdata, int status, const char *why)
 	if (how == SWARM_FAILED)
 		snprintf(h->reason, sizeof(h->reason), "'%s' fails: %s (status %d)", s->url,
 			why[0] ? why : "it refuses", status);
+	else if (t->web && status == 404)
+		snprintf(h->reason, sizeof(h->reason), "'%s' lacks chunks of the image", s->url);
 	release(t);
 	if (how == SWARM_BAD)
 		ban(t);

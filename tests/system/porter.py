@@ -61,7 +61,7 @@ class Image:
         return sum(p["size"] for p in self.parts)
 
     def wish(self):
-        return {"digest": self.digest, "parts": self.parts}
+        return {"digest": self.digest, "manifest": True, "parts": self.parts}
 
 
 class Site:
