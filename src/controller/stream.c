@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -14,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/parse.h"
+#include "lib/thread.h"
 
 /* How often the database is asked for what others have done, and how soon again after something was
  * done here. */
@@ -393,7 +393,6 @@ int streams_new(const char *url, size_t max, struct streams **ret, struct error 
 {
 	struct streams *all AUTO(streams_freep) = calloc(1, sizeof(*all));
 	pthread_condattr_t attributes;
-	sigset_t signals, before;
 	int r;
 
 	if (!all)
@@ -407,10 +406,7 @@ int streams_new(const char *url, size_t max, struct streams **ret, struct error 
 	all->url = strdup(url);
 	if (!all->url)
 		return fail(err, -ENOMEM, "out of memory");
-	sigfillset(&signals);
-	pthread_sigmask(SIG_SETMASK, &signals, &before);
-	r = -pthread_create(&all->thread, NULL, run, all);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	r = thread_start(&all->thread, run, all);
 	if (r < 0)
 		return fail_errno(err, r, "cannot start a thread");
 	all->started = true;

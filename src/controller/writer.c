@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/thread.h"
 
 /* Requests that wait. A node's heartbeats are one each half minute, so that this is more than a
  * site of 10,000 nodes sends in ten seconds. */
@@ -240,16 +240,10 @@ void writer_get_usage(struct writer *w, struct writer_usage *ret)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* Signals are the main thread's. */
 static int start(struct writer *w)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&w->thread, run, w);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&w->thread, NULL, run, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	w->started = r == 0;
 	return r;
 }

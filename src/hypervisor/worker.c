@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 struct worker {
@@ -83,16 +82,10 @@ static int on_done(sd_event_source *source, int fd, uint32_t events, void *userd
 	return 0;
 }
 
-/* Signals are the loop's. */
 static int start(struct worker *w)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&w->thread, run, w);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&w->thread, NULL, run, w);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	w->started = r == 0;
 	return r;
 }

@@ -3,10 +3,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+
+#include "lib/thread.h"
 
 #define EVENTS_MAX 64
 
@@ -148,16 +149,10 @@ struct handshake *handshake_free(struct handshake *h)
 	return NULL;
 }
 
-/* Signals are the main thread's. */
 static int start(struct handshakes *hs)
 {
-	sigset_t all, before;
-	int r;
+	int r = thread_start(&hs->thread, run, hs);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&hs->thread, NULL, run, hs);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	hs->started = r == 0;
 	return r;
 }
