@@ -13,11 +13,14 @@
 #include "controller/authorization.h"
 #include "controller/certificate.h"
 #include "controller/controller.h"
+#include "controller/errand.h"
 #include "controller/munged.h"
 #include "controller/replay.h"
 #include "controller/rights.h"
 #include "controller/token.h"
 #include "lib/log.h"
+
+#define MUNGED_WAIT_US UINT64_C(2000000)
 
 #define KNOWN_SLOTS 16384 /* certificates that were checked; one for each node of a large site */
 
@@ -32,8 +35,9 @@ struct identity {
 	pthread_mutex_t lock;        /* of what follows */
 	struct authority *authority; /* NULL: not loaded yet */
 	struct known *known;         /* KNOWN_SLOTS */
-	struct accounts *accounts;   /* these two have their own */
+	struct accounts *accounts;   /* these have their own */
 	struct replay *replay;
+	struct errands *munged;
 };
 
 struct identity *identity_new(void)
@@ -46,7 +50,8 @@ struct identity *identity_new(void)
 	i->known = calloc(KNOWN_SLOTS, sizeof(*i->known));
 	i->accounts = accounts_new();
 	i->replay = replay_new(MUNGED_TTL_MAX_S * UINT64_C(2000000)); /* and as much for skew */
-	return i->known && i->accounts && i->replay ? i : identity_free(i);
+	i->munged = errands_new(MUNGED_WAIT_US);
+	return i->known && i->accounts && i->replay && i->munged ? i : identity_free(i);
 }
 
 struct identity *identity_free(struct identity *i)
@@ -58,6 +63,7 @@ struct identity *identity_free(struct identity *i)
 	free(i->known);
 	accounts_free(i->accounts);
 	replay_free(i->replay);
+	errands_free(i->munged);
 	free(i);
 	return NULL;
 }
@@ -128,11 +134,62 @@ static int check_fresh(struct exchange *x, const char *credential)
 	}
 }
 
+/* A credential that munged opens, which may take longer than we wait. */
+struct opening {
+	char *socket, *credential;
+	struct munged_content content;
+	struct error err;
+	int result;
+};
+
+static void do_opening(void *task)
+{
+	struct opening *o = task;
+
+	o->result = munged_open(o->socket, o->credential, &o->content, &o->err);
+}
+
+static void drop_opening(void *task)
+{
+	struct opening *o = task;
+
+	free(o->socket);
+	free(o->credential);
+	free(o->content.payload);
+	free(o);
+}
+
+/* As munged_open(). */
+static int open_credential(struct identity *i, const char *socket, const char *credential,
+	struct munged_content *ret, struct error *err)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+	int r;
+
+	if (!o)
+		return fail(err, -ENOTCONN, "out of memory");
+	o->socket = socket ? strdup(socket) : NULL;
+	o->credential = strdup(credential);
+	if ((socket && !o->socket) || !o->credential) {
+		drop_opening(o);
+		return fail(err, -ENOTCONN, "out of memory");
+	}
+	r = errands_run(i->munged, do_opening, drop_opening, o);
+	if (r < 0)
+		return fail(err, -ENOTCONN, "munged does not answer here in time");
+	r = o->result;
+	*err = o->err;
+	*ret = o->content;
+	o->content.payload = NULL;
+	drop_opening(o);
+	return r;
+}
+
 static int find_munge(struct exchange *x, const struct identity_evidence *e, const char *credential,
 	struct sql *db)
 {
 	const char *socket = controller_get_settings(x->controller)->munge;
-	struct munged_content content;
+	struct munged_content content = {0};
 	struct error err = {0};
 	bool fits;
 	int r, status;
@@ -140,7 +197,8 @@ static int find_munge(struct exchange *x, const struct identity_evidence *e, con
 	if (socket && streq(socket, "none"))
 		return exchange_fail(
 			x, 401, "this controller takes no credentials of MUNGE; use a token");
-	r = munged_open(socket && socket[0] == '/' ? socket : NULL, credential, &content, &err);
+	r = open_credential(x->controller->identity, socket && socket[0] == '/' ? socket : NULL,
+		credential, &content, &err);
 	if (r < 0)
 		return exchange_fail(x, r == -ENOTCONN ? 503 : 401, "%s", err.text);
 	fits = authorization_fits(

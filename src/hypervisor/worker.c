@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include "lib/thread.h"
+
 struct worker {
 	sd_event_source *source;
 	int done_fd; /* eventfd: the thread has done a job */
