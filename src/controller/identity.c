@@ -212,8 +212,16 @@ static int find_munge(struct exchange *x, const struct identity_evidence *e, con
 	return status ? status : find_uid(x, content.uid, "munge", db);
 }
 
-/* Whose account is gone has no tokens any more that he has made; those that an administrator has
- * made for somebody without an account go on. */
+int identity_has_account(struct identity *i, const char *name, struct error *err)
+{
+	struct account *account AUTO(account_unrefp) = NULL;
+	int r = accounts_find_name(i->accounts, name, &account, err);
+
+	return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+/* Whose account is gone has no tokens any more; those that an administrator has made for somebody
+ * without an account (a portal) go on. */
 static int find_owner(struct exchange *x, const struct token *t, struct sql *db)
 {
 	struct account *account AUTO(account_unrefp) = NULL;
@@ -225,7 +233,7 @@ static int find_owner(struct exchange *x, const struct token *t, struct sql *db)
 		r = find_user(x, account, "token", db);
 	} else if (r != -ENOENT) {
 		r = exchange_fail(x, 503, "who you are cannot be found out: %s", err.text);
-	} else if (streq(t->created_by, t->name)) {
+	} else if (t->account || streq(t->created_by, t->name)) {
 		r = exchange_fail(x, 401,
 			"the user '%s', whose token this is, has no account any more", t->name);
 	} else {

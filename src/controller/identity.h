@@ -22,6 +22,9 @@ struct identity *identity_new(void);
 struct identity *identity_free(struct identity *i);
 DEFINE_CLEANUP(struct identity *, identity_free)
 
+/* Is there an account of this name? Returns 1, 0 or negative errno. */
+int identity_has_account(struct identity *i, const char *name, struct error *err);
+
 /* Fills x->caller. Who has shown nothing is CALLER_NOBODY with ROLE_ANYONE, which is no error; what
  * was shown and is not valid is never passed over. `db` is for reading; NULL: the database is not
  * reached, which is an error only for whom it would have to be asked. Returns 0, or the status

@@ -484,7 +484,18 @@ static void a_token_ends_with_its_owners_account(void **state)
 	assert_status(ask((struct who){.token = token}, "GET", "/v1/whoami", NULL), 200);
 	assert_string_equal(get("name"), "no-such-user");
 	assert_true(json_is_null(json_object_get(answer, "uid")));
-	sql_change(db, NULL, "UPDATE token SET created_by = name");
+	/* One that was made for somebody with an account, by whomever, ends with it. */
+	assert_status(ask(root, "PUT", "/v1/tokens/" ID(2),
+			      json_pack("{s:s, s:s}", "kind", "bearer", "name", "daemon")),
+		201);
+	free(token);
+	token = strdup(get("token"));
+	assert_status(ask((struct who){.token = token}, "GET", "/v1/whoami", NULL), 200);
+	sql_change(db, NULL, "UPDATE token SET name = 'no-more-user' WHERE name = 'daemon'");
+	assert_status(ask((struct who){.token = token}, "GET", "/v1/whoami", NULL), 401);
+	assert_says("no account any more");
+	/* So does one from before that was noted, which its owner has made. */
+	sql_change(db, NULL, "UPDATE token SET created_by = name, account = 0");
 	assert_status(ask((struct who){.token = token}, "GET", "/v1/whoami", NULL), 401);
 	assert_says("no account any more");
 }

@@ -1,5 +1,6 @@
 /* The tables that version 2 adds: images, and what nodes have of them. As schema_1.h has it.
  *
+ * - token: account: whether its owner had one when it was made; it ends with it then
  * - image: one a digest, for ever; tag: the one that it is to have when it is approved; state:
  *   pending, endorsed, approved, expired or revoked, since state_since by changed_by for a reason;
  *   private: for its owner only; expires: 0 is never; parts_json: kind, digest, size, index
@@ -16,6 +17,7 @@
 #pragma once
 
 #define SCHEMA_2                                                                         \
+	"ALTER TABLE token ADD COLUMN account BIGINT NOT NULL DEFAULT 0;\n"              \
 	"CREATE TABLE image (digest TEXT PRIMARY KEY, name TEXT NOT NULL, tag TEXT NOT"  \
 	" NULL, state TEXT NOT NULL, private BIGINT NOT NULL, owner TEXT NOT NULL, os"   \
 	" TEXT NOT NULL, size BIGINT NOT NULL, parts_json TEXT NOT NULL, published"      \

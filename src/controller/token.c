@@ -6,7 +6,9 @@
 
 #include "controller/authority.h"
 #include "controller/body.h"
+#include "controller/controller.h"
 #include "controller/event.h"
+#include "controller/identity.h"
 #include "controller/rights.h"
 #include "lib/timestamp.h"
 
@@ -73,7 +75,8 @@ static void read_row(const struct sql_rows *rows, struct token *ret)
 	*ret = (struct token){
 		.kind = streq(sql_rows_text(rows, 1), "join") ? TOKEN_JOIN : TOKEN_BEARER,
 		.expires_us = (uint64_t)sql_rows_number(rows, 6),
-		.used_us = (uint64_t)sql_rows_number(rows, 7)};
+		.used_us = (uint64_t)sql_rows_number(rows, 7),
+		.account = sql_rows_number(rows, 9) != 0};
 	snprintf(ret->id, sizeof(ret->id), "%s", sql_rows_text(rows, 0));
 	snprintf(ret->name, sizeof(ret->name), "%s", sql_rows_text(rows, 2));
 	snprintf(ret->hostgroup, sizeof(ret->hostgroup), "%s", sql_rows_text(rows, 3));
@@ -82,7 +85,7 @@ static void read_row(const struct sql_rows *rows, struct token *ret)
 	snprintf(ret->serial, sizeof(ret->serial), "%s", sql_rows_text(rows, 8));
 }
 
-#define COLUMNS "id, kind, name, hostgroup, roles, created_by, expires, used, serial"
+#define COLUMNS "id, kind, name, hostgroup, roles, created_by, expires, used, serial, account"
 
 /* By its hash, so that how long it takes tells nothing of the secret. */
 int token_find(struct sql *db, const char *secret, struct token *ret, struct error *err)
@@ -122,6 +125,7 @@ struct wish {
 	char hostgroup[AUTHORITY_NAME_MAX];
 	json_t *roles;
 	uint64_t lifetime_s;
+	bool account; /* the owner has one */
 };
 
 static const struct field fields[] = {
@@ -226,9 +230,23 @@ static int check_join(struct exchange *x, struct sql *db, struct wish *w)
 	return check_hostgroup(x, db, w->hostgroup);
 }
 
+/* With an account, a token ends when that does, whoever has made it. Returns 0 or the status. */
+static int find_account(struct exchange *x, struct wish *w)
+{
+	struct error err = {0};
+	int r = identity_has_account(x->controller->identity, w->name, &err);
+
+	w->account = r > 0;
+	return r < 0 ? exchange_fail(
+			       x, 503, "whose token it is to be cannot be found out: %s", err.text)
+		     : 0;
+}
+
 /* A token that somebody has found must not live on in others that were made with it. */
 static int check_bearer(struct exchange *x, struct sql *db, struct wish *w)
 {
+	int status;
+
 	if (x->caller.how && streq(x->caller.how, "token"))
 		return exchange_fail(x, 403,
 			"a token makes no tokens; show who you are by MUNGE, or ask on the "
@@ -239,7 +257,8 @@ static int check_bearer(struct exchange *x, struct sql *db, struct wish *w)
 		return exchange_fail(x, 403,
 			"you make tokens for yourself; for '%s', an administrator of the site does",
 			w->name);
-	return check_hostgroup(x, db, w->hostgroup);
+	status = find_account(x, w);
+	return status ? status : check_hostgroup(x, db, w->hostgroup);
 }
 
 static int read_wish(
@@ -278,13 +297,13 @@ static int save(struct exchange *x, struct sql *db, const struct wish *w, const 
 {
 	int r = sql_change(db, err,
 		"INSERT INTO token (id, hash, kind, name, hostgroup, roles, created_by, created,"
-		" expires, used) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)"
+		" expires, used, account) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)"
 		" ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, created = excluded.created,"
-		" expires = excluded.expires",
+		" expires = excluded.expires, account = excluded.account",
 		sql_text(x->params[0]), sql_text(hash), sql_text(w->kind), sql_text(w->name),
 		sql_text(w->hostgroup), sql_text(roles), sql_text(x->caller.name),
 		sql_number((int64_t)x->now_us),
-		sql_number((int64_t)(x->now_us + w->lifetime_s * SECOND)));
+		sql_number((int64_t)(x->now_us + w->lifetime_s * SECOND)), sql_number(w->account));
 
 	return MIN_OF(r, 0);
 }

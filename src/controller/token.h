@@ -15,6 +15,7 @@ struct token {
 	char name[CALLER_NAME_MAX]; /* of the node, "" any; or whose it is */
 	char hostgroup[CALLER_NAME_MAX];
 	char roles[CALLER_NAME_MAX]; /* words, as rights_parse() */
+	bool account;                /* its owner had one when it was made */
 	char created_by[CALLER_NAME_MAX];
 	uint64_t expires_us, used_us; /* the latter 0: not yet */
 	char serial[64];              /* of the certificate that it was given for */
