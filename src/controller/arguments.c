@@ -1,17 +1,23 @@
 #include "controller/arguments.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "config.h"
 #include "lib/exit.h"
+#include "lib/file.h"
 #include "lib/log.h"
+
+#define URL_MAX 4096
 
 static const struct option options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"from", required_argument, NULL, 'f'},
+	{"from-file", required_argument, NULL, 'F'},
 	{"to", required_argument, NULL, 't'},
+	{"to-file", required_argument, NULL, 'T'},
 	{"man", no_argument, NULL, 'm'},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
@@ -22,15 +28,36 @@ static void print_help(void)
 {
 	printf("Usage: wnodes-controller [options]\n"
 	       "       wnodes-controller check [options]\n"
-	       "       wnodes-controller migrate --from URL --to URL\n"
+	       "       wnodes-controller migrate --from URL|--from-file FILE --to URL|--to-file FILE\n"
 	       "       wnodes-controller config [--man]\n"
 	       "Serves the site's nodes, users and administrators; see wnodes-controller(8).\n\n"
 	       "  check          says whether settings and database are good\n"
 	       "  migrate        copies a database into another, empty one: from sqlite:/PATH to\n"
-	       "                 postgresql://..., or back\n"
+	       "                 postgresql://..., or back. Everybody on the machine sees the command\n"
+	       "                 line: a URL with a password is the first line of a file, or the\n"
+	       "                 password is where libpq finds it (PGPASSFILE, ~/.pgpass, PGSERVICE)\n"
 	       "  config         prints a file of settings with all of them\n"
 	       "  --config FILE  settings (" WNODES_SYSCONFDIR "/controller.conf)\n"
 	       "  --version, --help\n");
+}
+
+/* A URL, from the command line or from the first line of a file. Returns -1 to go on. */
+static int set_url(char **url, const char *text, const char *file)
+{
+	autofree char *content = NULL;
+	size_t length;
+	int r = file ? file_read(AT_FDCWD, file, URL_MAX, &content, &length) : 0;
+
+	if (r < 0) {
+		log_error("cannot read '%s': %s", file, strerror(-r));
+		return EXIT_WNODES;
+	}
+	free(*url);
+	*url = file ? strndup(content, strcspn(content, "\r\n")) : strdup(text);
+	if (*url)
+		return -1;
+	log_error("out of memory");
+	return EXIT_WNODES;
 }
 
 static int parse_verb(struct arguments *a, int argc, char **argv)
@@ -49,7 +76,8 @@ static int parse_verb(struct arguments *a, int argc, char **argv)
 		return EXIT_WNODES;
 	}
 	if ((a->verb == VERB_MIGRATE) != (a->from && a->to) || (!a->from != !a->to)) {
-		log_error("migrate takes both --from URL and --to URL, and nothing else does");
+		log_error("migrate takes both --from and --to, or --from-file and --to-file, and "
+			  "nothing else does");
 		return EXIT_WNODES;
 	}
 	return -1;
@@ -57,18 +85,24 @@ static int parse_verb(struct arguments *a, int argc, char **argv)
 
 int arguments_parse(struct arguments *a, int argc, char **argv)
 {
-	int option;
+	int option, status = -1;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+	while (status < 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option) {
 		case 'c':
 			a->config = optarg;
 			break;
 		case 'f':
-			a->from = optarg;
+			status = set_url(&a->from, optarg, NULL);
+			break;
+		case 'F':
+			status = set_url(&a->from, NULL, optarg);
 			break;
 		case 't':
-			a->to = optarg;
+			status = set_url(&a->to, optarg, NULL);
+			break;
+		case 'T':
+			status = set_url(&a->to, NULL, optarg);
 			break;
 		case 'm':
 			a->man = true;
@@ -82,7 +116,13 @@ int arguments_parse(struct arguments *a, int argc, char **argv)
 		default:
 			return EXIT_WNODES;
 		}
-	return parse_verb(a, argc, argv);
+	return status < 0 ? parse_verb(a, argc, argv) : status;
+}
+
+void arguments_done(struct arguments *a)
+{
+	free(a->from);
+	free(a->to);
 }
 
 void arguments_print_progress(const char *table, int64_t rows, void *userdata)

@@ -16,7 +16,7 @@ static int serve(const struct arguments *a, struct error *err)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {0};
+	struct arguments a AUTO(arguments_done) = {0};
 	struct error err = {0};
 	int r;
 
