@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include "controller/guess.h"
 #include "lib/clock.h"
 #include "serve/handshake.h"
 
@@ -24,6 +25,7 @@ struct connection {
 	int fd;
 	bool local;
 	uid_t uid;
+	uint8_t address[GUESS_ADDRESS_SIZE];
 	struct handshake *handshake; /* owned */
 	/* Changed by its thread, and looked at by the sweep. */
 	_Atomic(enum connection_state) state;
@@ -79,6 +81,7 @@ struct connection *connection_open(struct connections *cs, int fd, bool local, s
 	}
 	*c = (struct connection){.owner = cs, .fd = fd, .local = local, .uid = (uid_t)-1};
 	connection_set(c, CONNECTION_NEW);
+	guess_address(fd, c->address);
 	refused = local && !find_uid(c);
 	pthread_mutex_lock(&cs->lock);
 	refused = refused || (local && is_one_too_many(cs, c->uid, user_max));
@@ -134,6 +137,11 @@ bool connection_is_local(const struct connection *c)
 uid_t connection_uid(const struct connection *c)
 {
 	return c->uid;
+}
+
+const uint8_t *connection_address(const struct connection *c)
+{
+	return c->address;
 }
 
 /* For how long it may be as it is; 0: as long as it likes. */

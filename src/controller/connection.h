@@ -35,6 +35,9 @@ void connection_set(struct connection *c, enum connection_state state);
 bool connection_is_local(const struct connection *c);
 uid_t connection_uid(const struct connection *c);
 
+/* Who is at its other end: GUESS_ADDRESS_SIZE bytes. */
+const uint8_t *connection_address(const struct connection *c);
+
 /* Shuts down those that have taken longer than this, in us; idle ones earlier where there are very
  * many. */
 void connections_sweep(struct connections *cs, uint64_t request_time, uint64_t idle_time);

@@ -9,6 +9,7 @@
 
 #include "controller/budget.h"
 #include "controller/connection.h"
+#include "controller/guess.h"
 #include "controller/housekeeping.h"
 #include "controller/identity.h"
 #include "controller/journal.h"
@@ -144,9 +145,10 @@ static int open_parts(struct controller *c, struct error *err)
 
 	c->connections = connections_new();
 	c->requests = requests_new();
+	c->guesses = guesses_new();
 	c->metrics = metrics_new();
 	c->identity = identity_new();
-	if (!c->connections || !c->requests || !c->metrics || !c->identity)
+	if (!c->connections || !c->requests || !c->guesses || !c->metrics || !c->identity)
 		return fail(err, -ENOMEM, "out of memory");
 	r = writer_new(s->database, &c->writer, err);
 	if (r == 0)
@@ -234,6 +236,7 @@ void controller_close(struct controller *c)
 	housekeeping_free(c->housekeeping);
 	metrics_free(c->metrics);
 	requests_free(c->requests);
+	guesses_free(c->guesses);
 	connections_free(c->connections);
 	identity_free(c->identity);
 	tls_done();

@@ -23,6 +23,7 @@ struct controller {
 	struct identity *identity; /* for all threads */
 	struct connections *connections;
 	struct requests *requests;
+	struct guesses *guesses;
 	struct metrics *metrics;
 	struct streams *streams;
 	struct server *server;

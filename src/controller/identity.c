@@ -185,13 +185,32 @@ static int open_credential(struct identity *i, const char *socket, const char *c
 	return r;
 }
 
+static void forget(struct exchange *x)
+{
+	caller_done(&x->caller);
+	x->caller.uid = -1;
+	x->caller.roles = ROLE_ANYONE;
+	x->caller.how = "none";
+}
+
+int identity_check_promise(struct exchange *x, const struct identity_evidence *e,
+	const struct identity_promise *promise)
+{
+	if (authorization_fits(
+		    promise->text, promise->length, e->method, e->target, e->body, e->body_length))
+		return 0;
+	return exchange_fail(x, 401,
+		"the credential of MUNGE is for another request; its text is 'METHOD PATH "
+		"SHA256-OF-BODY'");
+}
+
 static int find_munge(struct exchange *x, const struct identity_evidence *e, const char *credential,
 	struct sql *db)
 {
 	const char *socket = controller_get_settings(x->controller)->munge;
 	struct munged_content content = {0};
+	struct identity_promise opened;
 	struct error err = {0};
-	bool fits;
 	int r, status;
 
 	if (socket && streq(socket, "none"))
@@ -201,13 +220,14 @@ static int find_munge(struct exchange *x, const struct identity_evidence *e, con
 		credential, &content, &err);
 	if (r < 0)
 		return exchange_fail(x, r == -ENOTCONN ? 503 : 401, "%s", err.text);
-	fits = authorization_fits(
-		content.payload, content.length, e->method, e->target, e->body, e->body_length);
-	free(content.payload);
-	if (!fits)
-		return exchange_fail(x, 401,
-			"the credential of MUNGE is for another request; its text is 'METHOD PATH "
-			"SHA256-OF-BODY'");
+	opened = (struct identity_promise){content.payload, content.length};
+	if (e->promise)
+		*e->promise = opened;
+	status = e->promise ? 0 : identity_check_promise(x, e, &opened);
+	if (!e->promise)
+		free(content.payload);
+	if (status)
+		return status;
 	status = check_fresh(x, credential);
 	return status ? status : find_uid(x, content.uid, "munge", db);
 }
@@ -368,14 +388,6 @@ static int find_header(struct exchange *x, const struct identity_evidence *e, st
 	if (authorization.kind == AUTHORIZATION_MUNGE)
 		return find_munge(x, e, authorization.value, db);
 	return find_token(x, authorization.value, db);
-}
-
-static void forget(struct exchange *x)
-{
-	caller_done(&x->caller);
-	x->caller.uid = -1;
-	x->caller.roles = ROLE_ANYONE;
-	x->caller.how = "none";
 }
 
 int identity_find(struct exchange *x, const struct identity_evidence *e, struct sql *db)

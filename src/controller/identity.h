@@ -3,6 +3,12 @@
 
 #include "controller/exchange.h"
 
+/* What a credential of MUNGE was made for, if that came before the body: METHOD PATH SHA256. */
+struct identity_promise {
+	void *text; /* for free(); NULL: there is none */
+	size_t length;
+};
+
 /* All of it is the request's, and is gone with it. */
 struct identity_evidence {
 	bool local; /* on the local socket; peer_uid is what the kernel says */
@@ -13,6 +19,8 @@ struct identity_evidence {
 	const char *target; /* as it was sent: path and query, not decoded */
 	const void *body;
 	size_t body_length;
+	/* The body has not come yet, and what it has to be is kept here. NULL: it is there. */
+	struct identity_promise *promise;
 };
 
 /* What is remembered between requests: accounts, certificates that were found to be good,
@@ -30,6 +38,10 @@ int identity_has_account(struct identity *i, const char *name, struct error *err
  * reached, which is an error only for whom it would have to be asked. Returns 0, or the status
  * (401, 503) with the error said. Called in several threads at once. */
 int identity_find(struct exchange *x, const struct identity_evidence *e, struct sql *db);
+
+/* Is the body there that was promised? Returns 0, or the status 401 with the error said. */
+int identity_check_promise(struct exchange *x, const struct identity_evidence *e,
+	const struct identity_promise *promise);
 
 /* The same by a certificate (DER) of whom the client's end of the connection has shown to have the
  * key. */

@@ -6,6 +6,7 @@
 #include "controller/job.h"
 #include "controller/lease.h"
 #include "controller/node.h"
+#include "controller/token.h"
 #include "controller/vm.h"
 #include "lib/strv.h"
 #include "lib/timestamp.h"
@@ -18,6 +19,7 @@
 #define DAY_US          (UINT64_C(86400) * 1000000)
 #define EVENTS_KEPT_US  (30 * DAY_US)
 #define JOBS_KEPT_US    (90 * DAY_US)
+#define TOKENS_KEPT_US  (31 * DAY_US)
 #define BEFORE(now, us) ((now) > (us) ? (now) - (us) : 0)
 
 /* Names of nodes, which are read to the end before anything is changed. */
@@ -105,7 +107,11 @@ int node_sweep(struct sql *db, const struct node_sweep *s, struct error *err)
 	int events = owed < 0 ? owed : event_prune(db, BEFORE(s->now_us, EVENTS_KEPT_US), err);
 	int jobs = events < 0 ? events : job_prune(db, BEFORE(s->now_us, JOBS_KEPT_US), err);
 
-	if (jobs < 0)
-		return jobs;
-	return lost > 0 || owed > 0 || events >= EVENT_PRUNE_MAX || jobs >= JOB_PRUNE_MAX;
+	/* One that has served is needed as long as the certificate that it has given. */
+	int tokens = jobs < 0 ? jobs : token_prune(db, BEFORE(s->now_us, TOKENS_KEPT_US), err);
+
+	if (tokens < 0)
+		return tokens;
+	return tokens >= TOKEN_PRUNE_MAX || lost > 0 || owed > 0 || events >= EVENT_PRUNE_MAX ||
+	       jobs >= JOB_PRUNE_MAX;
 }

@@ -6,6 +6,7 @@
 
 #include "controller/connection.h"
 #include "controller/controller.h"
+#include "controller/guess.h"
 #include "controller/header.h"
 #include "controller/identity.h"
 #include "controller/intake.h"
@@ -22,11 +23,13 @@
 #include "lib/clock.h"
 
 /* Requests are small; records come many at a time. As JSON they take some twenty times as much
- * memory, so that those whom nobody knows have less: what a node joins with. */
+ * memory. Whom nobody knows has less, what a node joins with; so that who sends more is looked at
+ * as soon as the headers are there. */
 #define BODY_MAX        (UINT64_C(1) << 20)
 #define BODY_MAX_ANYONE (UINT64_C(64) << 10)
 #define BODY_MAX_LARGE  (UINT64_C(16) << 20)
 #define BODY_PATH_LARGE "/v1/records"
+#define JOIN_PATH       "/v1/join"
 
 /* All bodies together that are in memory. */
 #define BODIES_MAX (UINT64_C(256) << 20)
@@ -75,6 +78,8 @@ struct request {
 	uint64_t started_us;
 	struct journal_id id;
 	bool counted; /* in `active` */
+	bool known;   /* who asks, and that they may: before the body */
+	struct identity_promise promise;
 };
 
 struct requests *requests_new(void)
@@ -181,7 +186,96 @@ static uint64_t body_max_of(const struct route *route)
 		return route->upload_max;
 	if (route && streq(route->path, BODY_PATH_LARGE))
 		return BODY_MAX_LARGE;
-	return route && (route->roles & ROLE_ANYONE) ? BODY_MAX_ANYONE : BODY_MAX;
+	return !route || (route->roles & ROLE_ANYONE) ? BODY_MAX_ANYONE : BODY_MAX;
+}
+
+/* Does it show something that one could try to guess? */
+static bool is_guess(const struct request *rq)
+{
+	return rq->header.authorization || (rq->x.route && streq(rq->x.route->path, JOIN_PATH));
+}
+
+static int check_guesses(struct request *rq)
+{
+	uint64_t max = controller_get_settings(rq->controller)->failures;
+	int wait_s = is_guess(rq) ? guesses_wait_s(rq->controller->guesses,
+					    connection_address(rq->connection), max)
+				  : 0;
+
+	if (wait_s == 0)
+		return 0;
+	exchange_fail(&rq->x, 429,
+		"too many attempts to say who one is have failed from your address; try again in "
+		"%d s",
+		wait_s);
+	rq->x.retry_after_s = wait_s;
+	return 429;
+}
+
+/* One that has failed: a token to join is refused by its route. */
+static void note_guess(const struct request *rq)
+{
+	if (is_guess(rq) &&
+		(rq->x.status == 401 || (rq->x.status == 403 && !rq->header.authorization)))
+		guesses_add(rq->controller->guesses, connection_address(rq->connection),
+			controller_get_settings(rq->controller)->failures);
+}
+
+/* Without the body. */
+static struct identity_evidence evidence_of(struct request *rq)
+{
+	return (struct identity_evidence){
+		.local = connection_is_local(rq->connection),
+		.peer_uid = connection_uid(rq->connection),
+		.authorization = rq->header.authorization,
+		.tls_session = tls_of(rq->mhd),
+		.method = rq->method,
+		.target = rq->target,
+	};
+}
+
+/* Who asks, and may they? */
+static int check_caller(struct request *rq, struct sql *db)
+{
+	struct identity_evidence evidence = evidence_of(rq);
+	const struct route *route = rq->x.route;
+	int status = check_guesses(rq);
+
+	if (status > 0)
+		return status;
+	evidence.body = intake_get(&rq->body);
+	evidence.body_length = rq->body.length;
+	/* What is the same for all does not need the database. */
+	if ((route->kind == ROUTE_PLAIN && (route->roles & ROLE_ANYONE)) ||
+		(route->is_open && route->is_open(rq->controller)))
+		return 0;
+	/* A credential is opened once. */
+	if (rq->promise.text)
+		return identity_check_promise(&rq->x, &evidence, &rq->promise);
+	status = identity_find(&rq->x, &evidence, db);
+	return status > 0 ? status : route_check_caller(&rq->x);
+}
+
+/* The same before the body is there, so that nobody in particular can fill the memory. */
+static int check_early(struct request *rq)
+{
+	struct identity_evidence evidence = evidence_of(rq);
+	struct error err = {0};
+	struct sql *db;
+	int status = check_guesses(rq);
+
+	if (status > 0)
+		return status;
+	evidence.promise = &rq->promise;
+	if (reader_get(controller_get_settings(rq->controller)->database, &db, &err) < 0)
+		return exchange_fail_sql(&rq->x, -ENOTCONN, &err);
+	reader_begin(db);
+	status = identity_find(&rq->x, &evidence, db);
+	reader_end(db);
+	if (status == 0)
+		status = route_check_caller(&rq->x);
+	rq->known = status == 0;
+	return status;
 }
 
 /* Whoever shows nothing is not let fill the disk. */
@@ -223,6 +317,9 @@ static enum MHD_Result begin(struct request *rq, const char *method)
 			rq, 401, "this takes files of those only who show who they are");
 	if (header_body_length(&rq->header) > rq->body_max)
 		return answer_at_once(rq, 413, "the body is too large");
+	if (header_body_length(&rq->header) > BODY_MAX_ANYONE && rq->x.status == 0 &&
+		check_early(rq) > 0)
+		return answer(rq);
 	return MHD_YES;
 }
 
@@ -260,6 +357,12 @@ static void take_body(struct request *rq, const char *data, size_t length)
 
 	if (rq->x.status > 0)
 		return;
+	/* How long it is was not said. */
+	if (rq->body.length + length > BODY_MAX_ANYONE && rq->body_max > BODY_MAX_ANYONE &&
+		!rq->known && check_early(rq) > 0) {
+		drop_body(rq);
+		return;
+	}
 	if (rq->body.length + length > rq->body_max)
 		r = -EFBIG;
 	else if (rs->body_bytes + length > BODIES_MAX || rs->file_bytes + length > FILES_MAX)
@@ -359,30 +462,6 @@ static enum MHD_Result hand_over(struct request *rq)
 		exchange_fail(&rq->x, 503, "the controller %s; try again, or ask another",
 			r == -EBUSY ? "has too much to do" : "ends");
 	return r == -ESHUTDOWN ? answer(rq) : MHD_YES;
-}
-
-/* Who asks, and may they? */
-static int check_caller(struct request *rq, struct sql *db)
-{
-	const struct identity_evidence evidence = {
-		.local = connection_is_local(rq->connection),
-		.peer_uid = connection_uid(rq->connection),
-		.authorization = rq->header.authorization,
-		.tls_session = tls_of(rq->mhd),
-		.method = rq->method,
-		.target = rq->target,
-		.body = intake_get(&rq->body),
-		.body_length = rq->body.length,
-	};
-	const struct route *route = rq->x.route;
-	int status;
-
-	/* What is the same for all does not need the database. */
-	if ((route->kind == ROUTE_PLAIN && (route->roles & ROLE_ANYONE)) ||
-		(route->is_open && route->is_open(rq->controller)))
-		return 0;
-	status = identity_find(&rq->x, &evidence, db);
-	return status > 0 ? status : route_check_caller(&rq->x);
 }
 
 static int check_query(struct request *rq)
@@ -547,13 +626,16 @@ void request_on_end(void *userdata, struct MHD_Connection *mhd, void **context,
 		return;
 	*context = NULL;
 	/* One that was cut off has no status. */
-	if (rq->started_us > 0 && rq->x.status > 0)
+	if (rq->started_us > 0 && rq->x.status > 0) {
 		note(rq);
+		note_guess(rq);
+	}
 	connection_set(rq->connection, CONNECTION_IDLE);
 	drop_body(rq);
 	if (rq->counted)
 		rq->controller->requests->active--;
 	exchange_done(&rq->x);
+	free(rq->promise.text);
 	free(rq->target);
 	free(rq->path);
 	free(rq);

@@ -63,7 +63,7 @@ static void open_connection(struct server *s, struct MHD_Connection *mhd, void *
 	session = info ? info->tls_session : NULL;
 	connection = fd < 0 ? NULL
 			    : connection_open(c->connections, fd, !session,
-				      controller_get_settings(c)->address_connections);
+				      controller_get_settings(c)->user_connections);
 	if (connection && session)
 		connection_take_handshake(
 			connection, handshake_new(s->handshakes, mhd, session, fd));

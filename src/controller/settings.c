@@ -42,8 +42,18 @@ const struct conf_setting controller_settings_table[] = {
 		"Connections at a time; more are closed at once."),
 	ROW(address_connections, CONF_NUMBER, "4000", 1, 1000000, NULL,
 		"Connections at a time from one address."),
+	ROW(user_connections, CONF_NUMBER, "1000", 1, 1000000, NULL,
+		"Connections at a time of one user on the socket."),
 	ROW(streams, CONF_NUMBER, "256", 0, 100000, NULL,
 		"Streams of events at a time; more are refused."),
+	ROW(user_streams, CONF_NUMBER, "16", 0, 100000, NULL,
+		"Streams of events at a time of one user; 0: as many as there may be."),
+	ROW(user_tokens, CONF_NUMBER, "100", 0, 1000000, NULL,
+		"Tokens of one user that are good; 0: any number."),
+	ROW(failures, CONF_NUMBER, "60", 0, 1000000, NULL,
+		"Failed attempts to say who one is, by a token, MUNGE or a token to join, that one "
+		"address (of IPv6: one network) has in a minute; then it has to wait, with good ones as "
+		"well. Certificates are not concerned. 0: any number."),
 	ROW(request_time, CONF_DURATION, "30s", SECOND, HOUR, NULL,
 		"How long a client may take to send a request, or to take an answer."),
 	ROW(idle_time, CONF_DURATION, "60s", SECOND, HOUR, NULL,
@@ -113,8 +123,9 @@ int controller_settings_load(struct controller_settings *ret, const char *path, 
 
 /* Whoever uses these looks at them each time. */
 static const char *const reloadable[] = {"request_time", "idle_time", "lost_after", "lease_grace",
-	"administrators", "endorsers", "private_images", "private_size", "four_eyes", "depot_keep",
-	"metrics_open", "log_format", "log_level", "certificate", "key", "names"};
+	"user_streams", "user_tokens", "failures", "administrators", "endorsers", "private_images",
+	"private_size", "four_eyes", "depot_keep", "metrics_open", "log_format", "log_level",
+	"certificate", "key", "names"};
 
 static bool is_reloadable(const struct conf_setting *row)
 {

@@ -15,9 +15,11 @@ struct controller_settings {
 	char **names;            /* of the certificate that is made */
 	char *depot;             /* directory; "auto": in `state`; "none" */
 	uint64_t threads;        /* 0: by the machine */
-	uint64_t connections, address_connections, streams;
+	uint64_t connections, address_connections, user_connections;
+	uint64_t streams, user_streams;
 	uint64_t request_time, idle_time; /* us */
 	/* What a reload takes over, too: */
+	uint64_t user_tokens, failures;
 	uint64_t lost_after, lease_grace;      /* us */
 	char **administrators, **endorsers;    /* users and @groups */
 	uint64_t private_images, private_size; /* of a user; bytes */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "controller/controller.h"
 #include "controller/event.h"
 #include "controller/listing.h"
 #include "controller/reader.h"
@@ -239,13 +240,24 @@ static int check_query(struct exchange *x)
 	return check_kinds(x);
 }
 
+/* With the lock: has this user as many as he may? */
+static bool has_enough(const struct streams *all, const struct exchange *x)
+{
+	uint64_t max = controller_get_settings(x->controller)->user_streams, count = 0;
+
+	for (const struct stream *s = all->first; s; s = s->next)
+		count += s->caller.kind == x->caller.kind && streq(s->caller.name, x->caller.name);
+	return max > 0 && count >= max;
+}
+
 static int add(struct streams *all, struct stream *s, struct exchange *x)
 {
-	bool full;
+	bool full, enough;
 
 	pthread_mutex_lock(&all->lock);
 	full = all->ending || all->count >= all->max;
-	if (!full) {
+	enough = has_enough(all, x);
+	if (!full && !enough) {
 		s->next = all->first;
 		s->link = &all->first;
 		if (s->next)
@@ -255,6 +267,9 @@ static int add(struct streams *all, struct stream *s, struct exchange *x)
 		pthread_cond_signal(&all->wake);
 	}
 	pthread_mutex_unlock(&all->lock);
+	if (!full && enough)
+		return exchange_fail(
+			x, 429, "you have as many streams as one user may; end one of them");
 	return full ? exchange_fail(x, 503,
 			      "the controller has as many streams as it may; ask without one, or try "
 			      "again later")
@@ -276,6 +291,9 @@ int stream_open(struct streams *all, struct exchange *x, const char *after,
 	s->opened_us = clock_now_us();
 	s->spoken_us = s->opened_us;
 	s->fresh = true;
+	/* Its host groups are the request's until it is certain. */
+	s->caller = x->caller;
+	s->caller.groups = NULL;
 	if (status == 0)
 		status = find_start(s, x, after);
 	if (status == 0)
@@ -291,8 +309,6 @@ int stream_open(struct streams *all, struct exchange *x, const char *after,
 		on_free(s);
 		return exchange_fail(x, 500, "the controller is out of memory");
 	}
-	/* Who asks goes on to be noted of the request. */
-	s->caller = x->caller;
 	s->caller.groups = TAKE_PTR(x->caller.groups);
 	return 0;
 }

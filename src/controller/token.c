@@ -20,6 +20,7 @@
 #define LIFETIME_JOIN (24 * HOUR_S) /* not said otherwise */
 #define LIFETIME_USER (30 * 24 * HOUR_S)
 #define ROLES_MAX     8
+#define JOIN_MAX      20000 /* that one administrator has made and nobody used */
 
 /* So that one that has got lost is known for what it is. */
 static const char *const prefixes[] = {
@@ -280,6 +281,32 @@ static int read_wish(
 	return status || join ? status : read_roles(x, w->roles, roles);
 }
 
+/* How many good ones does he have already, for himself or for nodes to join? Returns 0 or the
+ * status. */
+static int check_count(struct exchange *x, struct sql *db, const struct wish *w)
+{
+	bool join = streq(w->kind, "join");
+	uint64_t max = join ? JOIN_MAX : controller_get_settings(x->controller)->user_tokens;
+	struct error err = {0};
+	int64_t count = 0;
+	int r;
+
+	if (max == 0)
+		return 0;
+	r = sql_get_number(db, &err, &count,
+		"SELECT count(*) FROM token WHERE kind = ?1 AND used = 0 AND expires > ?2 AND"
+		" CASE kind WHEN 'bearer' THEN name ELSE created_by END = ?3",
+		sql_text(w->kind), sql_number((int64_t)x->now_us),
+		sql_text(join ? x->caller.name : w->name));
+	if (r < 0)
+		return exchange_fail_sql(x, r, &err);
+	return count < (int64_t)max
+		       ? 0
+		       : exchange_fail(x, 409,
+				 "%s has %d tokens that are good, as many as there may be; withdraw some",
+				 join ? x->caller.name : w->name, (int)count);
+}
+
 /* The same again, which nobody has used: the answer was lost, and with it the secret. */
 static int check_same(
 	struct exchange *x, const struct token *t, const struct wish *w, const char *roles)
@@ -344,7 +371,7 @@ static int run_put(struct exchange *x, struct sql *db)
 		return status;
 	r = load(db, x->params[0], &before, &err);
 	again = r > 0;
-	status = again ? check_same(x, &before, &w, roles) : 0;
+	status = again ? check_same(x, &before, &w, roles) : check_count(x, db, &w);
 	if (status)
 		return status;
 	if (r >= 0)
@@ -388,6 +415,14 @@ static int run_delete(struct exchange *x, struct sql *db)
 		return exchange_fail_sql(x, r, &err);
 	x->status = 204;
 	return 204;
+}
+
+int token_prune(struct sql *db, uint64_t before_us, struct error *err)
+{
+	return sql_change(db, err,
+		"DELETE FROM token WHERE id IN (SELECT id FROM token WHERE expires < ?1"
+		" ORDER BY id LIMIT ?2)",
+		sql_number((int64_t)before_us), sql_number(TOKEN_PRUNE_MAX));
 }
 
 #define MAKERS (ROLE_USER | ROLE_ADMINISTRATOR | ROLE_GROUP_ADMIN)

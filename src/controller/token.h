@@ -30,4 +30,8 @@ bool token_is_secret(const char *text, enum token_kind kind);
 /* By the secret. Returns 1, 0 if there is none, or negative errno. */
 int token_find(struct sql *db, const char *secret, struct token *ret, struct error *err);
 
+/* Forgets some of those that ended before this. Returns how many, or negative errno. */
+#define TOKEN_PRUNE_MAX 1000 /* of one call */
+int token_prune(struct sql *db, uint64_t before_us, struct error *err);
+
 extern const struct route token_routes[];

@@ -77,6 +77,66 @@ GROUP='{"description":"a group"}'
 	has_status 413 "$(local_call POST /v1/join -H 'Content-Type: application/json' -d @large)"
 }
 
+@test "whom nobody knows sends no large body" {
+	start_controller
+	{ printf '{"records":["'; head -c 15000000 /dev/zero | tr '\0' x; printf '"]}'; } >large
+	# The answer does not wait for it. (It may be lost to who goes on sending: that is the client's.)
+	sent() {
+		curl -s --max-time 20 --cacert "$STATE/ca.pem" -w '%{http_code} %{size_upload}\n' -o /dev/null "$@" \
+			-H 'Content-Type: application/json' -d @large "$URL/v1/records" || true
+	}
+	run sent
+	[ "${output%% *}" = 401 ] || [ "${output%% *}" = 000 ]
+	[ "${output##* }" -lt 8000000 ]
+	run sent -H 'Authorization: Bearer nonsense'
+	[ "${output##* }" -lt 8000000 ]
+	has_status 401 "$(remote_call POST /v1/records -H 'Content-Type: application/json' -H 'Transfer-Encoding: chunked' -d @large)"
+	# One who is known, and has no business with records.
+	has_status 403 "$(head -c 100000 large | local_call POST /v1/records -H 'Content-Type: application/json' -d @-)"
+	has_status 200 "$(local_call GET /healthz)"
+}
+
+@test "who fails too often to say who he is has to wait" {
+	own_config 'failures = 5'
+	start_controller
+	id=$(cat /proc/sys/kernel/random/uuid)
+	good=$(put "/v1/tokens/$id" '{"kind":"bearer"}' | head -1 | jq -r .token)
+	for i in 1 2 3 4; do
+		has_status 401 "$(remote_call GET /v1/whoami -H "Authorization: Bearer wnodes_user_$(printf %064d "$i")")"
+	done
+	has_status 200 "$(remote_call GET /v1/whoami -H "Authorization: Bearer $good")"
+	has_status 403 "$(remote_call POST /v1/join -H 'Content-Type: application/json' -d '{"token":"x","node":"n","csr":"x"}')"
+	run remote_call GET /v1/whoami -H "Authorization: Bearer $good" -D headers
+	has_status 429 "$output"
+	grep -i '^retry-after: [0-9]' headers
+	has_status 429 "$(remote_call POST /v1/join -H 'Content-Type: application/json' -d '{"token":"x","node":"n","csr":"x"}')"
+	# Who shows nothing, or comes from elsewhere, is not concerned.
+	has_status 200 "$(remote_call GET /v1/ca)"
+	has_status 200 "$(local_call GET /v1/whoami)"
+	wait_for 20 eval 'has_status 200 "$(remote_call GET /v1/whoami -H "Authorization: Bearer $good")"'
+}
+
+@test "one user has so many tokens and streams and no more" {
+	own_config 'user_tokens = 2' 'user_streams = 1'
+	start_controller
+	for i in 1 2; do
+		has_status 201 "$(put "/v1/tokens/t$i" '{"kind":"bearer"}')"
+	done
+	has_status 200 "$(put /v1/tokens/t2 '{"kind":"bearer"}')"
+	has_status 409 "$(put /v1/tokens/t3 '{"kind":"bearer"}')"
+	has_status 201 "$(put /v1/tokens/t3 '{"kind":"bearer","name":"somebody-else"}')"
+	has_status 204 "$(local_call DELETE /v1/tokens/t1)"
+	has_status 201 "$(put /v1/tokens/t4 '{"kind":"bearer"}')"
+	curl -sSN --max-time 20 --unix-socket "$SOCKET" -H 'Accept: text/event-stream' http://c/v1/events >stream 2>/dev/null 3>&- &
+	follower=$!
+	wait_for 5 grep -q retry stream
+	has_status 429 "$(local_call GET /v1/events -H 'Accept: text/event-stream')"
+	chmod 755 "$WORK" "$WORK/controller"
+	setpriv --reuid=1 --regid=1 --clear-groups curl -sSN --max-time 2 --unix-socket "$SOCKET" \
+		-H 'Accept: text/event-stream' http://c/v1/events | grep -q retry
+	kill "$follower"
+}
+
 @test "malformed requests do no harm" {
 	start_controller
 	controller_py malformed "$SOCKET"
@@ -150,7 +210,7 @@ GROUP='{"description":"a group"}'
 }
 
 @test "one address has so many connections and no more" {
-	own_config 'address_connections = 20'
+	own_config 'address_connections = 20' 'user_connections = 20'
 	start_controller
 	controller_py limit "$SOCKET" 127.0.0.1 "$PORT" 20
 	has_status 200 "$(local_call GET /healthz)"
@@ -260,4 +320,18 @@ all_groups() {
 	run "$CONTROLLER" nonsense
 	[ "$status" -eq 125 ]
 	"$CONTROLLER" --help | grep -q migrate
+}
+
+@test "a database is copied without its address in the command line" {
+	start_controller
+	has_status 201 "$(put /v1/groups/g "$GROUP")"
+	stop_controller
+	echo "sqlite:$WORK/copy.db" >url
+	"$CONTROLLER" migrate --from "sqlite:$STATE/site.db" --to-file url
+	[ "$(sqlite3 copy.db 'SELECT name FROM hostgroup')" = g ]
+	run "$CONTROLLER" migrate --from "sqlite:$STATE/site.db" --to-file none
+	[ "$status" -eq 125 ]
+	grep -q "cannot read 'none'" <<<"$output"
+	run "$CONTROLLER" migrate --from "sqlite:$STATE/site.db"
+	[ "$status" -eq 125 ]
 }

@@ -250,9 +250,9 @@ stop_munged() {
 	wait_for 10 is_gone "$pid"
 }
 
-# A credential for a request without a body: credential NAME METHOD PATH
+# A credential for a request, with the body in a file: credential NAME METHOD PATH [FILE]
 credential() {
-	printf '%s %s %s' "$2" "$3" "$(sha256sum </dev/null | cut -d' ' -f1)" | munge --socket="$WORK/$1-socket/socket"
+	printf '%s %s %s' "$2" "$3" "$(sha256sum <"${4:-/dev/null}" | cut -d' ' -f1)" | munge --socket="$WORK/$1-socket/socket"
 }
 
 @test "MUNGE says who users of the cluster are" {
@@ -277,6 +277,16 @@ munge = yes" GET /v1/whoami >caller 2>&1 || { grep -q 'built without MUNGE' call
 	run remote_call GET /v1/whoami -H "Authorization: MUNGE $c"
 	has_status 401 "$output"
 	grep -q 'served already' <<<"$output"
+	# A long body is for whoever is known before it is there, and has to be the one that was meant.
+	id=$(cat /proc/sys/kernel/random/uuid)
+	{ printf '{"kind":"bearer","x":"'; head -c 200000 /dev/zero | tr '\0' x; printf '"}'; } >long
+	tr x y <long >other
+	c=$(credential site PUT "/v1/tokens/$id" long)
+	has_status 401 "$(remote_call PUT "/v1/tokens/$id" -H "Authorization: MUNGE $c" -H 'Content-Type: application/json' -d @other)"
+	c=$(credential site PUT "/v1/tokens/$id" long)
+	has_status 201 "$(remote_call PUT "/v1/tokens/$id" -H "Authorization: MUNGE $c" -H 'Content-Type: application/json' -d @long)"
+	c=$(credential site GET /v1/whoami)
+	has_status 200 "$(remote_call GET /v1/whoami -H "Authorization: MUNGE $c")"
 	# Also when munged has forgotten it.
 	stop_munged site
 	run remote_call GET /v1/whoami -H "Authorization: MUNGE $c"
