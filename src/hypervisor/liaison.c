@@ -391,6 +391,15 @@ static bool is_alone(const struct liaison *l, uint64_t alone)
 	       (l->heard || clock_now_us() - l->opened_us > BEGIN_US + patience_us(l));
 }
 
+/* Why nobody answers, as far as we know. */
+static const char *reason_of(const struct liaison *l)
+{
+	if (l->failure[0])
+		return l->failure;
+	return l->pidfd >= 0 ? "wnodes-courier still waits for an answer"
+			     : "wnodes-courier does not run";
+}
+
 void liaison_look(struct liaison *l)
 {
 	uint64_t alone = alone_us(l), most = settings_of(l)->site_autonomy;
@@ -399,8 +408,7 @@ void liaison_look(struct liaison *l)
 
 	if (is && !l->alone)
 		log_warning("this node is on its own, and goes on for %s ([site] autonomy): %s",
-			format_duration(most, text),
-			l->failure[0] ? l->failure : "wnodes-courier does not run");
+			format_duration(most, text), reason_of(l));
 	if (expired && !l->expired)
 		log_warning("this node was on its own for longer than [site] autonomy: it takes no "
 			    "VMs until a controller answers");
