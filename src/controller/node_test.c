@@ -319,6 +319,26 @@ static void a_sweep_is_bounded(void **state)
 	assert_int_equal(count_events("node.lost"), 152);
 }
 
+static void tokens_are_forgotten_long_after_their_end(void **state)
+{
+	struct error err = {0};
+	char id[16];
+
+	open_site(state);
+	assert_int_equal(sql_begin(harness_db, &err), 0);
+	for (int day = 0; day < 60; day++) {
+		snprintf(id, sizeof(id), "t%02d", day);
+		sql_change(harness_db, &err,
+			"INSERT INTO token (id, hash, kind, name, hostgroup, roles, created_by,"
+			" created, expires, used) VALUES (?1, ?1, 'bearer', 'a', '', '', 'a', 0, ?2, 0)",
+			sql_text(id), sql_number((int64_t)(harness_now_us - day * 1440 * MINUTE)));
+	}
+	assert_int_equal(sql_commit(harness_db, &err), 0);
+	assert_int_equal(sweep_at(harness_now_us, 0), 0);
+	assert_in_range(harness_count("SELECT count(*) FROM token"), 31, 33);
+	assert_int_equal(harness_count("SELECT count(*) FROM token WHERE id = 't01'"), 1);
+}
+
 static void people_say_where_a_node_belongs_and_whether_it_is_drained(void **state)
 {
 	open_site(state);
@@ -397,6 +417,7 @@ int main(void)
 		HARNESS_TEST(a_silent_node_is_lost_and_its_leases_returned_after_a_grace),
 		HARNESS_TEST(leases_that_a_node_does_not_list_are_told),
 		HARNESS_TEST(a_sweep_is_bounded),
+		HARNESS_TEST(tokens_are_forgotten_long_after_their_end),
 		HARNESS_TEST(people_say_where_a_node_belongs_and_whether_it_is_drained),
 		HARNESS_TEST(with_a_node_goes_what_is_its),
 	};
