@@ -14,15 +14,6 @@
 
 static struct error err;
 
-static struct sql *open_url(const char *url)
-{
-	struct sql *db = NULL;
-
-	if (sql_open(url, &db, &err) < 0)
-		fail_msg("%s", err.text);
-	return db;
-}
-
 static void good(int r)
 {
 	if (r < 0)
@@ -119,7 +110,7 @@ static const struct {
 
 static void fill(const char *url)
 {
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	good(schema_upgrade(db, &err));
 	good(sql_begin(db, &err));
@@ -155,7 +146,8 @@ static void compare_table(struct sql *a, struct sql *b, size_t table)
 
 static void compare(const char *old, const char *new)
 {
-	struct sql *a AUTO(sql_freep) = open_url(old), *b AUTO(sql_freep) = open_url(new);
+	struct sql *a AUTO(sql_freep) = server_test_open(old),
+		      *b AUTO(sql_freep) = server_test_open(new);
 
 	assert_int_equal(schema_find(b, &err), schema_version());
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
@@ -202,7 +194,7 @@ static void and_go_back(void **state)
 static void what_is_not_empty_is_not_changed(void **state)
 {
 	const char *url = server_test_url(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	fill(other_url());
 	good(schema_upgrade(db, &err));
@@ -222,7 +214,7 @@ static void what_is_not_empty_is_not_changed(void **state)
 static void both_must_be_of_this_version(void **state)
 {
 	const char *url = server_test_url(state), *newer = "UPDATE site SET value = '99'";
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 	struct sql *other AUTO(sql_freep) = NULL;
 
 	assert_int_equal(migrate_run(other_url(), url, NULL, NULL, &err), -ENOENT);
@@ -231,7 +223,7 @@ static void both_must_be_of_this_version(void **state)
 	good(schema_upgrade(db, &err));
 	good(sql_change_once(db, &err, newer, NULL, 0));
 	assert_int_equal(migrate_run(url, other_url(), NULL, NULL, &err), -EPROTO);
-	other = open_url(other_url());
+	other = server_test_open(other_url());
 	good(schema_upgrade(other, &err));
 	assert_int_equal(migrate_run(other_url(), url, NULL, NULL, &err), -EPROTO);
 	assert_non_null(strstr(err.text, "version 99"));
@@ -252,7 +244,7 @@ static void a_killed_copy_leaves_nothing(void **state)
 		usleep((useconds_t)(10000 + 8000 * i));
 		kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
-		db = open_url(url);
+		db = server_test_open(url);
 		if (schema_find(db, &err) != 0)
 			break;
 		killed++;

@@ -14,15 +14,6 @@
 
 static struct error err;
 
-static struct sql *open_url(const char *url)
-{
-	struct sql *db = NULL;
-
-	if (sql_open(url, &db, &err) < 0)
-		fail_msg("%s", err.text);
-	return db;
-}
-
 static void good(int r)
 {
 	if (r < 0)
@@ -49,7 +40,7 @@ static const struct schema_steps first = {texts, 1}, second = {texts, 2}, third 
 static const char *make_first(void **state)
 {
 	const char *url = server_test_url(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	good(schema_upgrade_to(db, &first, &err));
 	for (int i = 0; i < 100; i++)
@@ -63,7 +54,7 @@ static const char *make_first(void **state)
 static void an_empty_database_gets_the_tables(void **state)
 {
 	const char *url = server_test_url(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	assert_int_equal(schema_find(db, &err), 0);
 	for (int i = 0; i < 2; i++) {
@@ -76,7 +67,7 @@ static void an_empty_database_gets_the_tables(void **state)
 static void rows_stay_when_tables_are_upgraded(void **state)
 {
 	const char *url = make_first(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	assert_int_equal(schema_find(db, &err), 1);
 	good(schema_upgrade_to(db, &second, &err));
@@ -94,7 +85,7 @@ static void rows_stay_when_tables_are_upgraded(void **state)
 static void version_1_becomes_that_of_today(void **state)
 {
 	const char *url = make_first(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	good(schema_upgrade(db, &err));
 	assert_int_equal(schema_find(db, &err), schema_version());
@@ -106,7 +97,7 @@ static void version_1_becomes_that_of_today(void **state)
 static void an_upgrade_that_fails_changes_nothing(void **state)
 {
 	const char *url = make_first(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	assert_int_equal(schema_upgrade_to(db, &third, &err), -EIO);
 	assert_non_null(strstr(err.text, "version 3"));
@@ -118,7 +109,7 @@ static void an_upgrade_that_fails_changes_nothing(void **state)
 static void a_newer_version_is_refused(void **state)
 {
 	const char *url = make_first(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	good(schema_upgrade_to(db, &second, &err));
 	assert_int_equal(schema_upgrade_to(db, &first, &err), -EPROTO);
@@ -129,7 +120,7 @@ static void a_newer_version_is_refused(void **state)
 static void tables_of_another_program_are_not_touched(void **state)
 {
 	const char *url = server_test_url(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 
 	good(sql_change_once(db, &err, "CREATE TABLE song (name TEXT)", NULL, 0));
 	assert_int_equal(schema_upgrade(db, &err), -EBADMSG);
@@ -181,7 +172,7 @@ static void a_killed_upgrade_leaves_the_version_before(void **state)
 		usleep((useconds_t)(5000 + 15000 * i));
 		kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
-		db = open_url(url);
+		db = server_test_open(url);
 		if (schema_find(db, &err) == 2)
 			break;
 		killed++;

@@ -105,19 +105,10 @@ static bool is_there(struct sql *db, const char *name)
 	return n == 2;
 }
 
-static struct sql *open_url(const char *url)
-{
-	struct sql *db = NULL;
-
-	if (sql_open(url, &db, &err) < 0)
-		fail_msg("%s", err.text);
-	return db;
-}
-
 static void what_is_done_is_kept_and_what_is_refused_is_not(void **state)
 {
 	const char *url = make_table(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 	struct writer *w AUTO(writer_freep) = NULL;
 	static struct put puts[500];
 	struct writer_usage usage;
@@ -149,7 +140,7 @@ static int take_key(struct put *p, struct sql *db)
 static void a_failure_is_its_own_request_s_alone(void **state)
 {
 	const char *url = make_table(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 	struct writer *w AUTO(writer_freep) = NULL;
 	struct put puts[60];
 
@@ -176,7 +167,7 @@ static int take_key_later(struct put *p, struct sql *db)
 static void a_failure_is_found_wherever_it_shows(void **state)
 {
 	const char *url = make_table(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 	struct writer *w AUTO(writer_freep) = NULL;
 	struct put puts[12];
 
@@ -202,7 +193,7 @@ static int fail_serialisation(struct put *p, struct sql *db)
 static void what_may_work_the_next_time_is_done_again(void **state)
 {
 	const char *url = make_table(state);
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 	struct writer *w AUTO(writer_freep) = NULL;
 	struct put puts[3];
 
@@ -354,7 +345,7 @@ static void two_processes_may_write(void **state)
 /* Everything of which was said that it is kept is there, and nothing by half. */
 static int check_reports(const char *url, int fd)
 {
-	struct sql *db AUTO(sql_freep) = open_url(url);
+	struct sql *db AUTO(sql_freep) = server_test_open(url);
 	struct report report;
 	int n = 0;
 
@@ -475,7 +466,7 @@ static void a_full_disk_refuses_what_is_too_large(void **state)
 		skip();
 	}
 	make_table(state);
-	db = open_url(url);
+	db = server_test_open(url);
 	memset(large, 'x', sizeof(large) - 1);
 	assert_int_equal(writer_new(url, &w, &err), 0);
 	pthread_mutex_lock(&gate);

@@ -146,14 +146,23 @@ void server_test_start(void)
 		run_script(POSTGRES_SCRIPTS "/up.sh", NULL, server_url, sizeof(server_url)), 0);
 }
 
+struct sql *server_test_open(const char *of)
+{
+	struct sql *db = NULL;
+	struct error err = {0};
+
+	if (sql_open(of, &db, &err) < 0)
+		fail_msg("%s", err.text);
+	return db;
+}
+
 int64_t server_test_number(const char *of, const char *text)
 {
-	struct sql *db AUTO(sql_freep) = NULL;
+	struct sql *db AUTO(sql_freep) = server_test_open(of);
 	struct error err = {0};
 	int64_t number = -1;
 
-	if (sql_open(of, &db, &err) < 0 ||
-		sql_get_number_values(db, &err, &number, text, NULL, 0) < 0)
+	if (sql_get_number_values(db, &err, &number, text, NULL, 0) < 0)
 		fail_msg("%s", err.text);
 	return number;
 }

@@ -31,6 +31,9 @@ const char *server_test_directory(void);
 void server_test_kill(void);
 void server_test_start(void);
 
+/* A connection; one that cannot be had fails the test. */
+struct sql *server_test_open(const char *url);
+
 /* The first column of the first row, by a connection of its own. */
 int64_t server_test_number(const char *url, const char *text);
 

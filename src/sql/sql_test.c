@@ -17,16 +17,6 @@
 
 static struct error err;
 
-static struct sql *open_url(const char *url)
-{
-	struct sql *db = NULL;
-
-	err = (struct error){0};
-	if (sql_open(url, &db, &err) < 0)
-		fail_msg("%s", err.text);
-	return db;
-}
-
 #define good(r) check(r, #r)
 static void check(int r, const char *what)
 {
@@ -41,7 +31,7 @@ static void check(int r, const char *what)
 static struct sql *open_table(void **state, const char **ret_url)
 {
 	const char *url = server_test_url(state);
-	struct sql *db = open_url(url);
+	struct sql *db = server_test_open(url);
 
 	good(sql_begin(db, &err));
 	good(sql_script(db, TABLE ";\nCREATE INDEX thing_size ON thing (size);\n", &err));
@@ -293,7 +283,7 @@ static void one_writes_at_a_time(void **state)
 	for (int i = 0; i < WRITERS; i++) {
 		pids[i] = fork();
 		for (int n = 0; pids[i] == 0 && n < ROUNDS; n++) {
-			struct sql *own AUTO(sql_freep) = open_url(url);
+			struct sql *own AUTO(sql_freep) = server_test_open(url);
 			int64_t size = 0;
 
 			if (sql_begin(own, &err) < 0 ||
@@ -321,7 +311,7 @@ static void readers_do_not_wait(void **state)
 {
 	const char *url;
 	struct sql *db AUTO(sql_freep) = open_table(state, &url);
-	struct sql *reader AUTO(sql_freep) = open_url(url);
+	struct sql *reader AUTO(sql_freep) = server_test_open(url);
 
 	good(sql_begin(db, &err));
 	good(add(db, "a", 1));
@@ -365,7 +355,7 @@ static void a_writer_that_sleeps_loses_its_turn(void **state)
 	good(sql_change_once(db, &err, "SET idle_in_transaction_session_timeout = 300", NULL, 0));
 	good(sql_begin(db, &err));
 	good(add(db, "a", 1));
-	other = open_url(url);
+	other = server_test_open(url);
 	good(sql_begin(other, &err));
 	good(sql_commit(other, &err));
 	assert_int_equal(add(db, "b", 1), -ENOTCONN);
@@ -388,7 +378,7 @@ static void a_server_that_ends_is_told_of(void **state)
 	if (sql_open(url, &db, &err) == 0)
 		db = sql_free(db);
 	server_test_start();
-	db = open_url(url);
+	db = server_test_open(url);
 	assert_int_equal(count(db), 1);
 }
 
@@ -406,7 +396,7 @@ static void a_connection_that_was_closed_while_idle_is_seen(void **state)
 	assert_true(sql_is_left(db));
 	assert_true(sql_is_broken(db));
 	db = sql_free(db);
-	db = open_url(url);
+	db = server_test_open(url);
 	/* Where an administrator ends it, there are words, and then the end. */
 	server_test_number(url, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
 				" WHERE pid <> pg_backend_pid() AND usename = current_user");
@@ -484,7 +474,7 @@ static void what_is_no_database_of_ours_is_not_touched(void **state)
 	assert_int_equal(unlink(path), 0);
 	/* Another program's. */
 	assert_int_equal(sql_open("sqlite:relative", &db, &err), -EINVAL);
-	db = open_url(url);
+	db = server_test_open(url);
 	good(sql_change(db, &err, "PRAGMA journal_mode = DELETE"));
 	good(sql_change(db, &err, "PRAGMA application_id = 7"));
 	good(sql_change(db, &err, "CREATE TABLE other (a)"));
@@ -516,7 +506,7 @@ static void damage_is_said(void **state)
 	for (int page = 1; page < 4; page++)
 		assert_int_equal(pwrite(fd, noise, sizeof(noise), page * 4096), sizeof(noise));
 	close(fd);
-	db = open_url(url);
+	db = server_test_open(url);
 	for (int i = 500; i < 1000 && r >= 0; i++) {
 		char name[32];
 
