@@ -10,12 +10,12 @@
  * {"error":"...","status":n} as the last line of stdout; 3: no controller answers, with the reason
  * on stderr; 125: anything else, likewise. */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "call/call.h"
 #include "config.h"
+#include "lib/argument.h"
 #include "lib/buffer.h"
 #include "lib/exit.h"
 #include "lib/file.h"
@@ -24,40 +24,20 @@
 #define BODY_MAX  (16U << 20)
 #define BYTES_MAX (64U << 20)
 
-static const struct option options[] = {
-	{"bytes", no_argument, NULL, 'b'},
-	{"list", no_argument, NULL, 'l'},
-	{"controller", required_argument, NULL, 'c'},
-	{"if-match", required_argument, NULL, 'm'},
-	{"version", no_argument, NULL, 'V'},
-	{NULL, 0, NULL, 0},
-};
-
 /* Returns -1 to go on, else the exit status. */
 static int parse(struct call *c, int argc, char **argv)
 {
-	int option;
+	const struct argument table[] = {
+		{"bytes", .is = &c->bytes},
+		{"list", .is = &c->list},
+		{"controller", .text = &c->controller},
+		{"if-match", .text = &c->if_match},
+		{.name = NULL},
+	};
+	int status = argument_parse(table, "wnodes-call", NULL, argc, argv);
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-		switch (option) {
-		case 'b':
-			c->bytes = true;
-			break;
-		case 'l':
-			c->list = true;
-			break;
-		case 'c':
-			c->controller = optarg;
-			break;
-		case 'm':
-			c->if_match = optarg;
-			break;
-		case 'V':
-			printf("wnodes-call %s\n", WNODES_VERSION);
-			return EXIT_SUCCESS;
-		default:
-			return EXIT_WNODES;
-		}
+	if (status >= 0)
+		return status;
 	if (argc - optind != 2 || (c->list && !streq(argv[optind], "GET"))) {
 		log_error("use: wnodes-call [--list] METHOD PATH [--if-match ETAG]; a list is got");
 		return EXIT_WNODES;

@@ -1,28 +1,16 @@
 #include "controller/arguments.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "config.h"
+#include "lib/argument.h"
 #include "lib/exit.h"
 #include "lib/file.h"
 #include "lib/log.h"
 
 #define URL_MAX 4096
-
-static const struct option options[] = {
-	{"config", required_argument, NULL, 'c'},
-	{"from", required_argument, NULL, 'f'},
-	{"from-file", required_argument, NULL, 'F'},
-	{"to", required_argument, NULL, 't'},
-	{"to-file", required_argument, NULL, 'T'},
-	{"man", no_argument, NULL, 'm'},
-	{"version", no_argument, NULL, 'V'},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
-};
 
 static void print_help(void)
 {
@@ -52,9 +40,11 @@ static int set_url(char **url, const char *text, const char *file)
 		log_error("cannot read '%s': %s", file, strerror(-r));
 		return EXIT_WNODES;
 	}
-	free(*url);
-	*url = file ? strndup(content, strcspn(content, "\r\n")) : strdup(text);
-	if (*url)
+	if (file)
+		*url = strndup(content, strcspn(content, "\r\n"));
+	else
+		*url = text ? strdup(text) : NULL;
+	if (*url || (!text && !file))
 		return -1;
 	log_error("out of memory");
 	return EXIT_WNODES;
@@ -85,37 +75,22 @@ static int parse_verb(struct arguments *a, int argc, char **argv)
 
 int arguments_parse(struct arguments *a, int argc, char **argv)
 {
-	int option, status = -1;
+	const char *from = NULL, *from_file = NULL, *to = NULL, *to_file = NULL;
+	const struct argument table[] = {
+		{"config", .text = &a->config},
+		{"from", .text = &from},
+		{"from-file", .text = &from_file},
+		{"to", .text = &to},
+		{"to-file", .text = &to_file},
+		{"man", .is = &a->man},
+		{.name = NULL},
+	};
+	int status = argument_parse(table, "wnodes-controller", print_help, argc, argv);
 
-	while (status < 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
-		switch (option) {
-		case 'c':
-			a->config = optarg;
-			break;
-		case 'f':
-			status = set_url(&a->from, optarg, NULL);
-			break;
-		case 'F':
-			status = set_url(&a->from, NULL, optarg);
-			break;
-		case 't':
-			status = set_url(&a->to, optarg, NULL);
-			break;
-		case 'T':
-			status = set_url(&a->to, NULL, optarg);
-			break;
-		case 'm':
-			a->man = true;
-			break;
-		case 'V':
-			printf("wnodes-controller %s\n", WNODES_VERSION);
-			return EXIT_SUCCESS;
-		case 'h':
-			print_help();
-			return EXIT_SUCCESS;
-		default:
-			return EXIT_WNODES;
-		}
+	if (status < 0)
+		status = set_url(&a->from, from, from_file);
+	if (status < 0)
+		status = set_url(&a->to, to, to_file);
 	return status < 0 ? parse_verb(a, argc, argv) : status;
 }
 

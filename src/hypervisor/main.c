@@ -1,6 +1,5 @@
 /* The program wnodes-hypervisor: lends the VMs of a node what they are started from. It runs none
  * and ends none. */
-#include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include "engine/broker.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/rights.h"
+#include "lib/argument.h"
 #include "lib/exit.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -18,16 +18,6 @@
 
 struct arguments {
 	const char *socket, *state, *config;
-};
-
-static const struct option options[] = {
-	{"socket", required_argument, NULL, 's'},
-	{"state", required_argument, NULL, 'd'},
-	{"config", required_argument, NULL, 'c'},
-	{"verbose", no_argument, NULL, 'v'},
-	{"version", no_argument, NULL, 'V'},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
 };
 
 static void print_help(void)
@@ -44,31 +34,20 @@ static void print_help(void)
 /* Returns -1 to go on, else the exit status. */
 static int parse(struct arguments *a, int argc, char **argv)
 {
-	int option;
+	bool verbose = false;
+	const struct argument table[] = {
+		{"socket", .text = &a->socket},
+		{"state", .text = &a->state},
+		{"config", .text = &a->config},
+		{"verbose", .is = &verbose},
+		{.name = NULL},
+	};
+	int status = argument_parse(table, "wnodes-hypervisor", print_help, argc, argv);
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-		switch (option) {
-		case 's':
-			a->socket = optarg;
-			break;
-		case 'd':
-			a->state = optarg;
-			break;
-		case 'c':
-			a->config = optarg;
-			break;
-		case 'v':
-			log_set("wnodes-hypervisor", LOG_LEVEL_DEBUG);
-			break;
-		case 'V':
-			printf("wnodes-hypervisor %s\n", WNODES_VERSION);
-			return EXIT_SUCCESS;
-		case 'h':
-			print_help();
-			return EXIT_SUCCESS;
-		default:
-			return EXIT_WNODES;
-		}
+	if (status >= 0)
+		return status;
+	if (verbose)
+		log_set("wnodes-hypervisor", LOG_LEVEL_DEBUG);
 	if (optind < argc || a->socket[0] != '/' || a->state[0] != '/') {
 		log_error("wnodes-hypervisor takes options only, and paths that begin with /");
 		return EXIT_WNODES;
