@@ -55,11 +55,11 @@ static json_t *call(
 	return NULL;
 }
 
-/* With the lock, which is released meanwhile. */
+/* With the lock, which is released meanwhile: so that nothing is shared then. */
 static void tell(struct herald *h)
 {
-	json_t *body = json_pack(
-		"{s:s, s:s, s:O}", "address", h->address, "rack", h->rack, "images", h->images);
+	json_t *body = json_pack("{s:s, s:s, s:o}", "address", h->address, "rack", h->rack,
+		"images", json_deep_copy(h->images));
 	autofree char *path = path_format("/v1/nodes/%s/images", h->node);
 	bool silent = false;
 
