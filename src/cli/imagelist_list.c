@@ -51,6 +51,7 @@ static const struct table_column show_columns[] = {
 	{"ca", "Authorities", TABLE_TEXT},
 	{"crl", "Revocation lists", TABLE_TEXT},
 	{"tag", "Tag of images", TABLE_TEXT},
+	{"site", "Published at the site", TABLE_TEXT},
 	{.key = NULL},
 };
 
@@ -127,8 +128,9 @@ static json_t *choices_of(const struct subscription *s)
 static json_t *row_of(const struct subscription *s)
 {
 	autofree char *source = subscription_public_source(s->source);
-	json_t *row = json_pack("{s:s, s:s?, s:s, s:b, s:s, s:s}", "name", s->name, "source",
-		source, "ca", s->ca, "crl", !s->no_crl, "tag", s->tag, "state", state_of(s));
+	json_t *row = json_pack("{s:s, s:s?, s:s, s:b, s:b, s:s, s:s}", "name", s->name, "source",
+		source, "ca", s->ca, "crl", !s->no_crl, "site", s->site != NULL, "tag", s->tag,
+		"state", state_of(s));
 	json_int_t present = 0;
 
 	for (size_t i = 0; i < s->image_count; i++)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cli/image_progress.h"
+#include "cli/imagelist_site.h"
 #include "cli/imagelist_store.h"
 #include "image/download.h"
 #include "image/locate.h"
@@ -336,6 +337,17 @@ static void note_failure(struct round *r, const struct error *why)
 		save(r, NULL);
 }
 
+static int tell_site(struct round *r, struct error *err)
+{
+	json_t *rows;
+
+	if (!r->s->site || r->options->dry_run || !r->store.store)
+		return 0;
+	rows = json_array();
+	json_object_set_new(r->result, "site", rows);
+	return imagelist_site_tell(r->directory, r->s, r->store.store, rows, err);
+}
+
 /* Of a list that was not taken, what the last one has brought stays, until its time is over. */
 static int run(struct round *r, struct error *err)
 {
@@ -351,6 +363,8 @@ static int run(struct round *r, struct error *err)
 		*err = why;
 		return why.code;
 	}
+	if (tell_site(r, &why) < 0 && taken)
+		status = fail(err, CHECK_SITE, "%s", why.text);
 	if (taken && r->failed)
 		return fail(err, CHECK_IMAGES, "not all images of the list could be had");
 	return status;

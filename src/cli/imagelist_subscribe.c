@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "cli/imagelist.h"
+#include "cli/imagelist_site.h"
 #include "cli/imagelist_store.h"
 #include "image/download.h"
 #include "image/locate.h"
@@ -14,7 +15,7 @@
 struct subscribe_options {
 	const char *ca, *identifier, *tag;
 	struct verb_list endorsers, issuers, certificates, images;
-	bool no_crl, replace;
+	bool no_crl, replace, site;
 };
 
 static const struct verb_option subscribe_rows[] = {
@@ -40,6 +41,9 @@ static const struct verb_option subscribe_rows[] = {
 			"are named so; with NAME under that name"},
 	{"tag", 't', OPTION_STRING, offsetof(struct subscribe_options, tag), "TAG",
 		.help = "Tag that images get; latest by default"},
+	{"site", 's', OPTION_FLAG, offsetof(struct subscribe_options, site),
+		.help = "Updates publish the images at the site, as endorsed; for endorsers of "
+			"the site"},
 	{"replace", 0, OPTION_FLAG, offsetof(struct subscribe_options, replace),
 		.help = "Changes a subscription that there is: what is given here is all that "
 			"holds then. Which version was taken last is not forgotten"},
@@ -107,6 +111,7 @@ static int fill(const struct subscribe_options *o, const char *name, const char 
 	s->source = download_is_url(source) ? strdup(source) : path_absolute(source);
 	s->ca = path_absolute(o->ca ? o->ca : DEFAULT_CA);
 	s->no_crl = o->no_crl ? strdup("yes") : NULL;
+	s->site = o->site ? strdup("yes") : NULL;
 	s->tag = TAKE_PTR(tag);
 	s->identifier = o->identifier ? strdup(o->identifier) : NULL;
 	if (!s->name || !s->source || !s->ca || !s->tag)
@@ -199,14 +204,27 @@ static const struct verb_option unsubscribe_rows[] = {
 	{.name = NULL},
 };
 
-static int drop_images(const struct subscription *s, struct error *err)
+static int drop_image(
+	const struct imagelist_store *store, struct subscription_image *image, struct error *err)
+{
+	int r = image->gone ? 0 : imagelist_store_drop(store, image, err);
+
+	if (r == 0 && !image->gone)
+		image->gone = strdup("the site has ended its subscription to the list");
+	return r;
+}
+
+static int drop_images(const char *directory, struct subscription *s, struct error *err)
 {
 	struct imagelist_store store = {0};
+	json_t *told = json_array();
 	int r = locate_own_store(&store.store, err);
 
 	for (size_t i = 0; i < s->image_count && r == 0; i++)
-		if (!s->images[i].gone)
-			r = imagelist_store_drop(&store, &s->images[i], err);
+		r = drop_image(&store, &s->images[i], err);
+	if (r == 0 && s->site)
+		r = imagelist_site_tell(directory, s, store.store, told, err);
+	json_decref(told);
 	store_free(store.store);
 	return r;
 }
@@ -230,7 +248,7 @@ static int unsubscribe(bool keep_images, const char *name, struct error *err)
 		return lock;
 	r = subscription_load(directory, name, &s, err);
 	if (r == 0 && !keep_images)
-		r = drop_images(s, err);
+		r = drop_images(directory, s, err);
 	return r < 0 ? r : subscription_remove(directory, name, err);
 }
 
@@ -281,7 +299,8 @@ const struct verb verb_imagelist_unsubscribe = {
 	.synopsis = "[options] NAME",
 	.summary = "Follow a list of images no more",
 	.about = "Forgets the subscription. Its images lose their names, so that no VM starts from "
-		 "them; VMs that run are not disturbed, and wnodes image gc gives the room back.",
+		 "them, and expire at the site if they were published there; VMs that run are not "
+		 "disturbed, and wnodes image gc gives the room back.",
 	.examples = "wnodes imagelist unsubscribe egi\n",
 	.options = unsubscribe_rows,
 	.options_size = sizeof(struct unsubscribe_options),

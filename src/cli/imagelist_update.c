@@ -82,6 +82,21 @@ static void print_image(const json_t *image)
 		reasoned ? ": " : "", reasoned ? text_of(image, "reason") : "");
 }
 
+/* What the site was told. */
+static void print_site(const json_t *result)
+{
+	const json_t *rows = json_object_get(result, "site");
+
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const json_t *row = json_array_get(rows, i);
+		bool reasoned = json_is_string(json_object_get(row, "reason"));
+
+		print_line("  at the site, %s %s%s%s", text_of(row, "action"),
+			text_of(row, "reference"), reasoned ? ": " : "",
+			reasoned ? text_of(row, "reason") : "");
+	}
+}
+
 static void print_result(const struct update_options *o, const json_t *result)
 {
 	const json_t *images = json_object_get(result, "images");
@@ -99,6 +114,7 @@ static void print_result(const struct update_options *o, const json_t *result)
 	for (size_t i = 0; i < json_array_size(images); i++)
 		if (is_news(json_array_get(images, i), o->quiet))
 			print_image(json_array_get(images, i));
+	print_site(result);
 	if (json_is_string(json_object_get(result, "error")))
 		log_error("%s: %s", name, text_of(result, "error"));
 	fflush(stdout);
@@ -176,7 +192,7 @@ const struct verb verb_imagelist_update = {
 		"SHA-512 compared with the list's, and imported; images that left their list, or "
 		"whose time or whose list's time is over, lose their names. VMs that run are not "
 		"disturbed. An image that cannot be used here (another architecture, another "
-		"hypervisor, a form that wnodes image import does not take) is skipped.\n"
+		"hypervisor) is skipped.\n"
 		"\n"
 		"Of a list that is refused nothing is taken: the one before goes on to hold until it "
 		"expires, unless the certificate that signed it has been revoked. A download that was "
@@ -186,7 +202,8 @@ const struct verb verb_imagelist_update = {
 		"signature by a trusted certificate, 12 signed by another than its endorser, 13 an "
 		"endorser who is none of the subscription, 31 another list, 33 made in the future, "
 		"34 expired, 35 older than the one before, 37 no JSON, 38 no image list, 40 taken but "
-		"some image could not be had, 125 everything else, as a server that does not answer.",
+		"some image could not be had, 41 taken but the site was not told of all, 125 "
+		"everything else, as a server that does not answer.",
 	.examples = "wnodes imagelist update\n"
 		    "# What would change?\n"
 		    "wnodes imagelist update --dry-run egi\n"

@@ -20,6 +20,7 @@ static const struct {
 	{CHECK_NOT_JSON, "not-json"},
 	{CHECK_NOT_LIST, "not-list"},
 	{CHECK_IMAGES, "images"},
+	{CHECK_SITE, "site"},
 };
 
 const char *check_word(enum check_verdict verdict)

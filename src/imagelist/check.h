@@ -18,6 +18,7 @@ enum check_verdict {
 	CHECK_NOT_JSON = 37,
 	CHECK_NOT_LIST = 38, /* it lacks something */
 	CHECK_IMAGES = 40,   /* it was taken, but not all of its images could be had */
+	CHECK_SITE = 41,     /* it was taken, but the site was not told of all */
 };
 
 /* A word for it: "signature", "expired". */

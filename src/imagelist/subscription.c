@@ -30,6 +30,7 @@ static const struct member main_rows[] = {
 	MAIN(source, MEMBER_LINE, true),
 	MAIN(ca, MEMBER_LINE, true),
 	MAIN(no_crl, MEMBER_LINE, false),
+	MAIN(site, MEMBER_LINE, false),
 	MAIN(tag, MEMBER_LINE, true),
 	MAIN(identifier, MEMBER_LINE, false),
 	MAIN(version, MEMBER_LINE, false),
@@ -65,6 +66,8 @@ static const struct member image_rows[] = {
 	IMAGE(gone, MEMBER_LINE, false),
 	IMAGE(since_us, MEMBER_TIME, false),
 	IMAGE(expires_us, MEMBER_TIME, false),
+	IMAGE(site_digest, MEMBER_LINE, false),
+	IMAGE(site_expires_us, MEMBER_TIME, false),
 	{.key = NULL},
 };
 

@@ -3,6 +3,7 @@
  *   NAME/subscription.json  what it is subscribed to, the last list that was taken, its images
  *   NAME/list.smime         that list as it came, with its signature
  *   NAME/partial/           downloads, by their SHA-512, to be gone on with
+ *   NAME/depot/             an image in chunks that is being sent to the site
  *   NAME/lock               held (flock) by who changes any of it
  *
  * All are private: a list's address may have a password in it. */
@@ -29,10 +30,12 @@ struct subscription_choice {
 struct subscription_image {
 	char *identifier, *reference; /* "NAME:TAG" */
 	char *title, *version, *sha512;
-	char *digest;        /* of the image in the store */
-	char *gone;          /* why it has lost its tag; NULL: it has it */
-	uint64_t since_us;   /* since when that is so */
-	uint64_t expires_us; /* 0: with its list */
+	char *digest;             /* of the image in the store */
+	char *gone;               /* why it has lost its tag; NULL: it has it */
+	uint64_t since_us;        /* since when that is so */
+	uint64_t expires_us;      /* 0: with its list */
+	char *site_digest;        /* as which the site's catalogue has it; NULL: it does not */
+	uint64_t site_expires_us; /* until when, there */
 };
 
 struct subscription {
@@ -40,6 +43,7 @@ struct subscription {
 	char *source;     /* URL or file of the list */
 	char *ca;         /* directory or file of authorities */
 	char *no_crl;     /* not NULL: their lists of revoked certificates are not asked for */
+	char *site;       /* not NULL: the images are published at the site */
 	char *tag;        /* that images get */
 	char *identifier; /* of the list; NULL until the first one has been taken */
 	struct subscription_endorser *endorsers;

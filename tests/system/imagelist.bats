@@ -2,6 +2,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
+load controller
 
 AUTHORITY=$BATS_TEST_DIRNAME/../imagelist/authority.sh
 ALICE='/DC=org/DC=example/CN=Alice Endorser'
@@ -27,7 +28,13 @@ setup() {
 	export server=$! # which teardown ends
 	wait_for 10 test -s port
 	URL=http://127.0.0.1:$(cat port)
-	STATE=$XDG_STATE_HOME/wnodes/imagelists/egi
+	OURS=$XDG_STATE_HOME/wnodes/imagelists/egi
+}
+
+teardown() {
+	[ -z "${server:-}" ] || kill "$server" 2>/dev/null || true
+	wait_for 10 all_killed
+	teardown_controller
 }
 
 # A disk of 2 MiB with a boot sector, that tells itself from others: disk FILE WORD
@@ -115,10 +122,10 @@ refused() {
 	run -0 update --quiet
 	[ -z "$output" ]
 	[ "$(grep -c one.raw requests)" -eq 1 ]
-	[ -z "$(ls "$STATE/partial")" ]
+	[ -z "$(ls "$OURS/partial")" ]
 	run -0 "$WNODES" imagelist show egi
 	[[ "$output" == *"current"*"egi-image-one-sl-6.0:latest"* ]]
-	[ "$(stat -c %a "$STATE")" = 700 ]
+	[ "$(stat -c %a "$OURS")" = 700 ]
 }
 
 @test "imagelist: JSON says what happened" {
@@ -284,7 +291,7 @@ refused() {
 	list <images | sign
 	run -0 update
 	[ "$("$WNODES" image list -q | wc -l)" -eq 2 ]
-	[ -z "$(ls "$STATE/partial")" ]
+	[ -z "$(ls "$OURS/partial")" ]
 }
 
 @test "imagelist: images that lack something or are for others are passed over" {
@@ -347,7 +354,7 @@ refused() {
 	[ "$("$WNODES" image list -q | tr '\n' ' ')" = "mine:latest theirs:v1 " ]
 	run -125 "$WNODES" imagelist show egi
 	[[ "$output" == *"no subscription 'egi'"* ]]
-	[ ! -e "$STATE" ]
+	[ ! -e "$OURS" ]
 }
 
 @test "imagelist: the disk of an OVA is made an image" {
@@ -370,7 +377,7 @@ refused() {
 	subscribe
 	"$WNODES" imagelist update >out 2>&1 3>&- &
 	pid=$!
-	wait_for 20 bash -c "[ \$(stat -c %s '$STATE'/partial/* | sort -n | tail -1) -eq 1048576 ]"
+	wait_for 20 bash -c "[ \$(stat -c %s '$OURS'/partial/* | sort -n | tail -1) -eq 1048576 ]"
 	kill -KILL $pid
 	wait $pid || true
 	[ "$("$WNODES" image list -q)" = egi-image-one-sl-6.0:latest ]
@@ -379,7 +386,7 @@ refused() {
 	[ "$(grep -c one.raw requests)" -eq 1 ]
 	grep -q '/stuck/big.raw bytes=1048576-' requests
 	[ "$("$WNODES" image show --json egi-big | jq -r .size)" = 2097152 ]
-	[ -z "$(ls "$STATE/partial")" ]
+	[ -z "$(ls "$OURS/partial")" ]
 }
 
 @test "imagelist: of two updates at once the second waits, and has nothing left to do" {
@@ -389,7 +396,7 @@ refused() {
 	subscribe
 	update >first 2>&1 3>&- &
 	pid=$!
-	wait_for 10 bash -c "ls '$STATE'/partial/* >/dev/null"
+	wait_for 10 bash -c "ls '$OURS'/partial/* >/dev/null"
 	run -0 update
 	[[ "$output" == *"waiting for it"* ]]
 	[[ "$output" == *"nothing is new"* ]]
@@ -475,4 +482,72 @@ refused() {
 	subscribe
 	run -125 subscribe
 	[[ "$output" == *"--replace"* ]]
+}
+
+# A site, which root asks by its controller's socket.
+a_site() {
+	CONTROLLER=$WNODES_BUILD/wnodes-controller
+	[ -x "$CONTROLLER" ] || skip "the controller was not built"
+	skip_unless_root
+	# shellcheck disable=SC2034 # controller.bash uses them
+	SOCKET=$WORK/controller/socket STATE=$WORK/controller/state
+	mkdir -m 755 controller
+	# shellcheck disable=SC2034
+	PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	# The leak sanitizer needs ptrace(2), which the controller may not use.
+	export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
+	own_config 'munge = none'
+	mkdir -p "$XDG_CONFIG_HOME/wnodes"
+	printf '[site]\ncontrollers = unix:%s\nmunge = no\n' "$SOCKET" >"$XDG_CONFIG_HOME/wnodes/wnodes.conf"
+	start_controller
+}
+
+# What the site has of an image: at_site DIGEST JQ
+at_site() {
+	local_call GET "/v1/images/$1" | head -n -1 | jq -r "$2"
+}
+
+@test "imagelist: images are published at the site as endorsed, and expire there with the list" {
+	a_site
+	one | list | sign
+	subscribe --site
+	# It is endorsers who publish for all.
+	refused 41 "only an endorser publishes an image as endorsed"
+	"$WNODES" role grant root endorser
+	run -0 update
+	[[ "$output" == *"at the site, published egi-image-one-sl-6.0:latest: endorsed"* ]]
+	first=$("$WNODES" image show --json egi-image-one-sl-6.0 | jq -r .digest)
+	until=$(jq -r '."hv:imagelist"."dc:date:expires"' <(openssl smime -verify -in www/image.list -noverify -text 2>/dev/null))
+	[ "$(at_site "$first" '"\(.name) \(.tag) \(.state) \(.expires[0:19])Z"')" = \
+		"egi-image-one-sl-6.0 latest endorsed $until" ]
+	[[ "$(local_call GET "/v1/images/$first/history" | head -n -1)" == *"endorsed by $ALICE in version 100 of the list $ID"* ]]
+	[ ! -e "$OURS/depot" ]
+	# The next list has another end; nothing else is told twice.
+	run -0 update --quiet
+	[ -z "$output" ]
+	one | list ".\"hv:imagelist\".\"dc:date:expires\" = \"$(date -u -d '+3 days' +%FT%TZ)\"" | sign
+	run -0 update
+	[[ "$output" == *"at the site, limited egi-image-one-sl-6.0:latest"* ]]
+	[ "$(at_site "$first" '.expires[0:10]')" = "$(date -u -d '+3 days' +%F)" ]
+	# A site that does not answer is told by the next update.
+	stop_controller
+	disk www/one.raw new
+	one 2.0 | list '."hv:imagelist"."hv:version" = "101"' | sign
+	refused 41 "the site was not told of all images"
+	second=$("$WNODES" image show --json egi-image-one-sl-6.0 | jq -r .digest)
+	[ "$second" != "$first" ]
+	start_controller
+	run -0 update
+	[[ "$output" == *"at the site, published"* ]]
+	[ "$(at_site "$second" .state)" = endorsed ]
+	[ "$(at_site "$first" .state)" = endorsed ]
+	# It leaves the list.
+	disk www/two.raw two
+	image two two.raw Two | list '."hv:imagelist"."hv:version" = "102"' | sign
+	run -0 update
+	[[ "$output" == *"at the site, expired egi-image-one-sl-6.0:latest"* ]]
+	[ "$(at_site "$second" .state)" = expired ]
+	two=$("$WNODES" image show --json egi-two | jq -r .digest)
+	"$WNODES" imagelist unsubscribe egi
+	[ "$(at_site "$two" .state)" = expired ]
 }
