@@ -97,12 +97,11 @@ const struct verb verb_image_fetch = {
 		"\n"
 		"A server that fails is asked again, or the next one is. The image is there when all "
 		"of it has come, has been verified and is on the disk, and not before.",
-	.examples =
-		"# From a directory that all machines mount\n"
-		"wnodes image fetch --from /net/depot --name el9 8a4f...\n"
-		"# From a web server, and another one if that fails\n"
-		"wnodes image fetch --release el9.json --from https://images.example.org/depot \\\n"
-		"    --from http://mirror.example.org/depot\n",
+	.examples = "# From a directory that all machines mount\n"
+		    "wnodes image fetch --from /net/depot --name el9 8a4f...\n"
+		    "# From a web server, and another one if that fails\n"
+		    "wnodes image fetch --release el9.json --from https://example.org/depot \\\n"
+		    "    --from http://mirror.example.org/depot\n",
 	.options = options,
 	.options_size = sizeof(struct fetch_options),
 	.min_args = 0,

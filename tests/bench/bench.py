@@ -8,6 +8,7 @@ import boot
 import clone
 import controller
 import distribution
+import fetch
 import grow
 import hypervisor
 import jobs
@@ -32,6 +33,7 @@ SECTIONS = {
     "leases": controller.bench_leases,
     "nodes": controller.bench_nodes,
     "failover": controller.bench_failover,
+    "fetch": fetch.bench_fetch,
     "swarm": swarm.bench_swarm,
     "publish": publish.bench_publish,
     "update": publish.bench_update,
