@@ -12,6 +12,8 @@
 #define FAILED_US      (2000 * MS)
 #define FAILED_MAX_US  (60000 * MS)
 #define BAD_ORIGIN_US  (60000 * MS)
+#define ALIVE_US       (2000 * MS)
+#define HICCUP_US      (200 * MS)
 
 /* Requests to one source at a time: with more than one, two answers promise the same chunks now and
  * then, but a source that is nearly alone shall not wait for our next question. */
@@ -269,6 +271,20 @@ static void note_nothing(struct swarm *s, const struct request *r, uint64_t now_
 	source->next_us = now_us + pause_us(s, &source->nothing, NOTHING_US, NOTHING_MAX_US);
 }
 
+/* What fails together counts once; and one that has just given something is more likely to have too
+ * much to do than to be dead. */
+static void note_failure(struct swarm *s, struct source *source, uint64_t now_us)
+{
+	bool alive = source->useful_us > 0 && now_us < source->useful_us + ALIVE_US;
+
+	if (source->next_us > now_us)
+		return;
+	source->next_us =
+		now_us + (alive && source->failed == 0
+					 ? pause_us(s, &source->failed, HICCUP_US, HICCUP_US)
+					 : pause_us(s, &source->failed, FAILED_US, FAILED_MAX_US));
+}
+
 void swarm_end(struct swarm *s, size_t request, enum swarm_end how, uint64_t now_us)
 {
 	struct request *r = &s->requests[request];
@@ -292,7 +308,7 @@ void swarm_end(struct swarm *s, size_t request, enum swarm_end how, uint64_t now
 		source->next_us = now_us + pause_us(s, &source->busy, BUSY_US, BUSY_MAX_US);
 		break;
 	case SWARM_FAILED:
-		source->next_us = now_us + pause_us(s, &source->failed, FAILED_US, FAILED_MAX_US);
+		note_failure(s, source, now_us);
 		break;
 	case SWARM_BAD:
 		source->bad = source->kind == SWARM_PEER;

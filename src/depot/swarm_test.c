@@ -122,6 +122,31 @@ static void silent_one_costs_less_than_two_seconds(void **state)
 	assert_true(now - 100 * SECOND < 2 * SECOND);
 }
 
+static void failures_at_the_same_time_count_once(void **state)
+{
+	size_t requests[2];
+
+	swarm_add_source(s, SWARM_ORIGIN);
+	assert_true(next());
+	swarm_end(s, ask.request, SWARM_DONE, now);
+	for (int i = 0; i < 2; i++) {
+		assert_true(next());
+		requests[i] = ask.request;
+	}
+	swarm_end(s, requests[0], SWARM_FAILED, now);
+	swarm_end(s, requests[1], SWARM_FAILED, now);
+	assert_false(next());
+	assert_true(wait_us <= 200 * MS); /* it has given something a moment ago */
+	now += wait_us;
+	assert_true(next());
+	swarm_end(s, ask.request, SWARM_FAILED, now);
+	assert_false(next());
+	now += SECOND;
+	assert_false(next());
+	now += 4 * SECOND;
+	assert_true(next());
+}
+
 static void who_sends_something_bad_is_never_asked_again(void **state)
 {
 	swarm_add_source(s, SWARM_PEER);
@@ -231,6 +256,7 @@ int main(void)
 		EACH(it_ends_when_all_is_there),
 		EACH(requests_are_limited_and_shared_out),
 		EACH(silent_one_costs_less_than_two_seconds),
+		EACH(failures_at_the_same_time_count_once),
 		EACH(who_sends_something_bad_is_never_asked_again),
 		EACH(busy_one_is_asked_again_after_a_pause_that_grows),
 		EACH(late_one_is_overtaken_in_the_end_game),

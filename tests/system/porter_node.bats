@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# A node's daemon and its porter, as they are, and an image that comes from a depot on a web server.
+
+bats_require_minimum_version 1.5.0
+load helpers
+load daemon
+load site
+
+teardown() {
+	[ -z "${site:-}" ] || kill -KILL "$site" 2>/dev/null || true
+	[ -z "${web:-}" ] || kill -KILL "$web" 2>/dev/null || true
+	[ -z "${daemon:-}" ] || kill -KILL "$daemon" 2>/dev/null || true
+	[ ! -e "${WORK:-/}/daemon.err" ] || tail -n 20 "$WORK/daemon.err" | sed 's/^/daemon: /'
+	[ -z "${WORK:-}" ] || TEST_CLONES='' teardown_work
+}
+
+# The depot's image as the site's catalogue has it.
+write_catalogue() {
+	jq '{revision: 1, staged: [], tags: [{name: "el9", tag: "latest", digest}],
+		images: [{digest, parts, name: "el9", state: "approved", owner: "root", private: false, expires: null,
+			since: "2026-11-30T10:00:00Z", by: "root", reason: "it is good"}]}' release >site/catalogue
+}
+
+start_site() {
+	skip_if_closed
+	skip_if_sanitized
+	[ -x "$WNODES_BUILD/wnodes-porter" ] || skip "the porter was not built"
+	mkdir -p site
+	"$WNODES" image publish --depot "$WORK/depot" --json debian >release
+	write_catalogue
+	rm -rf "$STATE/blobs" "$STATE/names"
+	"$PYTHON" "$BATS_TEST_DIRNAME/faulty_controller.py" site 2>site.err 3>&- &
+	site=$!
+	(cd depot && exec "$PYTHON" -u -m http.server 0 --bind 127.0.0.1 >"$WORK/web.log" 2>&1 3>&-) &
+	web=$!
+	wait_for 20 test -s site/port
+	wait_for 20 grep -q 'port [0-9]' web.log
+	# shellcheck disable=SC2034 # site.bash uses them
+	URL=https://localhost:$(cat site/port) FINGERPRINT=$(fingerprint site/ca.pem)
+	echo the-token >token
+}
+
+@test "porter: a node fetches an image that its catalogue names from a web server, and has it whole" {
+	start_site
+	join
+	site_config '[images]' "origins = http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' web.log | head -1)"
+	start_daemon
+	wait_for 20 node_says '.images.catalogue == "1"'
+	digest=$(jq -r .digest release)
+	run -0 as $ONE "$PYTHON" -B "$BATS_TEST_DIRNAME/images.py" open "$SOCKET" el9
+	[ "$(jq -r .digest <<<"${lines[-1]}")" = "$digest" ]
+	grep -q 'GET /manifest/' web.log
+	for blob in $(jq -r '.parts[].digest' release); do
+		path=$(find "$STATE" -path "*/blobs/$blob" | head -1)
+		[ "$(sha256sum <"$path")" = "$blob  -" ]
+	done
+}
