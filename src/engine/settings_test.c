@@ -51,7 +51,7 @@ static void every_row_can_be_set_and_explains_itself(void **state)
 
 	assert_int_equal(conf_init(settings_table, &s, &err), 0);
 	for (const struct conf_setting *row = settings_table; row->key; row++) {
-		const char *value = row->default_value ? row->default_value : "/x";
+		const char *value = row->default_value ? row->default_value : "http://x";
 
 		if (conf_set(row, &s, value, &err) < 0)
 			fail_msg("%s: %s", row->key, err.text);
