@@ -12,6 +12,9 @@
  * nothing to be read, and nothing to be paid. */
 #define WRITE_AFTER_US 100000
 
+/* How often it is written how far an image is that is waited for. */
+#define WRITE_AGAIN_US 5000000
+
 static int on_notice(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	const struct run *run = userdata;
@@ -67,6 +70,7 @@ static int status_exit(const struct run *run)
 
 static void run_write_status(struct run *run)
 {
+	const char *waiting = broker_get_waiting(run->resources.broker);
 	struct status status = {
 		.job = *run->request->job,
 		.accepted_us = run->accepted_us,
@@ -76,7 +80,8 @@ static void run_write_status(struct run *run)
 
 	status_starter_set(&status.starter);
 	snprintf(status.vm, sizeof(status.vm), "%s", run->rundir.name ? run->rundir.name : "");
-	snprintf(status.reason, sizeof(status.reason), "%s", run->reason);
+	snprintf(status.reason, sizeof(status.reason), "%s",
+		run->reason[0] || !waiting ? run->reason : waiting);
 	if (run->report.times.hello > 0)
 		snprintf(status.start, sizeof(status.start), "%s",
 			run->report.template_key[0] ? "clone" : "boot");
@@ -89,7 +94,13 @@ static void run_write_status(struct run *run)
 
 static int on_write(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	run_write_status(userdata);
+	struct run *run = userdata;
+
+	run_write_status(run);
+	if (run->phases.now == PHASE_FETCH) {
+		sd_event_source_set_time_relative(source, WRITE_AGAIN_US);
+		sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	}
 	return 0;
 }
 
@@ -99,7 +110,7 @@ void run_note_phase(struct run *run)
 
 	if (!run->request->job)
 		return;
-	if (run->writing)
+	if (run->writing && run->phases.now == PHASE_FETCH)
 		sd_event_source_get_enabled(run->writing, &enabled);
 	if (enabled != SD_EVENT_OFF)
 		return;
