@@ -34,7 +34,7 @@ static const struct verb_option options[] = {
 	OPTION("packages", 'p', OPTION_LIST, packages, "LIST", NULL, NULL,
 		"More packages, separated by commas. May be repeated"),
 	OPTION("script", 0, OPTION_STRING, script, "FILE", NULL, "file",
-		"Program or shell script, of at most 256 KiB, that is run in the image, as root, when "
+		"Program or shell script, of at most 96 KiB, that is run in the image, as root, when "
 		"all packages are installed"),
 	OPTION("name", 'n', OPTION_STRING, name, "NAME", NULL, NULL,
 		"Name of the image; debian by default"),

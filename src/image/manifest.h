@@ -8,8 +8,8 @@
 #define MANIFEST_VERSION   1
 #define MANIFEST_BYTES_MAX (1024 * 1024)
 #define MANIFEST_PARTS_MAX 8
-/* As JSON it may take twice as many, which leaves room for the rest. */
-#define MANIFEST_RECIPE_MAX (256 * 1024)
+/* As JSON it may take twice as many; a site takes manifests of 256 KiB. */
+#define MANIFEST_RECIPE_MAX (96 * 1024)
 #define MANIFEST_LIST_MAX   64
 
 enum image_part_kind { IMAGE_DISK, IMAGE_KERNEL, IMAGE_INITRD };
