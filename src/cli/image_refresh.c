@@ -34,9 +34,10 @@ static const struct verb_option options[] = {
 		"Where an upgrade's packages come from this time, as in wnodes image build; by default "
 		"what the image has in its sources.list. May be repeated"),
 	OPTION("publish", OPTION_FLAG, publish, NULL,
-		"Publishes the new version, as wnodes image publish does; the site sees it as pending"),
+		"Sends the new version to the site, as wnodes image publish --site does; it is pending "
+		"there, and gets the old one's name when it is approved"),
 	OPTION("depot", OPTION_STRING, depot, "DIRECTORY",
-		"With --publish: into this depot, instead of the site's"),
+		"With --publish: puts it into this depot, instead of the site's"),
 	OPTION("json", OPTION_FLAG, json, NULL, "JSON"),
 	OPTION("verbose", OPTION_FLAG, verbose, NULL, "Says what is done"),
 	{.name = NULL},
@@ -45,12 +46,19 @@ static const struct verb_option options[] = {
 #define TAG_MAX            32
 #define PUBLISH_TIMEOUT_MS (6 * 3600 * 1000)
 
-static void print_changes(const char *changes)
+static size_t count_changes(const char *changes)
 {
 	size_t count = 0;
 
 	for (const char *p = changes; p && *p; p++)
 		count += *p == '\n';
+	return count;
+}
+
+static void print_changes(const char *changes)
+{
+	size_t count = count_changes(changes);
+
 	if (changes)
 		printf("%zu packages upgraded%s\n%s", count, count ? ":" : "", changes);
 }
@@ -95,26 +103,42 @@ static void print_text(const struct image *old, const char *tag, const struct re
 		printf("%s:%s: nothing to upgrade\n", old->name, old->tag);
 }
 
+/* At the site it is to become what the old version is. */
+static void add_site(const struct image *old, const struct refresh_result *r, struct strv *argv)
+{
+	strv_add_all(argv, "--site", "--as", NULL);
+	strv_add_format(argv, "%s:%s", old->name, old->tag);
+	strv_add(argv, "--reason");
+	if (r->changes)
+		strv_add_format(argv, "refresh of %.12s: %zu packages upgraded", old->digest,
+			count_changes(r->changes));
+	else
+		strv_add_format(argv, "refresh of %.12s: built again", old->digest);
+}
+
 /* By the verb that does it, so that there is one way. */
-static int publish(
-	const struct refresh_options *o, const char *name, const char *tag, struct error *err)
+static int publish(const struct refresh_options *o, const struct image *old, const char *tag,
+	const struct refresh_result *result, struct error *err)
 {
 	autofree char *program = path_own_program("wnodes");
-	autofree char *reference = path_format("%s:%s", name, tag);
-	const char *argv[] = {program, "image", "publish", reference, NULL, NULL, NULL};
+	struct strv argv AUTO(strv_done) = {0};
 	struct child_spec spec = CHILD_SPEC_INIT;
 
-	if (!program || !reference)
+	if (!program)
 		return fail(err, -ENOMEM, "out of memory");
-	if (o->depot) {
-		argv[4] = "--depot";
-		argv[5] = o->depot;
-	}
-	spec.argv = argv;
+	strv_add_all(&argv, program, "image", "publish", NULL);
+	if (o->depot)
+		strv_add_all(&argv, "--depot", o->depot, NULL);
+	else
+		add_site(old, result, &argv);
+	strv_add_format(&argv, "%s:%s", old->name, tag);
+	if (argv.failed)
+		return fail(err, -ENOMEM, "out of memory");
+	spec.argv = strv_list(&argv);
 	spec.stdout_fd = o->json ? -1 : STDOUT_FILENO;
 	fflush(stdout);
 	return child_run(&spec, PUBLISH_TIMEOUT_MS, err) < 0
-		       ? fail_within(err, "%s is there, but was not published", reference)
+		       ? fail_within(err, "%s:%s is there, but was not published", old->name, tag)
 		       : 0;
 }
 
@@ -191,7 +215,7 @@ static int run_refresh(const void *options_struct, int arg_count, const char *co
 	else
 		print_text(image, o->tag ? o->tag : tag, &result);
 	if (o->publish && result.changed &&
-		publish(o, image->name, o->tag ? o->tag : tag, &err) < 0) {
+		publish(o, image, o->tag ? o->tag : tag, &result, &err) < 0) {
 		log_error("%s", err.text);
 		return EXIT_WNODES;
 	}
