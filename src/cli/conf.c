@@ -44,11 +44,11 @@ static void print_recipe_man(FILE *out)
 		".SH NAME\n"
 		"wnodes.recipe \\- what an image of wnodes is made of\n"
 		".SH DESCRIPTION\n"
-		"A recipe says what an image has beyond its distribution. It is applied once, when\n"
-		"the image is made, and kept with it. Sections stand in brackets, a value is a line\n"
-		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A line that begins with | adds a\n"
-		"line to the value before it, as it stands behind the bar. Lists may be repeated. A\n"
-		"key that does not exist is an error.\n"
+		"A recipe says what an image has beyond its distribution. It is applied\n"
+		"once, when the image is made, and kept with it. Sections stand in brackets, a\n"
+		"value is a line \\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A line\n"
+		"that begins with | adds a line to the value before it, as it stands behind the\n"
+		"bar. Lists may be repeated. A key that does not exist is an error.\n"
 		".SH SECTIONS\n",
 		WNODES_VERSION);
 	recipe_print_man(out);
