@@ -192,6 +192,36 @@ nothing_half() {
 	run -0 "$WNODES" run --network none --mount none --image debian:next -- test -u /usr/local/bin/rootsh
 }
 
+@test "check: an image with services, and with what nobody may get" {
+	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "takes minutes; set WNODES_TEST_SLOW=1"
+	export XDG_DATA_HOME=$WORK/data
+	cat >bad.recipe <<-'END'
+		[image]
+		init = systemd
+		syslog = udp://10.0.2.2:1514
+		packages = cron
+		run =
+		| mkdir -m 700 /root/.ssh
+		| echo 'ssh-ed25519 AAAA someone' >/root/.ssh/authorized_keys
+		| echo root:secret | chpasswd
+		| useradd -m -s /bin/sh guest && passwd -d guest
+		[services]
+		enable = cron
+		disable = apt-daily.timer
+		[check services]
+		command =
+		| for i in $(seq 30); do systemctl -q is-active cron rsyslog && break; sleep 2; done
+		| systemctl is-active cron rsyslog && ! systemctl is-enabled apt-daily.timer
+		timeout = 2m
+	END
+	run -0 "$WNODES" image build bad --recipe bad.recipe
+	run -1 --separate-stderr "$WNODES" image check bad
+	[ "$(sed -n 's/^passed *[a-z]* *//p' <<<"$output" | tr '\n' ' ')" = "services host-keys package-list " ]
+	grep -q '^FAILED *policy *authorized-keys: .*/root/.ssh/authorized_keys' <<<"$output"
+	grep -q '^FAILED *policy *passwords: .*: root guest' <<<"$output"
+	[[ "$stderr" == *"not all checks have passed (log: "* ]]
+}
+
 # An image of others, as far as it is looked at: a disk with a boot loader, of 1 MiB.
 foreign_image() {
 	head -c 1M /dev/zero >disk.raw
