@@ -37,7 +37,7 @@ repository() {
 		server.serve_forever()
 	END
 	export server=$!
-	wait_for 10 test -s "$WORK/port"
+	wait_for 60 test -s "$WORK/port"
 	# 10.0.2.2 is the host, to a VM with the user network.
 	mirror="deb [trusted=yes] http://10.0.2.2:$(cat "$WORK/port") ./"
 }
@@ -104,9 +104,10 @@ nothing_half() {
 	own_store
 	repository /usr/share/wnodes-new
 	old=$("$WNODES" image show --json debian | jq -r .digest)
-	run -0 refresh --json --tag next
+	run -0 refresh --json --tag next --publish --depot "$WORK/depot"
 	jq -e '.changed and .tag == "next" and (.checks | length == 6 and all(.passed)) and
 		(.upgraded | length == 1) and (.upgraded[0] | endswith(" 99991231"))' <<<"$output"
+	test -e "depot/manifest/$(jq -r .digest <<<"$output").json"
 	[ "$(tags)" = "latest next " ]
 	[ "$("$WNODES" image show --json debian | jq -r .digest)" = "$old" ]
 	# The parts that need not change are the same, and so is nearly all of the disk.
