@@ -7,6 +7,7 @@
 #include "controller/budget.h"
 #include "controller/controller.h"
 #include "controller/harness_test.h"
+#include "controller/siteclock.h"
 #include "controller/specimen_test.h"
 #include "depot/depot.h"
 #include "lib/file.h"
@@ -271,6 +272,52 @@ static void a_user_sends_no_more_than_may_be_published(void **state)
 	close_all();
 }
 
+/* All files of the depot become three days old. */
+static void age_depot(void)
+{
+	char command[160];
+
+	snprintf(command, sizeof(command), "find %s -type f -exec touch -d '3 days ago' {} +",
+		directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void collect(void **state)
+{
+	harness_controller.settings->database = (char *)(uintptr_t)server_test_url(state);
+	harness_controller.settings->depot_keep = UINT64_C(86400) * 1000000;
+	assert_int_equal(siteclock_set(harness_db, &(struct error){0}), 0);
+	upload_collect(&harness_controller);
+}
+
+static void what_ended_long_ago_or_was_never_published_goes(void **state)
+{
+	char digest[DIGEST_HEX_SIZE];
+	char sql[160];
+
+	open_all(state);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(send_pieces("endorser:eve", &samples[i]), 200);
+		assert_int_equal(
+			send_index("endorser:eve", samples[i].digest, &samples[i].index), 200);
+	}
+	/* What is young may be on its way; what is published stays. */
+	collect(state);
+	assert_int_equal(ask_missing(&samples[0]), 0);
+	assert_int_equal(harness_ask("endorser:eve", "POST /v1/images", image_of(digest)), 201);
+	age_depot();
+	collect(state);
+	assert_int_equal(ask_missing(&samples[0]), 0);
+	assert_int_equal(specimen_change("root", digest, "revoke", NULL), 200);
+	snprintf(sql, sizeof(sql), "UPDATE image SET state_since = 1 WHERE digest = '%s'", digest);
+	assert_true(sql_change_once(harness_db, &(struct error){0}, sql, NULL, 0) == 1);
+	collect(state);
+	assert_int_equal(get("manifest/", digest, ".json"), 404);
+	assert_int_equal(ask_missing(&samples[0]), CHUNKS + 1);
+	harness_controller.settings->database = NULL;
+	close_all();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +325,8 @@ int main(void)
 		HARNESS_TEST(what_is_no_file_of_the_depot_is_not_there),
 		HARNESS_TEST(a_chunk_that_is_not_what_it_says_is_not_taken),
 		HARNESS_TEST(an_index_of_other_bytes_is_not_taken),
+		/* The connection for reading is the thread's, so there is one database only. */
+		HARNESS_TEST_ON(SQL_SQLITE, what_ended_long_ago_or_was_never_published_goes),
 		HARNESS_TEST(a_user_sends_no_more_than_may_be_published),
 	};
 
