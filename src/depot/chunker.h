@@ -7,7 +7,7 @@
 
 #define CHUNKER_BLOCK   4096
 #define CHUNKER_MIN     (4 * CHUNKER_BLOCK)
-#define CHUNKER_AVERAGE (20 * CHUNKER_BLOCK) /* of what is not zero */
+#define CHUNKER_AVERAGE (20 * CHUNKER_BLOCK) /* about: of small files less, of large ones more */
 #define CHUNKER_MAX     (64 * CHUNKER_BLOCK)
 
 /* Gives the size of the first chunk of `data`, which is the file from a boundary on: CHUNKER_MAX

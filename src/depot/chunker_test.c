@@ -55,13 +55,33 @@ static bool has_end(const size_t *ends, size_t count, size_t end)
 	return false;
 }
 
-static void chunks_have_the_average_that_is_told(void **state)
+/* Files of some blocks each, whose last ones are not full, and before that one large file. */
+static void chunks_have_about_the_average_that_is_told(void **state)
 {
 	autofree uint8_t *data = new_data(SIZE);
 	autofree size_t *ends = calloc(SIZE / CHUNKER_MIN + 1, sizeof(*ends));
-	size_t count = cut_all(data, SIZE, ends);
+	size_t count = cut_all(data, SIZE, ends), files = 0;
 
-	assert_in_range(SIZE / count, CHUNKER_AVERAGE * 3 / 4, CHUNKER_AVERAGE * 5 / 4);
+	assert_in_range(SIZE / count, CHUNKER_AVERAGE, 3 * CHUNKER_AVERAGE);
+	for (size_t at = 0; at < SIZE; at += (5 + files++ % 16) * CHUNKER_BLOCK)
+		memset(data + at + CHUNKER_BLOCK - 100, 0, 100);
+	count = cut_all(data, SIZE, ends);
+	assert_in_range(SIZE / count, CHUNKER_AVERAGE / 2, CHUNKER_AVERAGE * 3 / 2);
+}
+
+static void chunks_end_with_files(void **state)
+{
+	const size_t file = 10 * CHUNKER_BLOCK;
+	autofree uint8_t *data = new_data(SIZE);
+	autofree size_t *ends = calloc(SIZE / CHUNKER_MIN + 1, sizeof(*ends));
+	size_t count, found = 0;
+
+	for (size_t at = file; at <= SIZE; at += file)
+		memset(data + at - 100, 0, 100);
+	count = cut_all(data, SIZE, ends);
+	for (size_t i = 0; i < count; i++)
+		found += ends[i] % file == 0;
+	assert_true(found > count * 2 / 3);
 }
 
 /* Content that moves by whole blocks is cut alike from some chunks on. */
@@ -147,7 +167,8 @@ static void the_end_of_a_file_need_be_no_block(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chunks_have_the_average_that_is_told),
+		cmocka_unit_test(chunks_have_about_the_average_that_is_told),
+		cmocka_unit_test(chunks_end_with_files),
 		cmocka_unit_test(moved_content_is_cut_alike),
 		cmocka_unit_test(a_changed_block_changes_few_chunks),
 		cmocka_unit_test(zeros_are_apart),
