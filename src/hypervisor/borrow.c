@@ -163,6 +163,20 @@ static void name_image(struct borrow *b)
 		b->image.name = b->image.tag = NULL;
 }
 
+/* Nobody has it under that name. What the site says of it helps more than what else is here. */
+static void end_without(struct borrow *b)
+{
+	const struct catalogue_image *image = catalogue_find_named(
+		admission_catalogue(b->hypervisor->admission), b->reference, b->user);
+	struct error err = {0};
+
+	if (b->image.result == -ENOENT && image &&
+		admission_decide(b->hypervisor->admission, image, b->reference, b->user, &err) < 0)
+		borrow_refuse(b, err.text);
+	else
+		borrow_end(b, NULL, b->image.err.text, false);
+}
+
 /* What the store has found under a name that the catalogue does not know may be one that it does.
  */
 static void on_opened(struct borrow *b)
@@ -183,7 +197,7 @@ static void on_opened(struct borrow *b)
 	if (r < 0 && err.text[0]) {
 		borrow_refuse(b, err.text);
 	} else if (b->image.result < 0) {
-		borrow_end(b, NULL, b->image.err.text, false);
+		end_without(b);
 	} else {
 		cache_note_use(h->cache, b->image.digest);
 		name_image(b);

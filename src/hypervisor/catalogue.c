@@ -89,6 +89,24 @@ int catalogue_resolve(const struct catalogue *c, const char *reference, const ch
 			      found->digest, name, tag);
 }
 
+const struct catalogue_image *catalogue_find_named(
+	const struct catalogue *c, const char *reference, const char *user)
+{
+	size_t length = strcspn(reference, ":");
+	const struct catalogue_image *found = NULL;
+
+	for (size_t i = 0; c && i < c->image_count; i++) {
+		const struct catalogue_image *image = &c->images[i];
+
+		if (strlen(image->name) != length || memcmp(image->name, reference, length) != 0 ||
+			(image->is_private && !streq(image->owner, user)))
+			continue;
+		if (!found || image->since_us > found->since_us)
+			found = image;
+	}
+	return found;
+}
+
 const struct catalogue_tag *catalogue_find_tag(const struct catalogue *c, const char *digest)
 {
 	for (size_t i = 0; c && i < c->tag_count; i++)

@@ -84,6 +84,11 @@ const struct catalogue_image *catalogue_find(const struct catalogue *c, const ch
 int catalogue_resolve(const struct catalogue *c, const char *reference, const char *user,
 	const struct catalogue_image **ret, struct error *err);
 
+/* The image of this name ("NAME[:TAG]"; the tag does not count) whose state is the newest, of those
+ * that this user may know of; NULL: none. `c` may be NULL. */
+const struct catalogue_image *catalogue_find_named(
+	const struct catalogue *c, const char *reference, const char *user);
+
 /* A tag that stands for the image, or NULL. */
 const struct catalogue_tag *catalogue_find_tag(const struct catalogue *c, const char *digest);
 

@@ -193,6 +193,20 @@ static void own_names_are_for_their_owner_and_come_last(void **state)
 	assert_string_equal(resolve("el9:three"), "-");
 }
 
+static void what_has_no_tag_yet_is_known_by_its_name(void **state)
+{
+	load(DOCUMENT(
+		IMAGE(A, "revoked", "\"since\":\"2026-11-01T00:00:00Z\",") "," IMAGE(
+			B, "pending", "\"since\":\"2026-11-02T00:00:00Z\",") "," IMAGE(C, "pending",
+			"\"private\":true,\"owner\":\"alice\",\"since\":\"2026-11-03T00:00:00Z\","),
+		""));
+	assert_string_equal(catalogue_find_named(c, "el9:2026", "bob")->digest, B);
+	assert_string_equal(catalogue_find_named(c, "el9", "alice")->digest, C);
+	assert_null(catalogue_find_named(c, "el", "bob"));
+	assert_null(catalogue_find_named(c, "el99", "bob"));
+	assert_null(catalogue_find_named(NULL, "el9", "bob"));
+}
+
 static void whole_one_is_taken(void **state)
 {
 	load("{\"revision\":\"r\",\"new\":{},\"images\":[" IMAGE(A, "approved",
@@ -212,6 +226,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(tag_or_digest_is_found),
+		EACH(what_has_no_tag_yet_is_known_by_its_name),
 		EACH(only_what_is_approved_and_not_expired_starts),
 		EACH(private_one_starts_for_its_owner_alone),
 		EACH(what_is_not_as_it_should_be_is_refused_whole),
