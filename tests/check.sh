@@ -26,12 +26,12 @@ count() {
 	skipped=$((skipped + $(grep -c '^ok .* # skip' "$1")))
 }
 
-# unit_test PROGRAM: runs it, shows its results, and leaves them in $logs.
+# unit_test PROGRAM [ARGUMENT...]: runs it, shows its results, and leaves them in $logs.
 unit_test() {
 	local name=${1#"$WNODES_BUILD"/} tap status=0
 	name=${name#src/} name=${name//\//-} # of which two directories may have one
 	tap=$logs/$name.tap
-	CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$1" </dev/null >"$tap" 2>"$logs/$name.err" || status=$?
+	CMOCKA_MESSAGE_OUTPUT=TAP timeout 300 "$@" </dev/null >"$tap" 2>"$logs/$name.err" || status=$?
 	# As cmocka writes it, a test that is skipped would count as failed.
 	sed -i 's/^not ok \([0-9]*\) # SKIP \(.*\)/ok \1 - \2 # skip/' "$tap"
 	if [ $status -eq 0 ]; then
@@ -49,7 +49,7 @@ unit_test() {
 unit_tests() {
 	local file
 	export -f unit_test
-	meson introspect --tests "$build" | jq -r '.[] | select(.suite[] | endswith("unit")) | .cmd[0]' |
+	meson introspect --tests "$build" | jq -r '.[] | select(.suite[] | endswith("unit")) | .cmd | join(" ")' |
 		xargs -P $((${JOBS:-2} + 1)) -L 1 bash -c 'unit_test "$@"' -
 	for file in "$logs"/*_test.tap; do
 		count "$file"
