@@ -163,18 +163,15 @@ static void name_image(struct borrow *b)
 		b->image.name = b->image.tag = NULL;
 }
 
-/* Nobody has it under that name. What the site says of it helps more than what else is here. */
-static void end_without(struct borrow *b)
+/* What the site says of an image that has no tag, as when it is not approved yet. It helps more
+ * than what else is here. */
+static bool is_refused_by_name(const struct borrow *b, struct error *err)
 {
-	const struct catalogue_image *image = catalogue_find_named(
-		admission_catalogue(b->hypervisor->admission), b->reference, b->user);
-	struct error err = {0};
+	const struct admission *a = b->hypervisor->admission;
+	const struct catalogue_image *image =
+		catalogue_find_named(admission_catalogue(a), b->reference, b->user);
 
-	if (b->image.result == -ENOENT && image &&
-		admission_decide(b->hypervisor->admission, image, b->reference, b->user, &err) < 0)
-		borrow_refuse(b, err.text);
-	else
-		borrow_end(b, NULL, b->image.err.text, false);
+	return image && admission_decide(a, image, b->reference, b->user, err) < 0;
 }
 
 /* What the store has found under a name that the catalogue does not know may be one that it does.
@@ -192,12 +189,16 @@ static void on_opened(struct borrow *b)
 		fetch(b, image);
 		return;
 	}
+	if (r == -ENOENT && !image && is_refused_by_name(b, &err)) {
+		borrow_refuse(b, err.text);
+		return;
+	}
 	if (r == 0 || !image)
 		r = admission_decide(h->admission, image, b->reference, b->user, &err);
 	if (r < 0 && err.text[0]) {
 		borrow_refuse(b, err.text);
 	} else if (b->image.result < 0) {
-		end_without(b);
+		borrow_end(b, NULL, b->image.err.text, false);
 	} else {
 		cache_note_use(h->cache, b->image.digest);
 		name_image(b);

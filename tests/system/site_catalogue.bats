@@ -123,6 +123,8 @@ teardown() {
 	digest=$(publish "$(dirname "$TEST_STORE")" debian:latest)
 	start_node
 	run -125 as $ONE "$WNODES" run --memory 256M -- true
+	[[ "$output" == *"was not approved yet"* ]]
+	run -125 as $ONE "$WNODES" run --memory 256M --image other -- true
 	[[ "$output" == *"is not in the site's catalogue"* ]]
 	approve "$digest"
 	follows
