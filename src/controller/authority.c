@@ -310,7 +310,8 @@ static int authority_new(
 	a->certificate = from_pem(read_certificate, certificate);
 	a->key = from_pem(read_key, key);
 	a->store = X509_STORE_new();
-	/* With -1, OpenSSL reads the extensions and keeps them: later, threads would do so at once. */
+	/* With -1, OpenSSL reads the extensions and keeps them: later, threads would do so at once.
+	 */
 	if (!a->certificate || !a->key || X509_check_purpose(a->certificate, -1, 0) != 1 ||
 		X509_check_private_key(a->certificate, a->key) != 1) {
 		ERR_clear_error();
