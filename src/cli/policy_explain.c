@@ -48,7 +48,7 @@ static const struct verb_option options[] = {
 	OPTION("scratch", 0, OPTION_SIZE, scratch, "SIZE", NULL, NULL,
 		"The job asks for such a scratch disk",
 		.given = offsetof(struct test_options, scratch_given)),
-	OPTION("mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro]", NULL, "dir",
+	OPTION("mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro][:gateway=NAME]", NULL, "dir",
 		"The job asks for this directory. May be repeated"),
 	OPTION("network", 0, OPTION_CHOICE, network, "KIND", SETTINGS_NETWORKS, NULL,
 		"The job asks for this network"),

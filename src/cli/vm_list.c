@@ -252,10 +252,17 @@ static json_t *join_mounts(json_t *vm)
 	json_t *list = json_array(), *mount;
 	size_t i;
 
-	json_array_foreach(json_object_get(vm, "mounts"), i, mount) json_array_append_new(
-		list, json_sprintf("%s on %s%s", json_string_value(json_object_get(mount, "host")),
-			      json_string_value(json_object_get(mount, "guest")),
-			      json_is_true(json_object_get(mount, "read_only")) ? " (ro)" : ""));
+	json_array_foreach(json_object_get(vm, "mounts"), i, mount)
+	{
+		const char *gateway = json_string_value(json_object_get(mount, "gateway"));
+
+		json_array_append_new(list,
+			json_sprintf("%s on %s (%s%s)",
+				json_string_value(json_object_get(mount, "host")),
+				json_string_value(json_object_get(mount, "guest")),
+				gateway ? gateway : "-",
+				json_is_true(json_object_get(mount, "read_only")) ? ", ro" : ""));
+	}
 	return list;
 }
 

@@ -28,8 +28,7 @@ struct vm_options {
 			"Adds an empty disk of this size, seen as /scratch and /tmp; 0: none, "    \
 			"whatever the settings say",                                               \
 			.given = offsetof(type, member.scratch_given)),                            \
-		VM_ROW(type, member, "mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro]", NULL, \
-			"dir",                                                                     \
+		VM_ROW(type, member, "mount", 'v', OPTION_LIST, mounts, SHARE_SYNTAX, NULL, "dir", \
 			"Shows the host directory HOST in the VM, at the same path or at GUEST. "  \
 			"May be repeated. The current directory and $HOME are mounted without "    \
 			"asking, unless one of the mounts is none"),                               \

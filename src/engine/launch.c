@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "engine/broker.h"
+#include "engine/share_choice.h"
 #include "lib/log.h"
 #include "lib/message.h"
 #include "vm/memory.h"
@@ -16,7 +17,7 @@ void launch_init(struct launch *l, const struct request *request, struct resourc
 {
 	enum accel accel = request->accel;
 
-	*l = (struct launch){.request = request, .resources = resources};
+	*l = (struct launch){.request = request, .resources = resources, .shares = request->shares};
 	if (accel == ACCEL_AUTO)
 		accel = accel_choose(request->settings->qemu, &l->trial);
 	shape_from_request(&l->shape, request, accel);
@@ -91,6 +92,9 @@ int launch_find_template(struct launch *l, struct error *err)
 	/* A probe looks at what an image does when it boots. */
 	if (l->request->start == REQUEST_START_BOOT || l->request->probe)
 		return 0;
+	r = share_choice_may_clone(&l->request->shares, err);
+	if (r < 0)
+		return insists ? r : 0;
 	/* KVM that no guest has run with yet is tried with a boot. */
 	r = l->trial ? -ENOENT : launch_open_template(l, err);
 	if (r == 0)
@@ -103,6 +107,22 @@ int launch_find_template(struct launch *l, struct error *err)
 	*err = (struct error){0};
 	launch_discard_template(l);
 	return 0;
+}
+
+int launch_start_gateways(struct launch *l, struct error *err)
+{
+	const struct gateway_host host = {
+		.has_network = l->request->network != VM_NETWORK_NONE,
+	};
+
+	launch_stop_gateways(l);
+	l->shares = l->request->shares;
+	return share_choice_start(&l->shares, l->resources->manifest, l->cloning, &host, err);
+}
+
+void launch_stop_gateways(struct launch *l)
+{
+	share_choice_stop(&l->shares);
 }
 
 enum phase launch_phase(const struct launch *l)
@@ -147,9 +167,8 @@ void launch_fill_spec(
 	ret->mac = mac;
 	ret->scratch_fd = l->resources->scratch_fd;
 	ret->scratch_bytes = request->scratch_bytes;
-	ret->share_count = request->shares.count;
-	memcpy(ret->shares, request->shares.items,
-		request->shares.count * sizeof(request->shares.items[0]));
+	ret->share_count = l->shares.count;
+	memcpy(ret->shares, l->shares.items, sizeof(l->shares.items));
 	if (l->cloning)
 		launch_fill_clone(l, ret);
 }

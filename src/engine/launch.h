@@ -9,6 +9,7 @@ struct launch {
 	const struct request *request;
 	struct resources *resources;
 	struct shape shape;
+	struct share_list shares;  /* the request's, with this attempt's gateways */
 	bool trial, trial_failed;  /* of KVM */
 	bool cloning;              /* this attempt starts from the template */
 	bool stopped;              /* no other attempt is wanted */
@@ -21,6 +22,12 @@ void launch_init(struct launch *l, const struct request *request, struct resourc
 /* Once the image is known: looks for a template that fits. Returns 0, or negative errno if the
  * request insists on one and there is none. */
 int launch_find_template(struct launch *l, struct error *err);
+
+/* Chooses this attempt's gateways, and starts what they need. Returns 0 or negative errno. */
+int launch_start_gateways(struct launch *l, struct error *err);
+
+/* Ends what they needed. */
+void launch_stop_gateways(struct launch *l);
 
 /* What this attempt is, how long it may take, and what it needs; `name` and `mac` are kept. */
 enum phase launch_phase(const struct launch *l);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "engine/share_choice.h"
 #include "image/locate.h"
 #include "image/seed.h"
 #include "lib/file.h"
@@ -56,21 +57,6 @@ static int check_shape(const char *image, uint64_t cpus, uint64_t memory_mib,
 	return 0;
 }
 
-/* An import whose abilities were never looked at gets the benefit of the doubt. */
-static int check_gateways(
-	const struct request *request, const struct manifest *m, struct error *err)
-{
-	for (size_t i = 0; i < request->shares.count && m->gateways; i++) {
-		const struct vm_share *share = &request->shares.items[i];
-		if (!manifest_has_gateway(m, share->gateway->filesystem))
-			return fail(err, -EOPNOTSUPP,
-				"the image '%s' cannot mount '%s': its kernel has no %s; run "
-				"without host directories (--mount none) or use another image",
-				request->image, share->source, share->gateway->filesystem);
-	}
-	return 0;
-}
-
 static void take_image(struct resources *ret, struct image *image)
 {
 	ret->manifest = TAKE_PTR(image->manifest);
@@ -97,7 +83,7 @@ int local_check(const struct request *request, const struct manifest *m, struct 
 {
 	int r = check_shape(request->image, request->cpus, request->memory_mib, m, err);
 
-	return r < 0 ? r : check_gateways(request, m, err);
+	return r < 0 ? r : share_choice_check(&request->shares, request->image, m, err);
 }
 
 int local_open_own_image(const struct request *request, struct resources *ret, struct error *err)
@@ -213,7 +199,7 @@ int local_open(const struct request *request, struct resources *ret, struct erro
 					 request->memory_mib, ret, err);
 
 	if (r == 0)
-		r = check_gateways(request, ret->manifest, err);
+		r = share_choice_check(&request->shares, request->image, ret->manifest, err);
 	return r < 0 ? r : make_disks(request, ret, err);
 }
 

@@ -47,7 +47,10 @@ static int add_mounts(struct request *r, const char *const *list, bool *none, st
 static int fill_shares(struct request *r, const struct options *o, const struct settings *s,
 	bool *ret_none, struct error *err)
 {
-	int ret = add_mounts(r, o->mounts, ret_none, err);
+	int ret;
+
+	r->shares.usual = streq(s->gateway, "auto") ? NULL : gateway_find(s->gateway);
+	ret = add_mounts(r, o->mounts, ret_none, err);
 
 	if (ret == 0)
 		ret = add_mounts(r, (const char *const *)s->mount, ret_none, err);

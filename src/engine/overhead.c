@@ -36,12 +36,24 @@ static uint64_t divide_up(uint64_t n, uint64_t by)
 	return (n + by - 1) / by;
 }
 
+/* Which gateway it will be is not known yet where none was asked for. */
+static uint64_t share_mib(const struct vm_share *share)
+{
+	const struct gateway *gateway;
+	uint64_t most = share->gateway ? share->gateway->overhead_mib : 0;
+
+	for (size_t i = 0; !share->gateway && (gateway = gateway_at(i)); i++)
+		if (gateway->boot_rank || gateway->clone_rank)
+			most = MAX_OF(most, gateway->overhead_mib);
+	return most;
+}
+
 static uint64_t shares_mib(const struct overhead_shape *shape)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < shape->share_count; i++)
-		sum += shape->shares[i].gateway->overhead_mib;
+		sum += share_mib(&shape->shares[i]);
 	return sum;
 }
 

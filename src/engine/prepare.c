@@ -221,16 +221,17 @@ static int prepare_scratch(struct prepare *p, struct agent *agent, const struct 
 	return prepare_mount(p, agent, &tmp);
 }
 
-static int prepare_shares(struct prepare *p, struct agent *agent, const struct request *request)
+static int prepare_shares(struct prepare *p, struct agent *agent, const struct share_list *shares)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < request->shares.count && r == 0; i++) {
-		const struct vm_share *share = &request->shares.items[i];
+	for (size_t i = 0; i < shares->count && r == 0; i++) {
+		const struct vm_share *share = &shares->items[i];
 		struct mount_request message;
-		char source[32];
+		char source[GATEWAY_SOURCE_MAX];
 
-		share->gateway->fill_mount(share, i, source, &message);
+		share->gateway->fill_mount(
+			share, gateway_index(shares->items, i), source, &message);
 		r = prepare_mount(p, agent, &message);
 		p->steps[p->sent - 1].is_share = true;
 	}
@@ -305,7 +306,7 @@ int prepare_start(struct agent *agent, const struct request *request, const stru
 	if (r == 0)
 		r = prepare_scratch(p, agent, request);
 	if (r == 0)
-		r = prepare_shares(p, agent, request);
+		r = prepare_shares(p, agent, vm->shares);
 	/* Last: the home directory is made only if no share has brought it. */
 	if (r == 0)
 		r = prepare_account(p, agent, request);

@@ -21,9 +21,10 @@ static json_t *shares_to_json(const struct share_list *shares)
 
 	for (size_t i = 0; i < shares->count; i++) {
 		const struct vm_share *s = &shares->items[i];
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:b, s:s}", "host", s->source, "guest", s->target,
-				"read_only", s->read_only, "gateway", s->gateway->name));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:b, s:s}", "host", s->source, "guest",
+				      s->target, "read_only", s->read_only, "gateway",
+				      s->gateway ? s->gateway->name : "auto"));
 	}
 	return list;
 }
@@ -120,7 +121,7 @@ json_t *report_to_json(const struct report *r)
 		(json_int_t)request->memory_mib * 1024 * 1024, "scratch_bytes",
 		(json_int_t)request->scratch_bytes, "network",
 		request->network == VM_NETWORK_USER ? "user" : "none", "mounts",
-		shares_to_json(&request->shares), "phase", phase_name(r->phases->now), "total_s",
+		shares_to_json(r->shares), "phase", phase_name(r->phases->now), "total_s",
 		seconds(phase_total_us(r->phases)), "phases", phase_to_json(r->phases),
 		"guest_boot_s", seconds(r->guest_boot_us));
 

@@ -12,6 +12,7 @@ struct report {
 	const char *name;
 	const struct request *request;
 	const struct resources *resources;
+	const struct share_list *shares; /* with their gateways, once they are chosen */
 	const struct phase_clock *phases;
 	enum accel accel;
 	pid_t qemu_pid;

@@ -43,6 +43,7 @@ static struct report running(void)
 		.name = "vm-12345678",
 		.request = &request,
 		.resources = &resources,
+		.shares = &request.shares,
 		.phases = &phases,
 		.accel = ACCEL_TCG,
 		.qemu_pid = 4711,

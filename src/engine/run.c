@@ -181,6 +181,7 @@ static void on_prepared(const char *error, void *userdata);
 static int run_prepare(struct run *run)
 {
 	const struct prepare_vm vm = {
+		.shares = &run->launch.shares,
 		.hostname = run_hostname(run),
 		.mac = run->mac,
 		.identity = &run->identity,
@@ -270,6 +271,10 @@ static void run_start(struct run *run)
 		run->resources.image_name ? run->resources.image_name : "-",
 		run->resources.image_tag ? run->resources.image_tag : "-",
 		run->resources.image_digest, accel_name(run->launch.shape.accel));
+	if (launch_start_gateways(&run->launch, &err) < 0) {
+		run_fail(run, "%s", err.text);
+		return;
+	}
 	launch_fill_spec(&run->launch, run->rundir.name, run->mac, &spec);
 	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0 ||
 		run_identify(run, &err) < 0)
@@ -571,6 +576,7 @@ static void run_close(struct run *run)
 	control_free(run->control);
 	session_free(run->session);
 	vm_free(run->vm);
+	launch_stop_gateways(&run->launch);
 	prepare_free(run->prepare);
 	interrupt_free(run->interrupt);
 	run_status_done(run);
@@ -599,8 +605,10 @@ int run_execute(const struct request *request)
 
 	phase_start(&run.phases);
 	run.accepted_us = timestamp_now_us();
-	run.report = (struct report){
-		.request = request, .resources = &run.resources, .phases = &run.phases};
+	run.report = (struct report){.request = request,
+		.resources = &run.resources,
+		.shares = &run.launch.shares,
+		.phases = &run.phases};
 	launch_init(&run.launch, request, &run.resources);
 	if (run_open(&run, request, &err) < 0) {
 		log_error("%s", err.text);

@@ -101,6 +101,9 @@ const struct conf_setting settings_table[] = {
 	ROW("vm", "broker", CONF_STRING, broker, "auto", 0, 0, NULL,
 		"Socket of the node's daemon, which lends a VM what it is started from; auto: the usual "
 		"one if it answers, else the user's own rights do; none: never."),
+	ROW("vm", "gateway", CONF_CHOICE, gateway, "auto", 0, 0, SETTINGS_GATEWAYS,
+		"How host directories get into a VM where --mount does not say it; auto: by the "
+		"best way that VM and host have, see docs/storage.md."),
 	ROW("template", "automatic", CONF_BOOL, template_automatic, "yes", 0, 0, NULL,
 		"Whether wnodes run makes a template in the background when it has booted a VM."),
 	ROW("template", "budget", CONF_SIZE, template_budget, "8G", 0, 0, NULL,

@@ -19,6 +19,7 @@ struct settings {
 	char *qemu;      /* program; NULL: found in PATH */
 	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
 	char *broker;    /* "auto", "none" or the path of a socket */
+	char *gateway;   /* a word of SETTINGS_GATEWAYS */
 	/* [template] */
 	bool template_automatic;
 	uint64_t template_budget; /* bytes */
@@ -72,6 +73,7 @@ extern const struct conf_setting settings_table[];
 
 #define SETTINGS_NETWORKS "none|user"
 #define SETTINGS_STARTS   "auto|clone|boot"
+#define SETTINGS_GATEWAYS "auto|9p"
 
 /* As APEL knows them. */
 #define SETTINGS_BENCHMARKS "none|si2k|hepspec|HEPscore23"

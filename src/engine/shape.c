@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "engine/share_choice.h"
 #include "lib/buffer.h"
 #include "lib/file.h"
 #include "lib/path.h"
@@ -42,7 +43,7 @@ void shape_from_request(struct shape *ret, const struct request *request, enum a
 		.memory_mib = request->memory_mib,
 		.network = request->network,
 		.scratch = request->scratch_bytes > 0,
-		.slots = shape_slots(request->shares.count),
+		.slots = shape_slots(share_choice_slots(&request->shares)),
 		.own_memory = streq(request->settings->template_memory, "own"),
 	};
 }

@@ -38,9 +38,9 @@ static int share_check_source(const char *source, bool read_only, struct error *
 	return 0;
 }
 
-/* Takes source and target. */
-static int share_put(
-	struct share_list *list, char *source, char *target, bool read_only, struct error *err)
+/* Takes source and target. `gateway` is a name, or NULL. */
+static int share_put(struct share_list *list, char *source, char *target, bool read_only,
+	const char *gateway, struct error *err)
 {
 	autofree char *from = source, *to = target;
 
@@ -55,10 +55,11 @@ static int share_put(
 		return fail(err, -E2BIG, "more than %d mounts; share a directory above them",
 			VM_SHARES_MAX);
 	list->items[list->count++] = (struct vm_share){
-		.gateway = &gateway_9p,
+		.gateway = gateway ? gateway_find(gateway) : list->usual,
 		.source = TAKE_PTR(from),
 		.target = TAKE_PTR(to),
 		.read_only = read_only,
+		.helper = GATEWAY_HELPER_INIT,
 	};
 	return 0;
 }
@@ -66,25 +67,25 @@ static int share_put(
 int share_add(struct share_list *list, const char *text, struct error *err)
 {
 	autofree char *copy = strdup(text), *source = NULL;
-	char *from, *to;
-	bool read_only;
+	struct share_text parts;
+	char *to;
 	int r;
 
 	if (!copy)
 		return fail(err, -ENOMEM, "out of memory");
-	r = share_split(copy, &from, &to, &read_only, err);
+	r = share_split(copy, &parts, err);
 	if (r < 0) {
 		fail_within(err, "--mount");
 		return r;
 	}
-	source = path_absolute(from);
+	source = path_absolute(parts.source);
 	if (!source)
-		return fail(err, -ENOMEM, "cannot make '%s' an absolute path", from);
-	r = share_check_source(source, read_only, err);
+		return fail(err, -ENOMEM, "cannot make '%s' an absolute path", parts.source);
+	r = share_check_source(source, parts.read_only, err);
 	if (r < 0)
 		return r;
-	to = path_absolute(to ? to : source);
-	return share_put(list, TAKE_PTR(source), to, read_only, err);
+	to = path_absolute(parts.target ? parts.target : source);
+	return share_put(list, TAKE_PTR(source), to, parts.read_only, parts.gateway, err);
 }
 
 static bool share_covers(const struct share_list *list, const char *path)
@@ -117,7 +118,7 @@ static int share_add_default(struct share_list *list, const char *path, struct e
 	if (share_check_source(normal, false, NULL) < 0)
 		return 0;
 	source = strdup(normal);
-	return share_put(list, source, TAKE_PTR(normal), false, err);
+	return share_put(list, source, TAKE_PTR(normal), false, NULL, err);
 }
 
 int share_add_defaults(struct share_list *list, const struct caller *caller, struct error *err)

@@ -7,16 +7,27 @@
 struct share_list {
 	struct vm_share items[VM_SHARES_MAX];
 	size_t count;
+	const struct gateway *usual; /* of shares that name none; NULL: the best one that there is
+				      */
 };
 
 void share_list_done(struct share_list *list);
 
-/* Cuts "HOST[:GUEST][:ro|:rw]" in place at its colons: the parts point into `text`, *ret_target is
- * NULL where there is none. Looks at the text alone. Returns 0 or -EINVAL. */
-int share_split(
-	char *text, char **ret_source, char **ret_target, bool *ret_read_only, struct error *err);
+/* How --mount is written, for help and messages. */
+#define SHARE_SYNTAX "HOST[:GUEST][:ro][:gateway=NAME]"
 
-/* Adds "HOST[:GUEST][:ro|:rw]" (--mount). A relative HOST is taken from the current directory.
+/* The parts of a share as people write it. */
+struct share_text {
+	char *source;
+	char *target, *gateway; /* NULL: not given */
+	bool read_only;
+};
+
+/* Cuts "HOST[:GUEST][:ro|:rw][:gateway=NAME]" in place at its colons: the parts point into `text`.
+ * Looks at the text alone. Returns 0 or -EINVAL. */
+int share_split(char *text, struct share_text *ret, struct error *err);
+
+/* Adds a share as people write it (--mount). A relative HOST is taken from the current directory.
  * The directory must be there and readable. Returns 0 or negative errno with what to do. */
 int share_add(struct share_list *list, const char *text, struct error *err);
 

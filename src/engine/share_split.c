@@ -2,28 +2,40 @@
  * else. */
 #include <errno.h>
 
+#include "engine/settings.h"
 #include "engine/share.h"
+#include "lib/parse.h"
 
-int share_split(
-	char *text, char **ret_source, char **ret_target, bool *ret_read_only, struct error *err)
+static int share_split_part(char *part, struct share_text *ret, struct error *err)
+{
+	const char *gateway = str_after(part, "gateway=");
+
+	if (gateway) {
+		if (parse_choice(gateway, SETTINGS_GATEWAYS, err) < 0)
+			return fail_within(err, "gateway");
+		ret->gateway = part + strlen("gateway=");
+	} else if (streq(part, "ro") || streq(part, "rw")) {
+		ret->read_only = streq(part, "ro");
+	} else if (!ret->target && part[0] == '/') {
+		ret->target = part;
+	} else {
+		return fail(err, -EINVAL,
+			"'%s' is no absolute path in the VM, 'ro', 'rw' or 'gateway=...'; "
+			"write " SHARE_SYNTAX,
+			part);
+	}
+	return 0;
+}
+
+int share_split(char *text, struct share_text *ret, struct error *err)
 {
 	char *rest = text, *part;
+	int r = 0;
 
-	*ret_source = strsep(&rest, ":");
-	*ret_target = NULL;
-	*ret_read_only = false;
-	while ((part = strsep(&rest, ":"))) {
-		if (streq(part, "ro") || streq(part, "rw"))
-			*ret_read_only = streq(part, "ro");
-		else if (!*ret_target && part[0] == '/')
-			*ret_target = part;
-		else
-			return fail(err, -EINVAL,
-				"'%s' is no absolute path in the VM, 'ro' or 'rw'; write "
-				"HOST[:GUEST][:ro]",
-				part);
-	}
-	if ((*ret_source)[0] == '\0')
-		return fail(err, -EINVAL, "no directory given; write HOST[:GUEST][:ro]");
-	return 0;
+	*ret = (struct share_text){.source = strsep(&rest, ":")};
+	while (r == 0 && (part = strsep(&rest, ":")))
+		r = share_split_part(part, ret, err);
+	if (r == 0 && ret->source[0] == '\0')
+		r = fail(err, -EINVAL, "no directory given; write " SHARE_SYNTAX);
+	return r;
 }

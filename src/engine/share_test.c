@@ -36,7 +36,6 @@ static void assert_share(const struct vm_share *s, const char *source, const cha
 	assert_string_equal(s->source, wanted);
 	assert_string_equal(s->target, target[0] ? target : wanted);
 	assert_int_equal(s->read_only, ro);
-	assert_ptr_equal(s->gateway, &gateway_9p);
 }
 
 /* What --mount makes of this text; `target` "" means the same path as on the host. */
@@ -61,6 +60,22 @@ static void mount_takes_host_guest_and_mode(void **state)
 	assert_mount("a:ro:/data", "a", "/data", true);
 	assert_mount("/tmp", "/tmp", "", false);
 	assert_mount("/:/host:ro", "/", "/host", true);
+}
+
+static void gateway_is_the_one_named_else_the_usual_one(void **state)
+{
+	struct share_list list AUTO(share_list_done) = {.count = 0};
+
+	assert_int_equal(share_add(&list, "a:/best", NULL), 0);
+	assert_int_equal(share_add(&list, "a:/named:gateway=9p:ro", NULL), 0);
+	list.usual = &gateway_9p;
+	assert_int_equal(share_add(&list, "a:/usual", NULL), 0);
+	assert_int_equal(share_add(&list, "a:gateway=auto:/auto", NULL), 0);
+	assert_null(list.items[0].gateway);
+	assert_ptr_equal(list.items[1].gateway, &gateway_9p);
+	assert_true(list.items[1].read_only);
+	assert_ptr_equal(list.items[2].gateway, &gateway_9p);
+	assert_null(list.items[3].gateway);
 }
 
 static void paths_are_made_absolute_and_plain(void **state)
@@ -90,6 +105,8 @@ static void mounts_that_make_no_sense_are_refused_with_the_reason(void **state)
 	assert_refused("a:/x:/y", -EINVAL, "'/y'");
 	assert_refused("a:", -EINVAL, "HOST[:GUEST][:ro]");
 	assert_refused("a:/", -EINVAL, "root directory");
+	assert_refused("a:gateway=smoke", -EINVAL, "smoke");
+	assert_refused("a:gateway=", -EINVAL, "gateway");
 	assert_refused("a:/x/..", -EINVAL, "root directory");
 	if (geteuid() != 0)
 		assert_refused("closed", -EACCES, "closed");
@@ -250,6 +267,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mount_takes_host_guest_and_mode),
+		cmocka_unit_test(gateway_is_the_one_named_else_the_usual_one),
 		cmocka_unit_test(paths_are_made_absolute_and_plain),
 		cmocka_unit_test(mounts_that_make_no_sense_are_refused_with_the_reason),
 		cmocka_unit_test(two_mounts_on_one_place_are_refused),

@@ -33,6 +33,15 @@ static void add_accel(struct strv *argv, const struct vm_spec *spec)
 			(unsigned long long)accel_cache_mib(spec->cpus, spec->memory_mib));
 }
 
+/* Does a helper outside of QEMU map the guest's memory? */
+static bool memory_is_shared(const struct vm_spec *spec)
+{
+	for (size_t i = 0; i < spec->share_count; i++)
+		if (spec->shares[i].gateway->shared_memory)
+			return true;
+	return false;
+}
+
 static void add_machine(struct strv *argv, const struct vm_spec *spec)
 {
 	strv_add_all(
@@ -43,7 +52,7 @@ static void add_machine(struct strv *argv, const struct vm_spec *spec)
 	strv_add(argv, "-machine");
 	strv_add_format(argv, "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off,mem-merge=%s%s",
 		spec->memory_merge ? "on" : "off",
-		spec->memory_fd >= 0 ? ",memory-backend=memory" : "");
+		spec->memory_fd >= 0 || memory_is_shared(spec) ? ",memory-backend=memory" : "");
 	add_accel(argv, spec);
 	strv_add_all(argv, "-cpu", spec->accel == ACCEL_KVM ? "host" : CPU_TCG, NULL);
 	strv_add(argv, "-smp");
@@ -65,6 +74,10 @@ static void add_memory(struct strv *argv, const struct vm_spec *spec)
 			"share=%s",
 			(unsigned long long)spec->memory_mib, spec->memory_fd,
 			spec->memory_private ? "off" : "on");
+	} else if (memory_is_shared(spec)) {
+		strv_add(argv, "-object");
+		strv_add_format(argv, "memory-backend-memfd,id=memory,size=%lluM,share=on",
+			(unsigned long long)spec->memory_mib);
 	}
 	if (spec->memory_balloon)
 		strv_add_all(argv, "-device", "virtio-balloon-pci,free-page-reporting=on", NULL);
@@ -230,10 +243,17 @@ static void add_network(struct strv *argv, const struct vm_spec *spec)
 
 static void add_shares(struct strv *argv, const struct vm_spec *spec)
 {
-	for (size_t i = 0; i < spec->share_count; i++)
-		spec->shares[i].gateway->add_device(&spec->shares[i], i, argv);
-	for (size_t i = spec->share_count; is_template_or_clone(spec) && i < spec->slots; i++)
-		gateway_9p.add_device(NULL, i, argv);
+	size_t used = 0;
+
+	for (size_t i = 0; i < spec->share_count; i++) {
+		const struct gateway *gateway = spec->shares[i].gateway;
+
+		used += gateway == &gateway_9p;
+		if (gateway->add_device)
+			gateway->add_device(&spec->shares[i], gateway_index(spec->shares, i), argv);
+	}
+	for (; is_template_or_clone(spec) && used < spec->slots; used++)
+		gateway_9p.add_device(NULL, used, argv);
 }
 
 int command_build(
@@ -262,7 +282,7 @@ int command_build(
 size_t command_descriptors(const struct vm_spec *spec, const struct command_channels *channels,
 	int ret[COMMAND_FDS_MAX])
 {
-	const int all[COMMAND_FDS_MAX] = {
+	const int all[] = {
 		channels->qmp_fd,
 		channels->agent_fd,
 		channels->console_fd,
@@ -278,8 +298,13 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 	};
 	size_t n = 0;
 
-	for (size_t i = 0; i < COMMAND_FDS_MAX; i++)
+	_Static_assert(ARRAY_SIZE(all) + VM_SHARES_MAX <= COMMAND_FDS_MAX, "no room for all");
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
 			ret[n++] = all[i];
+	for (size_t i = 0; i < spec->share_count; i++)
+		if (spec->shares[i].gateway->kind == GATEWAY_DEVICE &&
+			spec->shares[i].gateway->start && spec->shares[i].helper.fd >= 0)
+			ret[n++] = spec->shares[i].helper.fd;
 	return n;
 }

@@ -2,31 +2,96 @@
  * that the machine and the engine need not know which one serves a share. */
 #pragma once
 
+#include "lib/error.h"
 #include "lib/message.h"
 #include "lib/strv.h"
 
 struct gateway;
 
-/* A host directory that the guest sees. */
-struct vm_share {
-	const struct gateway *gateway;
-	char *source; /* absolute path on the host */
-	char *target; /* absolute path in the guest */
-	bool read_only;
+/* What serves a share on the host, beside QEMU: a program that was started for it. */
+struct gateway_helper {
+	int fd;    /* to it: QEMU's for a device, ours for a pipe; -1: none */
+	int pidfd; /* becomes readable at its end, which is the share's; -1: there is no helper */
+	pid_t pid; /* if it is our child; 0: the node's daemon has it */
 };
 
+#define GATEWAY_HELPER_INIT           \
+	(struct gateway_helper)       \
+	{                             \
+		.fd = -1, .pidfd = -1 \
+	}
+
+/* A host directory that the guest sees. */
+struct vm_share {
+	const struct gateway *gateway; /* NULL in a request: the best one that there is */
+	char *source;                  /* absolute path on the host */
+	char *target;                  /* absolute path in the guest */
+	bool read_only;
+	struct gateway_helper helper; /* GATEWAY_HELPER_INIT until the gateway's start() */
+};
+
+enum gateway_kind {
+	GATEWAY_DEVICE,  /* a device of QEMU's */
+	GATEWAY_PIPE,    /* no device: what comes and goes by the helper's fd, the agent's channel
+			  * carries */
+	GATEWAY_NETWORK, /* no device: the guest mounts from a server, by its network card */
+};
+
+/* What there is on the host, for a gateway to serve a share with. */
+struct gateway_host {
+	bool has_network; /* the VM has a network card */
+	/* Has the node's daemon serve the share, number `index`, and fills its helper. Returns 0 or
+	 * negative errno with the reason. NULL: there is no daemon. */
+	int (*lend)(void *userdata, struct vm_share *share, size_t index, struct error *err);
+	void *userdata;
+};
+
+/* Room for the source of a mount: a tag, or an address with a path. */
+#define GATEWAY_SOURCE_MAX 256
+
 struct gateway {
-	const char *name;       /* "9p" */
-	const char *filesystem; /* what the guest's kernel must be able to mount */
-	uint64_t overhead_mib;  /* host memory that one share takes at most */
-	/* Adds QEMU's arguments for share number `index`; NULL: for a slot that is not used. */
+	const char *name; /* as people write it; also a word of SETTINGS_GATEWAYS */
+	enum gateway_kind kind;
+	const char *filesystem; /* that the guest's kernel must be able to mount, as manifests and
+				 * the agent call it */
+	const char *guest_program; /* that the guest must have; NULL: none */
+	uint64_t overhead_mib;     /* host memory that one share takes at most, with its helper */
+	bool cloneable;     /* a clone has it as it starts: it needs no device, or one of those that
+			     * are in templates */
+	bool shared_memory; /* its helper maps the guest's memory, which is no clone's private one
+			     */
+	bool needs_network;
+	/* In which turn it is tried where none is asked for, in a VM that boots and in a clone; 0:
+	 * never. docs/storage.md tells why in this order. */
+	unsigned int boot_rank, clone_rank;
+	/* Can it serve this share on this host? Returns 0, or negative errno with why not and what
+	 * to do about it. NULL: it always can. */
+	int (*check)(
+		const struct gateway_host *host, const struct vm_share *share, struct error *err);
+	/* Starts what serves the share, before QEMU, and fills its helper, which
+	 * gateway_helper_stop() ends. It must not outlive the end of its fd. Returns 0 or negative
+	 * errno. NULL: there is none. */
+	int (*start)(const struct gateway_host *host, struct vm_share *share, size_t index,
+		struct error *err);
+	/* Adds QEMU's arguments for share number `index` of this gateway's; `share` NULL: for one
+	 * that is in a template and not used. NULL: it has no device. */
 	void (*add_device)(const struct vm_share *share, size_t index, struct strv *argv);
-	/* Fills the mount that the agent is to make; `source` is a buffer for the tag. */
-	void (*fill_mount)(const struct vm_share *share, size_t index, char source[32],
-		struct mount_request *ret);
+	/* Fills the mount that the agent is to make; `source` is a buffer for what is mounted. */
+	void (*fill_mount)(const struct vm_share *share, size_t index,
+		char source[GATEWAY_SOURCE_MAX], struct mount_request *ret);
 };
 
 extern const struct gateway gateway_9p;
 
 /* Returns the gateway of this name, or NULL. */
 const struct gateway *gateway_find(const char *name);
+
+/* All of them, one after the other; NULL at the end. */
+const struct gateway *gateway_at(size_t i);
+
+/* The number of `shares[i]` among those of the same gateway before it. */
+size_t gateway_index(const struct vm_share *shares, size_t i);
+
+/* Ends a helper, and reaps it if it is our child. Of one that is the daemon's, this is the end of
+ * its connection. */
+void gateway_helper_stop(struct gateway_helper *h);

@@ -40,10 +40,10 @@ static void ninep_add_device(const struct vm_share *share, size_t index, struct 
 	strv_add_format(argv, "virtio-9p-pci,fsdev=share%zu,mount_tag=share%zu", index, index);
 }
 
-static void ninep_fill_mount(
-	const struct vm_share *share, size_t index, char source[32], struct mount_request *ret)
+static void ninep_fill_mount(const struct vm_share *share, size_t index,
+	char source[GATEWAY_SOURCE_MAX], struct mount_request *ret)
 {
-	snprintf(source, 32, "share%zu", index);
+	snprintf(source, GATEWAY_SOURCE_MAX, "share%zu", index);
 	*ret = (struct mount_request){
 		.type = "9p",
 		.source = source,
@@ -55,8 +55,12 @@ static void ninep_fill_mount(
 
 const struct gateway gateway_9p = {
 	.name = "9p",
+	.kind = GATEWAY_DEVICE,
 	.filesystem = "9p",
 	.overhead_mib = 4, /* messages and their coroutines; docs/memory.md */
+	.cloneable = true,
+	.boot_rank = 20,
+	.clone_rank = 10,
 	.add_device = ninep_add_device,
 	.fill_mount = ninep_fill_mount,
 };

@@ -54,5 +54,5 @@ struct vm_spec {
 	const char *mac;         /* of the card, where the VM boots */
 	struct vm_share shares[VM_SHARES_MAX];
 	size_t share_count;
-	size_t slots; /* of shares in templates and clones, at least share_count */
+	size_t slots; /* of 9p shares in templates and clones, at least as many as there are */
 };

@@ -33,12 +33,11 @@ static int check_memory(const char *text, struct error *err)
 static int check_mount(const char *text, struct error *err)
 {
 	autofree char *copy = strdup(text);
-	char *source, *target;
-	bool read_only;
+	struct share_text parts;
 
 	if (!copy)
 		return fail(err, -ENOMEM, "out of memory");
-	return share_split(copy, &source, &target, &read_only, err);
+	return share_split(copy, &parts, err);
 }
 
 static int check_network(const char *text, struct error *err)
@@ -76,7 +75,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 	[OPTION_MEMORY] = ROW("memory", "SIZE", false, check_memory,
 		"memory of the VM, for example 2G (what the step has on the node, but for "
 		"overhead)"),
-	[OPTION_MOUNT] = ROW("mount", "HOST[:GUEST][:ro]", true, check_mount,
+	[OPTION_MOUNT] = ROW("mount", SHARE_SYNTAX, true, check_mount,
 		"shows the node's directory HOST in the VM; may be repeated"),
 	[OPTION_NETWORK] = ROW("network", "none|user", false, check_network,
 		"none, or user: the VM reaches the network as you do"),

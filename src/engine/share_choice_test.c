@@ -1,0 +1,96 @@
+#include "engine/share_choice.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "engine/settings.h"
+
+#include <cmocka.h>
+
+static char source[] = "/data", target[] = "/in";
+static char name_9p[] = "9p", name_other[] = "isofs";
+static char *mounts_9p[] = {name_9p, NULL}, *mounts_nothing[] = {name_other, NULL};
+
+static struct share_list share_by(const struct gateway *gateway)
+{
+	return (struct share_list){
+		.items = {{gateway, source, target, false, GATEWAY_HELPER_INIT}}, .count = 1};
+}
+
+static int choose(const struct gateway *named, char **mounts, bool is_clone,
+	const struct gateway **ret, struct error *err)
+{
+	const struct gateway_host host = {.has_network = false};
+	const struct manifest manifest = {.gateways = mounts};
+	struct share_list shares = share_by(named);
+	int r = share_choice_start(&shares, &manifest, is_clone, &host, err);
+
+	*ret = shares.items[0].gateway;
+	share_choice_stop(&shares);
+	return r;
+}
+
+static void every_word_for_a_gateway_has_one(void **state)
+{
+	autofree char *words = strdup(SETTINGS_GATEWAYS);
+	size_t count = 0, n = 0;
+	char *rest = words, *word;
+
+	while ((word = strsep(&rest, "|")))
+		if (!streq(word, "auto")) {
+			assert_non_null(gateway_find(word));
+			count++;
+		}
+	while (gateway_at(n))
+		n++;
+	assert_int_equal(n, count);
+	assert_null(gateway_find("auto"));
+}
+
+static void clone_gets_what_its_template_has(void **state)
+{
+	const struct gateway *gateway;
+	struct error err = {0};
+
+	assert_int_equal(choose(NULL, mounts_9p, true, &gateway, &err), 0);
+	assert_ptr_equal(gateway, &gateway_9p);
+	assert_int_equal(choose(NULL, NULL, true, &gateway, &err), 0);
+	assert_ptr_equal(gateway, &gateway_9p);
+}
+
+static void who_names_a_gateway_gets_it_or_hears_why_not(void **state)
+{
+	const struct gateway *gateway;
+	struct error err = {0};
+
+	assert_int_equal(choose(&gateway_9p, mounts_9p, false, &gateway, &err), 0);
+	assert_ptr_equal(gateway, &gateway_9p);
+	assert_int_equal(choose(&gateway_9p, mounts_nothing, false, &gateway, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.text, "/data"));
+	assert_non_null(strstr(err.text, "no 9p"));
+}
+
+static void image_that_mounts_nothing_is_refused_before_anything_starts(void **state)
+{
+	const struct manifest nothing = {.gateways = mounts_nothing}, unknown = {.gateways = NULL};
+	struct share_list any = share_by(NULL), none = {.count = 0};
+	struct error err = {0};
+
+	assert_int_equal(share_choice_check(&any, "tiny", &nothing, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.text, "--mount none"));
+	assert_int_equal(share_choice_check(&any, "tiny", &unknown, &err), 0);
+	assert_int_equal(share_choice_check(&none, "tiny", &nothing, &err), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_word_for_a_gateway_has_one),
+		cmocka_unit_test(clone_gets_what_its_template_has),
+		cmocka_unit_test(who_names_a_gateway_gets_it_or_hears_why_not),
+		cmocka_unit_test(image_that_mounts_nothing_is_refused_before_anything_starts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
