@@ -1,0 +1,297 @@
+#include "net/firewall.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "lib/buffer.h"
+#include "lib/child.h"
+
+#define TABLE "netdev wnodes"
+
+/* It waits for whoever else changes rules just now. */
+#define NFT            "nft"
+#define NFT_TIMEOUT_MS 5000
+#define LIST_MAX       (1024 * 1024)
+
+/* Before all else that looks at frames. */
+#define HOOK(which) "{ type filter hook " which " device \"%s\" priority -300; policy %s; }\n"
+
+/* Is true of what the kernel could look into: rules about ports and types pass over the rest. */
+#define WHOLE "meta l4proto != 255 "
+
+/* Of what is sent at once: 50 ms, so that TCP comes near the rate, and a few large frames. */
+#define BURST_PART  20
+#define BURST_BYTES UINT64_C(262144)
+
+/* Chains of networks, and of what goes to a device. No device of ours begins so. */
+#define NETWORK_CHAIN "net-"
+#define TO_CHAIN      "to-"
+
+/* The rules of one transaction, as `nft -f` reads them. */
+struct rules {
+	struct buffer text;
+	bool failed;
+};
+
+static void rules_add(struct rules *r, const char *format, ...) PRINTF(2, 3);
+static void rules_add(struct rules *r, const char *format, ...)
+{
+	autofree char *line = NULL;
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vasprintf(&line, format, args);
+	va_end(args);
+	if (length < 0) {
+		line = NULL;
+		r->failed = true;
+	} else if (buffer_append(&r->text, line, (size_t)length) < 0) {
+		r->failed = true;
+	}
+}
+
+static int nft_run(int stdin_fd, struct error *err)
+{
+	static const char *const argv[] = {NFT, "-f", "-", NULL};
+	struct child_spec spec = CHILD_SPEC_INIT;
+
+	spec.argv = argv;
+	spec.stdin_fd = stdin_fd;
+	return child_run(&spec, NFT_TIMEOUT_MS, err);
+}
+
+/* Takes the rules, which are not empty. */
+static int rules_run(struct rules *rules, const char *what, struct error *err)
+{
+	autoclose int fd = memfd_create("rules", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : rules->failed ? -ENOMEM : 0;
+
+	while (r >= 0 && rules->text.len > 0)
+		r = (int)buffer_write(&rules->text, fd);
+	buffer_done(&rules->text);
+	if (r < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return fail_errno(err, MIN_OF(r, -EIO), "cannot write the rules %s", what);
+	r = nft_run(fd, err);
+	if (r == -ENOENT)
+		return fail(err, r,
+			"networks need the program nft, which is not there; install the package "
+			"nftables");
+	if (r < 0)
+		fail_within(err, "cannot set the rules %s", what);
+	return r;
+}
+
+int firewall_open(struct error *err)
+{
+	struct rules rules = {0};
+
+	rules_add(&rules, "add table " TABLE "\n");
+	return rules_run(&rules, "of networks", err);
+}
+
+/* Those of one family: "a, b". Returns false if there are none. */
+static bool list_family(const char *const *list, bool six, struct buffer *out, bool *failed)
+{
+	bool any = false;
+
+	for (; list && *list; list++) {
+		if ((strchr(*list, ':') != NULL) != six)
+			continue;
+		*failed |= any && buffer_append(out, ", ", 2) < 0;
+		*failed |= buffer_append(out, *list, strlen(*list)) < 0;
+		any = true;
+	}
+	*failed |= buffer_append(out, "", 1) < 0;
+	return any;
+}
+
+/* What a closed network does not reach, or is not reached by: `from` is "daddr" or "saddr". */
+static void add_closed(struct rules *r, const char *chain, const struct firewall_network *network,
+	const char *address, const char *port)
+{
+	for (int six = 0; six < 2; six++) {
+		struct buffer site AUTO(buffer_done) = {0}, servers AUTO(buffer_done) = {0};
+		const char *family = six ? "ip6" : "ip";
+
+		if (!list_family(network->site, six, &site, &r->failed))
+			continue;
+		if (list_family(network->nameservers, six, &servers, &r->failed))
+			rules_add(r,
+				"add rule " TABLE
+				" %s %s %s { %s } meta l4proto { tcp, udp } th %s 53"
+				" accept\n",
+				chain, family, address, (const char *)buffer_head(&servers), port);
+		rules_add(r, "add rule " TABLE " %s %s %s { %s } drop\n", chain, family, address,
+			(const char *)buffer_head(&site));
+	}
+}
+
+int firewall_set_network(const struct firewall_network *network, struct error *err)
+{
+	struct rules rules = {0};
+	char from[64], to[64];
+
+	snprintf(from, sizeof(from), NETWORK_CHAIN "%s", network->name);
+	snprintf(to, sizeof(to), NETWORK_CHAIN TO_CHAIN "%s", network->name);
+	rules_add(&rules, "add chain " TABLE " %s\nflush chain " TABLE " %s\n", from, from);
+	rules_add(&rules, "add chain " TABLE " %s\nflush chain " TABLE " %s\n", to, to);
+	rules_add(&rules, "add rule " TABLE " %s udp sport { 67, 547 } drop\n", from);
+	rules_add(&rules, "add rule " TABLE " %s icmp type redirect drop\n", from);
+	rules_add(&rules,
+		"add rule " TABLE " %s icmpv6 type { nd-router-advert, nd-redirect } drop\n", from);
+	if (network->closed) {
+		add_closed(&rules, from, network, "daddr", "dport");
+		/* Errors about what was sent outside come from routers of the site. */
+		rules_add(&rules,
+			"add rule " TABLE " %s icmp type { destination-unreachable, time-exceeded,"
+			" parameter-problem } accept\n",
+			to);
+		rules_add(&rules,
+			"add rule " TABLE
+			" %s icmpv6 type { destination-unreachable, packet-too-big,"
+			" time-exceeded, parameter-problem } accept\n",
+			to);
+		add_closed(&rules, to, network, "saddr", "sport");
+	}
+	rules_add(&rules, "add rule " TABLE " %s accept\n", from);
+	return rules_run(&rules, "of a network", err);
+}
+
+static void add_ipv4(struct rules *r, const struct firewall_port *port, const char *mac)
+{
+	char address[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &port->address, address, sizeof(address));
+	rules_add(r,
+		"add rule " TABLE
+		" %s ether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4"
+		" arp saddr ether %s arp saddr ip { 0.0.0.0, %s } accept\n",
+		port->device, mac, address);
+	rules_add(r, "add rule " TABLE " %s ip saddr %s " WHOLE "goto " NETWORK_CHAIN "%s\n",
+		port->device, address, port->network);
+}
+
+/* A neighbour is told of the VM's own addresses alone. Fragments could hide what they are part of;
+ * from an address of the link nobody has to send any. */
+static void add_ipv6(struct rules *r, const struct firewall_port *port)
+{
+	const char *device = port->device;
+	char list[FIREWALL_ADDRESSES6 * (INET6_ADDRSTRLEN + 2)] = "";
+	char targets[FIREWALL_ADDRESSES6 * 36] = "";
+	size_t used = 0, end = 0;
+
+	for (size_t i = 0; i < port->address6_count; i++) {
+		char text[INET6_ADDRSTRLEN];
+
+		inet_ntop(AF_INET6, &port->addresses6[i], text, sizeof(text));
+		used += (size_t)snprintf(
+			list + used, sizeof(list) - used, "%s%s", i ? ", " : "", text);
+		end += (size_t)snprintf(targets + end, sizeof(targets) - end, i ? ", 0x" : "0x");
+		for (size_t j = 0; j < sizeof(struct in6_addr); j++)
+			end += (size_t)snprintf(targets + end, sizeof(targets) - end, "%02x",
+				port->addresses6[i].s6_addr[j]);
+	}
+	rules_add(r, "add rule " TABLE " %s ip6 saddr fe80::/10 exthdr frag exists drop\n", device);
+	rules_add(r,
+		"add rule " TABLE " %s ip6 saddr :: icmpv6 type { nd-neighbor-solicit,"
+		" mld2-listener-report } accept\n",
+		device);
+	rules_add(r,
+		"add rule " TABLE " %s icmpv6 type nd-neighbor-advert @th,64,128 != { %s } drop\n",
+		device, targets);
+	rules_add(r, "add rule " TABLE " %s ip6 saddr { %s } " WHOLE "goto " NETWORK_CHAIN "%s\n",
+		device, list, port->network);
+}
+
+int firewall_add(const struct firewall_port *port, struct error *err)
+{
+	const char *device = port->device;
+	struct rules rules = {0};
+	char mac[LINK_MAC_TEXT];
+
+	link_format_mac(port->mac, mac);
+	rules_add(&rules, "add chain " TABLE " %s " HOOK("ingress"), device, device, "drop");
+	rules_add(&rules, "flush chain " TABLE " %s\n", device);
+	rules_add(&rules, "add rule " TABLE " %s ether saddr != %s drop\n", device, mac);
+	rules_add(&rules, "add rule " TABLE " %s ether type != { ip, ip6, arp } drop\n", device);
+	if (port->rate)
+		rules_add(&rules,
+			"add rule " TABLE
+			" %s limit rate over %llu bytes/second burst %llu bytes drop\n",
+			device, (unsigned long long)port->rate,
+			(unsigned long long)MAX_OF(port->rate / BURST_PART, BURST_BYTES));
+	if (port->share)
+		rules_add(&rules, "add rule " TABLE " %s meta priority set 1:%x\n", device,
+			port->share);
+	if (port->address.s_addr)
+		add_ipv4(&rules, port, mac);
+	rules_add(&rules,
+		"add rule " TABLE " %s ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept\n",
+		device);
+	if (port->address6_count)
+		add_ipv6(&rules, port);
+	if (port->closed)
+		rules_add(&rules,
+			"add chain " TABLE " " TO_CHAIN
+			"%s " HOOK("egress") "flush chain " TABLE " " TO_CHAIN "%s\n"
+					     "add rule " TABLE " " TO_CHAIN
+					     "%s goto " NETWORK_CHAIN TO_CHAIN "%s\n",
+			device, device, "accept", device, device, port->network);
+	return rules_run(&rules, "of a VM's network card", err);
+}
+
+/* Adding one that is there changes nothing, and one that is not can be deleted then. */
+static void delete_chain(struct rules *r, const char *prefix, const char *device)
+{
+	rules_add(r, "add chain " TABLE " %s%s\ndelete chain " TABLE " %s%s\n", prefix, device,
+		prefix, device);
+}
+
+int firewall_remove(const char *const *devices, size_t count, struct error *err)
+{
+	struct rules rules = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		delete_chain(&rules, "", devices[i]);
+		delete_chain(&rules, TO_CHAIN, devices[i]);
+	}
+	return count ? rules_run(&rules, "anew", err) : 0;
+}
+
+static void sweep_chain(struct rules *rules, const char *chain, const char *prefix)
+{
+	const char *to = str_after(chain, TO_CHAIN);
+	const char *device = to ? to : chain;
+
+	if (str_after(device, prefix) && if_nametoindex(device) == 0)
+		delete_chain(rules, to ? TO_CHAIN : "", device);
+}
+
+int firewall_sweep(const char *prefix, struct error *err)
+{
+	static const char *const argv[] = {NFT, "list", "chains", "netdev", NULL};
+	struct child_spec spec = CHILD_SPEC_INIT;
+	autofree char *text = NULL;
+	struct rules rules = {0};
+	char *line, *rest;
+	int r;
+
+	spec.argv = argv;
+	r = child_output(&spec, NFT_TIMEOUT_MS, LIST_MAX, &text, err);
+	if (r < 0)
+		return r;
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		char *chain = line + strspn(line, "\t");
+
+		if (!str_after(chain, "chain "))
+			continue;
+		chain += strlen("chain ");
+		chain[strcspn(chain, " ")] = '\0';
+		sweep_chain(&rules, chain, prefix);
+	}
+	return rules.text.len > 0 ? rules_run(&rules, "of what is gone", err) : 0;
+}
