@@ -20,6 +20,7 @@ enum {
 	A_START,
 	A_ENV,
 	A_WORKDIR,
+	A_MPI,
 	A_SCRIPT,
 	A_JOB_MEMORY,
 	A_JOB_CPUS,
@@ -37,6 +38,7 @@ static const struct option names[] = {
 	{"start", required_argument, NULL, A_START},
 	{"env", required_argument, NULL, A_ENV},
 	{"workdir", required_argument, NULL, A_WORKDIR},
+	{"mpi", required_argument, NULL, A_MPI},
 	{"script", no_argument, NULL, A_SCRIPT},
 	{"job-memory", required_argument, NULL, A_JOB_MEMORY},
 	{"job-cpus", required_argument, NULL, A_JOB_CPUS},
@@ -58,6 +60,7 @@ static const struct {
 	{"WNODES_START", A_START, false},
 	{"WNODES_ENV", A_ENV, true},
 	{"WNODES_WORKDIR", A_WORKDIR, false},
+	{"WNODES_MPI", A_MPI, false},
 };
 
 /* Options that are kept as they are, and the words that they may be. */
@@ -71,6 +74,7 @@ static const struct {
 	{A_NETWORK, offsetof(struct arguments, options.network), "none|user"},
 	{A_START, offsetof(struct arguments, options.start), "auto|clone|boot"},
 	{A_WORKDIR, offsetof(struct arguments, options.workdir), NULL},
+	{A_MPI, offsetof(struct arguments, mpi), NULL},
 };
 
 static const struct {

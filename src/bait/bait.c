@@ -6,6 +6,7 @@
 
 #include "bait/decide.h"
 #include "bait/environment.h"
+#include "bait/gang.h"
 #include "bait/hostlist.h"
 #include "bait/requeue.h"
 #include "bait/step.h"
@@ -72,7 +73,7 @@ static char *bait_name_hosts(const struct arguments *a, struct request *r)
 
 	if (all)
 		strv_env_set(&r->env, "WNODES_NODELIST", all);
-	r->hostname_known = all && strchr(all, ',');
+	r->hostname_known = r->crew || (all && strchr(all, ','));
 	return job && step && node ? hostlist_vm(job, step, node) : NULL;
 }
 
@@ -80,7 +81,7 @@ static char *bait_name_hosts(const struct arguments *a, struct request *r)
 static int bait_fill_request(const struct arguments *a, struct request *r, struct error *err)
 {
 	struct options options = a->options;
-	int ret = environment_pass(&r->env, err);
+	int ret = environment_pass(&r->env, r->crew, err);
 
 	/* srun --pty and its like give the task a terminal. */
 	options.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
@@ -123,10 +124,18 @@ static int bait_run(const struct arguments *a, struct error *err)
 		.record = true,
 		.policy = a->policy,
 		.lrms = a->lrms};
+	struct gang gang AUTO(gang_done) = {.argv = {0}};
 	int r = bait_die_with_slurmstepd(a, err);
 
 	if (r == 0)
 		r = settings_load(&settings, err);
+	if (r == 0)
+		r = gang_load(&gang, a, settings.gather, err);
+	if (r > 0) {
+		request.crew = &gang.crew;
+		request.argv = (const char **)(uintptr_t)gang.argv.items;
+		r = 0;
+	}
 	if (r == 0)
 		r = caller_load(&caller, err);
 	if (r == 0)

@@ -7,6 +7,7 @@
 #include "bait/arguments.h"
 #include "bait/decide.h"
 #include "bait/environment.h"
+#include "bait/gang.h"
 #include "bait/hostlist.h"
 #include "bait/step.h"
 
@@ -128,7 +129,7 @@ static void host_s_software_is_left_out_of_the_environment(void **state)
 	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
 	setenv("TMPDIR", "/host", 1);
 	setenv("WNODES_IMAGE", "x", 1);
-	assert_int_equal(environment_pass(&env, &err), 0);
+	assert_int_equal(environment_pass(&env, NULL, &err), 0);
 	assert_string_equal(strv_env_get(&env, "SLURM_JOB_ID"), "7");
 	assert_string_equal(strv_env_get(&env, "MINE"), "a=b");
 	assert_string_equal(strv_env_get(&env, "EMPTY"), "");
@@ -166,7 +167,7 @@ static void mpirun_is_told_to_stay_in_the_vm_unless_the_job_says_otherwise(void 
 	struct strv env AUTO(strv_done) = {0};
 
 	setenv("OMPI_MCA_plm", "rsh", 1);
-	assert_int_equal(environment_pass(&env, &err), 0);
+	assert_int_equal(environment_pass(&env, NULL, &err), 0);
 	assert_string_equal(strv_env_get(&env, "HYDRA_BOOTSTRAP"), "fork");
 	assert_string_equal(strv_env_get(&env, "OMPI_MCA_plm"), "rsh");
 }
@@ -219,6 +220,91 @@ static void who_waits_in_srun_is_told_from_a_batch_job(void **state)
 	assert_false(environment_is_awaited());
 	setenv("ENVIRONMENT", "production", 1); /* the user's own */
 	assert_true(environment_is_awaited());
+}
+
+/* The environment of a task of a step of srun on one node. */
+static void set_step(const char *rank)
+{
+	setenv("SLURM_JOB_ID", "12", 1);
+	setenv("SLURM_STEP_ID", "0", 1);
+	setenv("SLURM_STEP_NODELIST", "w1", 1);
+	setenv("SLURM_STEP_TASKS_PER_NODE", "3", 1);
+	setenv("SLURMD_NODENAME", "w1", 1);
+	setenv("SLURM_PROCID", rank, 1);
+}
+
+static void assert_gang(const char *mpi, const char *rank, const char *expected)
+{
+	struct gang g AUTO(gang_done) = {.argv = {0}};
+	char text[512] = "";
+
+	set_step(rank);
+	assert_int_equal(PARSE("--mpi", mpi, "--", "./prog", "a b"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 60000000, &err), 1);
+	for (size_t i = 0; i < g.argv.count; i++) {
+		strcat(text, i ? "|" : "");
+		strcat(text, g.argv.items[i]);
+	}
+	assert_string_equal(text, expected);
+	assert_int_equal(g.crew.count, 1);
+	assert_int_equal(g.crew.members[0].tasks, 3);
+	assert_string_equal(g.crew.members[0].name, "vm-12-0-w1");
+	assert_int_equal(strlen(g.crew.key), 32);
+	arguments_done(&parsed);
+}
+
+#define TASK "/run/wnodes/job/wnodes-rsh|--task|"
+
+static void first_task_runs_the_command_and_the_others_wait(void **state)
+{
+	assert_gang("first", "0", TASK "0|--host|0|--wait|60|--|./prog|a b");
+	assert_gang("mpirun", "0", TASK "0|--host|0|--wait|60|--|mpirun|-n|3|./prog|a b");
+	assert_gang("mpiexec --bind-to  none", "0",
+		TASK "0|--host|0|--wait|60|--|mpiexec|--bind-to|none|-n|3|./prog|a b");
+	assert_gang("mpirun", "2", TASK "2|--host|0|--wait|60");
+}
+
+static void without_mpi_and_in_batch_scripts_each_runs_its_own(void **state)
+{
+	struct gang g AUTO(gang_done) = {.argv = {0}};
+
+	set_step("0");
+	assert_int_equal(PARSE("--", "./prog"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 1, &err), 0);
+	assert_int_equal(PARSE("--mpi", "none", "--", "./prog"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 1, &err), 0);
+	assert_int_equal(PARSE("--mpi", "mpirun", "--script", "--", "./prog"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 1, &err), 0);
+}
+
+static void step_that_slurm_says_too_little_of_is_refused(void **state)
+{
+	static const char *const needed[] = {"SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE",
+		"SLURMD_NODENAME", "SLURM_PROCID"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		struct gang g AUTO(gang_done) = {.argv = {0}};
+
+		set_step("0");
+		unsetenv(needed[i]);
+		assert_int_equal(PARSE("--mpi", "mpirun", "--", "./prog"), 0);
+		assert_true(gang_load(&g, &parsed, 1, &err) < 0);
+		assert_true(strlen(err.text) > 20);
+	}
+}
+
+static void tasks_of_each_node_are_read_from_slurm_s_words(void **state)
+{
+	static const char *const bad[] = {"", ",", "0", "2(x0)", "2(x", "2(x3", "2(x3)1", "2,",
+		"-1", "2(x9)", "99999999999999999999", "a"};
+	uint64_t tasks[8];
+
+	assert_int_equal(gang_parse_tasks("2(x3),1,4(x2)", tasks, 8), 6);
+	assert_int_equal(tasks[0] + tasks[1] + tasks[2], 6);
+	assert_int_equal(tasks[3], 1);
+	assert_int_equal(tasks[5], 4);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(gang_parse_tasks(bad[i], tasks, 8), -EINVAL);
 }
 
 static void step_is_named_by_job_step_node_and_requeue(void **state)
@@ -336,6 +422,10 @@ int main(void)
 		EACH(mpirun_is_told_to_stay_in_the_vm_unless_the_job_says_otherwise),
 		EACH(host_list_becomes_the_names_of_the_vms),
 		EACH(what_is_no_host_list_gives_none),
+		EACH(first_task_runs_the_command_and_the_others_wait),
+		EACH(without_mpi_and_in_batch_scripts_each_runs_its_own),
+		EACH(step_that_slurm_says_too_little_of_is_refused),
+		EACH(tasks_of_each_node_are_read_from_slurm_s_words),
 		EACH(step_is_named_by_job_step_node_and_requeue),
 		EACH(job_without_an_image_stays_on_the_node),
 		EACH(job_may_decline_the_image_that_it_inherits),

@@ -66,6 +66,7 @@ static const char *const left_out[] = {
 	"HOSTNAME",
 	/* how the VM was asked for */
 	"WNODES_*",
+	"SLURM_WNODES_*",
 };
 
 /* An image's mpirun sees the batch system's variables, and would start its ranks by srun, which the
@@ -87,7 +88,7 @@ static bool is_left_out(const char *name)
 	return false;
 }
 
-int environment_pass(struct strv *ret, struct error *err)
+int environment_pass(struct strv *ret, const struct crew *crew, struct error *err)
 {
 	for (char **entry = environ; *entry; entry++) {
 		size_t n = strcspn(*entry, "=");
@@ -98,6 +99,8 @@ int environment_pass(struct strv *ret, struct error *err)
 		if ((*entry)[n] == '=' && n > 0 && !is_left_out(name))
 			strv_add(ret, *entry);
 	}
+	if (crew)
+		crew_fill_env(crew, ret);
 	for (size_t i = 0; i < ARRAY_SIZE(mpi); i++)
 		if (!strv_env_get(ret, mpi[i].name))
 			strv_env_set(ret, mpi[i].name, mpi[i].value);

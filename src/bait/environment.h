@@ -1,13 +1,12 @@
 /* The environment of a job, as its command sees it in the VM. */
 #pragma once
 
-#include "lib/error.h"
-#include "lib/strv.h"
+#include "engine/crew.h"
 
 /* Copies our environment, without what belongs to the host's software and sessions: search paths,
  * modules, sockets, directories that the VM does not have; and adds by what an mpirun starts all
- * its ranks in the VM. Returns 0 or -ENOMEM. */
-int environment_pass(struct strv *ret, struct error *err);
+ * its ranks in the VM, or in all VMs of `crew` (NULL: none). Returns 0 or -ENOMEM. */
+int environment_pass(struct strv *ret, const struct crew *crew, struct error *err);
 
 /* Does somebody wait for this task, as in srun and salloc? Nobody does for a batch job. */
 bool environment_is_awaited(void);

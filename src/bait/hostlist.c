@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "lib/path.h"
-#include "lib/strv.h"
 
 /* More nodes than clusters have. */
 #define NAMES_MAX 65536
@@ -107,9 +106,7 @@ static size_t first_length(const char *text)
 	return n;
 }
 
-/* "w[1-3,07-10],login" in full, in its order. Returns 0, -EINVAL for what is no such list, -E2BIG
- * for more names than a job could have, or -ENOMEM. */
-static int hostlist_expand(const char *text, struct strv *ret, struct error *err)
+int hostlist_expand(const char *text, struct strv *ret, struct error *err)
 {
 	for (;;) {
 		size_t n = first_length(text);

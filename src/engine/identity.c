@@ -16,8 +16,7 @@ static void print_hex(const uint8_t *bytes, size_t count, char *ret)
 
 char *vm_identity_hosts(const char *address, const char *hostname)
 {
-	return path_format("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n%s %s\n",
-		address, hostname);
+	return path_format("%s%s %s\n", VM_IDENTITY_LOOPBACK, address, hostname);
 }
 
 bool vm_identity_is_hostname(const char *text)

@@ -22,6 +22,9 @@ struct vm_identity {
 /* The address of a VM's name when it has no network. */
 #define VM_IDENTITY_LOCAL_ADDRESS "127.0.1.1"
 
+/* How /etc/hosts begins. */
+#define VM_IDENTITY_LOOPBACK "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+
 /* What /etc/hosts is to say, for the caller to free; NULL when out of memory. */
 char *vm_identity_hosts(const char *address, const char *hostname);
 

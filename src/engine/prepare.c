@@ -7,6 +7,7 @@
 
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/path.h"
 
 /* QEMU's user network: every guest is alone in it, so the addresses never clash.
@@ -24,8 +25,12 @@
 /* Of a script, one call. */
 #define SCRIPT_PIECE FRAME_DATA_MAX
 
-/* Each share, and clock, identity, network, account, scratch and its /tmp, and the script. */
-#define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6 + PREPARE_SCRIPT_MAX / SCRIPT_PIECE + 1)
+/* The files of a crew, of which the launch agent is by far the largest. */
+#define CREW_PIECES (CREW_FILES + 4 * 1024 * 1024 / SCRIPT_PIECE)
+
+/* Each share, and clock, identity, network, account, scratch and its /tmp, the script, the crew's.
+ */
+#define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6 + PREPARE_SCRIPT_MAX / SCRIPT_PIECE + 1 + CREW_PIECES)
 
 struct step {
 	struct prepare *prepare;
@@ -142,12 +147,23 @@ static int prepare_clock(struct prepare *p, struct agent *agent)
 		p, agent, strdup("set the clock"), FRAME_CLOCK, clock_set_fields, &message);
 }
 
+/* The names of all VMs that this one can reach, its own among them. */
+static char *prepare_hosts(const struct request *request, const struct prepare_vm *vm)
+{
+	bool has_address = request->network == VM_NETWORK_USER;
+	autofree char *crew = NULL;
+
+	if (!request->crew || request->crew->count == 1)
+		return vm_identity_hosts(
+			has_address ? USER_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS, vm->hostname);
+	crew = crew_hosts(request->crew);
+	return crew ? path_format("%s%s", VM_IDENTITY_LOOPBACK, crew) : NULL;
+}
+
 static int prepare_identity(struct prepare *p, struct agent *agent, const struct request *request,
 	const struct prepare_vm *vm)
 {
-	bool has_address = request->network == VM_NETWORK_USER;
-	autofree char *hosts = vm_identity_hosts(
-		has_address ? USER_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS, vm->hostname);
+	autofree char *hosts = prepare_hosts(request, vm);
 	struct identity message = {
 		.hostname = vm->hostname,
 		.machine_id = vm->identity->machine_id,
@@ -247,35 +263,64 @@ static int prepare_account(struct prepare *p, struct agent *agent, const struct 
 		account_fields, &message);
 }
 
+/* A file of any length, the user's own; `what` is for who reads that it could not be written. */
+static int prepare_file(struct prepare *p, struct agent *agent, const struct request *request,
+	const struct crew_file *file, const char *what)
+{
+	size_t done = 0;
+	int r = 0;
+
+	while (r == 0 && done < file->length) {
+		const struct file_write piece = {
+			.path = file->path,
+			.mode = file->mode,
+			.uid = request->caller->uid,
+			.gid = request->caller->gid,
+			.append = done > 0,
+			.data = {(const uint8_t *)file->data + done,
+				(uint32_t)MIN_OF(file->length - done, (size_t)SCRIPT_PIECE)},
+		};
+		r = prepare_send(
+			p, agent, strdup(what), FRAME_FILE_WRITE, file_write_fields, &piece);
+		done += SCRIPT_PIECE;
+	}
+	return r;
+}
+
+/* How it finds the others, and starts processes there. */
+static int prepare_crew(struct prepare *p, struct agent *agent, const struct request *request)
+{
+	struct crew_file files[CREW_FILES];
+	struct error err = {0};
+	int r = request->crew ? crew_files(request->crew, files, &err) : 0;
+
+	for (size_t i = 0; request->crew && i < CREW_FILES && r == 0; i++)
+		r = prepare_file(p, agent, request, &files[i], "bring what the job's VMs share");
+	if (err.code < 0)
+		log_error("%s", err.text);
+	if (request->crew)
+		crew_files_done(files);
+	return r;
+}
+
 /* A batch script is on the host only, in a directory of the batch system. */
 static int prepare_script(struct prepare *p, struct agent *agent, const struct request *request)
 {
 	autofree char *loaded = NULL;
 	const char *text = request->errand;
-	size_t length = text ? strlen(text) : 0, done = 0;
+	size_t length = text ? strlen(text) : 0;
 	int r = request->script
 			? file_read(AT_FDCWD, request->script, PREPARE_SCRIPT_MAX, &loaded, &length)
 			: 0;
 
-	text = request->script ? loaded : text;
+	const struct crew_file file = {.path = PREPARE_SCRIPT,
+		.mode = 0700,
+		.data = request->script ? loaded : (char *)(uintptr_t)text,
+		.length = length};
+
 	if (length > PREPARE_SCRIPT_MAX)
 		return -EFBIG;
-
-	while (r == 0 && done < length) {
-		const struct file_write piece = {
-			.path = PREPARE_SCRIPT,
-			.mode = 0700,
-			.uid = request->caller->uid,
-			.gid = request->caller->gid,
-			.append = done > 0,
-			.data = {(uint8_t *)(uintptr_t)text + done,
-				(uint32_t)MIN_OF(length - done, (size_t)SCRIPT_PIECE)},
-		};
-		r = prepare_send(p, agent, strdup("bring the job's script"), FRAME_FILE_WRITE,
-			file_write_fields, &piece);
-		done += SCRIPT_PIECE;
-	}
-	return r;
+	return r < 0 ? r : prepare_file(p, agent, request, &file, "bring the job's script");
 }
 
 /* Nobody is there any more for the answers to what was sent already. */
@@ -312,6 +357,8 @@ int prepare_start(struct agent *agent, const struct request *request, const stru
 		r = prepare_account(p, agent, request);
 	if (r == 0)
 		r = prepare_script(p, agent, request);
+	if (r == 0)
+		r = prepare_crew(p, agent, request);
 	if (r < 0)
 		return prepare_cancel(p, agent, r);
 	*ret = TAKE_PTR(p);

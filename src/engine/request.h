@@ -1,6 +1,7 @@
 /* A request: all that is asked for, with nothing left to look up but the image itself. */
 #pragma once
 
+#include "engine/crew.h"
 #include "engine/probe.h"
 #include "engine/settings.h"
 #include "engine/share.h"
@@ -53,6 +54,7 @@ struct request {
 	struct probe_result *probe; /* no command: fill this */
 	const char *hostname;       /* of the guest; NULL: the VM's own name */
 	bool hostname_known; /* to VMs on other nodes: the name of a lease does not stand for it */
+	const struct crew *crew; /* the VMs of the step that know each other; NULL: none do */
 	const struct request_tasks *tasks;     /* no command: these come by the control socket */
 	char *workdir;                         /* in the guest */
 	uint64_t timeout_us;                   /* 0: none */

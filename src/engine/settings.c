@@ -118,6 +118,8 @@ const struct conf_setting settings_table[] = {
 		"How long a VM may take until its agent answers."),
 	ROW("deadline", "prepare", CONF_DURATION, prepare, "1m", SECOND, 3600 * SECOND, NULL,
 		"How long account, mounts and network may take."),
+	ROW("deadline", "gather", CONF_DURATION, gather, "10m", SECOND, 24 * 3600 * SECOND, NULL,
+		"How long the first task of a job with --vm-mpi waits for the VMs of all others."),
 	ROW("deadline", "stop", CONF_DURATION, stop, "20s", SECOND, 3600 * SECOND, NULL,
 		"How long a VM may take to write back its shares when the command has ended."),
 	ROW("deadline", "grace", CONF_DURATION, grace, "10s", 0, 3600 * SECOND, NULL,

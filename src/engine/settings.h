@@ -25,7 +25,7 @@ struct settings {
 	uint64_t template_budget; /* bytes */
 	char *template_memory;    /* "shared" or "own" */
 	/* [deadline], all us */
-	uint64_t clone, boot, prepare, stop, grace;
+	uint64_t clone, boot, prepare, gather, stop, grace;
 	/* [node]: of the node's daemon; 0 is no limit */
 	uint64_t node_vms, node_memory; /* bytes, as all sizes */
 	uint64_t node_user_vms, node_user_memory;

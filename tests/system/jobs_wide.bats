@@ -4,6 +4,7 @@
 bats_require_minimum_version 1.5.0
 load helpers
 load jobs
+load mpi
 
 OTHER_UID=64124
 
@@ -246,27 +247,9 @@ counts() {
 	[ "${lines[0]% *}" = "${lines[0]#* }" ]
 }
 
-# An image with two MPIs takes minutes to make. It is kept beside the tests' other one, in a store of its own, for
-# as long as that one is.
-mpi_image() {
-	export XDG_DATA_HOME=$TEST_HOME/mpi
-	cmp -s "$TEST_HOME/image-stamp" "$TEST_HOME/mpi/image-stamp" && return
-	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "building an image with MPI takes minutes; WNODES_TEST_SLOW=1"
-	mkdir -p "$TEST_HOME/mpi"
-	"$WNODES" image build debian --name mpi --packages python3-mpi4py,mpich
-	cp "$TEST_HOME/image-stamp" "$TEST_HOME/mpi/"
-}
-
 @test "wide: Open MPI's mpirun in one command, over all CPUs of the allocation" {
 	mpi_image
-	cat >allreduce.py <<-'END'
-		import sys
-		from mpi4py import MPI
-		c = MPI.COMM_WORLD
-		line = (c.rank, c.size, c.allreduce(c.rank + 1), MPI.Get_processor_name())
-		sys.stdout.write("%d %d %d %s\n" % line)
-	END
-	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+	mpi_program
 	run -0 --separate-stderr timeout 100 srun -Q -n1 -c2 --mem=3000 --vm-image=mpi mpirun -n 2 python3 allreduce.py
 	[ "$(sort <<<"$output" | cut -d' ' -f1-3 | tr '\n' ',')" = "0 2 3,1 2 3," ]
 	[ "$(cut -d' ' -f4 <<<"$output" | sort -u | grep -c '^vm-')" -eq 1 ]

@@ -62,6 +62,11 @@ static int check_workdir(const char *text, struct error *err)
 	return text[0] ? 0 : fail(err, -EINVAL, "no directory given");
 }
 
+static int check_mpi(const char *text, struct error *err)
+{
+	return text[strspn(text, " ")] ? 0 : fail(err, -EINVAL, "no program given");
+}
+
 #define ROW(option, argument, list, check, usage)                                   \
 	{                                                                           \
 		"vm-" option, "--" option, argument, "[wnodes] " usage, list, check \
@@ -87,6 +92,9 @@ const struct option_row option_rows[OPTION_COUNT] = {
 		"environment variable for the command; may be repeated"),
 	[OPTION_WORKDIR] = ROW("workdir", "DIR", false, check_workdir,
 		"directory in the VM that the command starts in"),
+	[OPTION_MPI] = ROW("mpi", "none|first|PROGRAM", false, check_mpi,
+		"PROGRAM, for example mpirun: the first task has it start the command as a rank of "
+		"each task; first: the first task alone runs the command; none"),
 };
 
 int option_check(enum option_id id, const char *text, struct error *err)

@@ -14,6 +14,7 @@ enum option_id {
 	OPTION_START,
 	OPTION_ENV,
 	OPTION_WORKDIR,
+	OPTION_MPI,
 	OPTION_COUNT,
 };
 

@@ -208,14 +208,15 @@ static int check_demand(const struct demand *d, struct error *err)
 
 /* Where jobs are submitted. Slurm goes on when an optional plugin's hook fails, so that what must
  * not be submitted ends here. */
-static void submit(spank_t spank)
+static void submit(spank_t spank, bool is_step)
 {
 	struct error err = {0};
 
 	if (check_demand(&plugin.demand, &err) < 0 ||
 		(is_vm_wanted(&plugin.demand) &&
 			submission_check_memory(&plugin.demand, &err) < 0) ||
-		relay_store(spank, &plugin.demand, &err) < 0) {
+		relay_store(spank, &plugin.demand, &err) < 0 ||
+		(is_step && !plugin.submitted && relay_store_secret(&err) < 0)) {
 		slurm_error("wnodes: %s", err.text);
 		exit(EXIT_REFUSED);
 	}
@@ -227,7 +228,7 @@ int slurm_spank_init_post_opt(spank_t spank, int argument_count, char **argument
 	spank_context_t context = spank_context();
 
 	if (context == S_CTX_LOCAL || context == S_CTX_ALLOCATOR)
-		submit(spank);
+		submit(spank, context == S_CTX_LOCAL);
 	return 0;
 }
 

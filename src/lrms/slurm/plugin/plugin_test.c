@@ -100,7 +100,7 @@ static int run_hook(spank_f *hook, char *ret, size_t size)
 static void every_option_is_registered_with_its_text(void **state)
 {
 	static const char *const names[] = {"vm-image", "vm-cpus", "vm-memory", "vm-mount",
-		"vm-network", "vm-scratch", "vm-start", "vm-env", "vm-workdir"};
+		"vm-network", "vm-scratch", "vm-start", "vm-env", "vm-workdir", "vm-mpi"};
 
 	load(S_CTX_ALLOCATOR, NULL);
 	assert_int_equal(loader.option_count, ARRAY_SIZE(names));
@@ -128,7 +128,7 @@ static void good_values_are_taken(void **state)
 		{"vm-mount", "none"}, {"vm-network", "none"}, {"vm-network", "user"},
 		{"vm-scratch", "0"}, {"vm-scratch", "10G"}, {"vm-start", "clone"}, {"vm-env", "A"},
 		{"vm-env", "A=b=c"}, {"vm-env", "OMP_*"}, {"vm-workdir", "/tmp"},
-		{"vm-workdir", "sub"}};
+		{"vm-mpi", "mpirun --bind-to none"}, {"vm-mpi", "first"}, {"vm-workdir", "sub"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		load(S_CTX_LOCAL, NULL);

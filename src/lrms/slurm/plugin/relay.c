@@ -3,11 +3,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 /* Slurm puts this before a name that is given to spank_job_control_setenv(). */
 #define SLURM_PREFIX "SLURM_SPANK_"
 
 #define VARIABLE_MAX 128
+
+#define SECRET_BYTES 16
 
 struct variable {
 	char name[VARIABLE_MAX];
@@ -68,6 +71,18 @@ int relay_store(spank_t spank, const struct demand *d, struct error *err)
 			return r;
 	}
 	return 0;
+}
+
+int relay_store_secret(struct error *err)
+{
+	uint8_t bytes[SECRET_BYTES];
+	char text[2 * SECRET_BYTES + 1] = "";
+
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return fail_errno(err, -errno, "cannot get random numbers");
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+	return setenv(RELAY_SECRET, text, 1) < 0 ? fail_errno(err, -errno, "setenv") : 0;
 }
 
 static const char *env_get(char *const *env, const char *prefix, const char *name)

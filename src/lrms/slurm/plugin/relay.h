@@ -18,6 +18,12 @@ bool relay_is_handed_down(enum option_id id, const char *value);
  * Returns 0 or negative errno. */
 int relay_store(spank_t spank, const struct demand *d, struct error *err);
 
+/* The variable by which all tasks of a step of srun get what is secret to their VMs. */
+#define RELAY_SECRET "SLURM_WNODES_KEY"
+
+/* In srun: makes one. Returns 0 or negative errno. */
+int relay_store_secret(struct error *err);
+
 /* On the node: completes what Slurm handed over by what is in the job's environment. Values are
  * checked. Returns 0 or negative errno. */
 int relay_load(struct demand *d, char *const *env, struct error *err);

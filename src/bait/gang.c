@@ -1,0 +1,216 @@
+#include "bait/gang.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "bait/hostlist.h"
+#include "lib/digest.h"
+#include "lib/parse.h"
+#include "lib/uuid.h"
+
+#define TASKS_MAX 65536 /* of a node */
+
+#define MPI_WORDS_MAX 32
+
+void gang_done(struct gang *g)
+{
+	crew_done(&g->crew);
+	strv_done(&g->argv);
+}
+
+static int read_count(const char **text, uint64_t max, uint64_t *ret)
+{
+	const char *start = *text;
+
+	for (*ret = 0; isdigit((unsigned char)**text) && *ret <= max; (*text)++)
+		*ret = *ret * 10 + (uint64_t)(**text - '0');
+	return *text == start || *ret == 0 || *ret > max ? -EINVAL : 0;
+}
+
+ssize_t gang_parse_tasks(const char *text, uint64_t *ret, size_t max)
+{
+	size_t n = 0;
+
+	for (;;) {
+		uint64_t tasks, times = 1;
+		const char *rest;
+
+		if (read_count(&text, TASKS_MAX, &tasks) < 0)
+			return -EINVAL;
+		rest = str_after(text, "(x");
+		if (rest && (read_count(&rest, max, &times) < 0 || *rest++ != ')'))
+			return -EINVAL;
+		text = rest ? rest : text;
+		if (times > max - n)
+			return -EINVAL;
+		while (times-- > 0)
+			ret[n++] = tasks;
+		if (*text == '\0')
+			return (ssize_t)n;
+		if (*text++ != ',')
+			return -EINVAL;
+	}
+}
+
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && value[0] ? value : NULL;
+}
+
+/* What nobody but the step's VMs knows, of which there may be several kinds in one job: steps, and
+ * components of a heterogeneous one. */
+static int make_key(struct crew *c, const char *job, const char *step, struct error *err)
+{
+	const char *secret = variable(GANG_SECRET);
+	char fresh[UUID_TEXT_SIZE], text[512], hex[DIGEST_HEX_SIZE];
+	int r;
+
+	if (!secret && c->count > 1)
+		return fail(err, -ENOKEY,
+			"the job has no key for its VMs (%s): the plugin of where it was submitted is "
+			"older than this node's",
+			GANG_SECRET);
+	r = secret ? 0 : uuid_new(fresh);
+	if (r == 0)
+		snprintf(text, sizeof(text), "%.128s %.64s.%.64s", secret ? secret : fresh, job,
+			step);
+	if (r == 0)
+		r = digest_bytes(text, strlen(text), hex);
+	memcpy(c->key, hex, CREW_KEY_SIZE - 1);
+	explicit_bzero(text, sizeof(text));
+	return r < 0 ? fail_errno(err, r, "cannot make a key") : 0;
+}
+
+static int fill_members(struct crew *c, const struct strv *nodes, const char *job, const char *step,
+	const char *self, struct error *err)
+{
+	bool found = false;
+
+	c->members = calloc(nodes->count, sizeof(*c->members));
+	if (!c->members)
+		return fail(err, -ENOMEM, "out of memory");
+	for (; c->count < nodes->count; c->count++) {
+		struct crew_member *m = &c->members[c->count];
+
+		m->node = strdup(nodes->items[c->count]);
+		m->name = hostlist_vm(job, step, nodes->items[c->count]);
+		if (!m->node || !m->name) {
+			free(m->node);
+			return fail(err, -EINVAL,
+				"the node's name '%.80s' is too long for the name of a VM",
+				nodes->items[c->count]);
+		}
+		if (streq(m->node, self)) {
+			c->self = c->count;
+			found = true;
+		}
+	}
+	return found ? 0 : fail(err, -ENOENT, "this node, %s, is none of the step's", self);
+}
+
+static int fill_tasks(struct crew *c, const char *text, struct error *err)
+{
+	autofree uint64_t *tasks = calloc(c->count, sizeof(*tasks));
+
+	if (!tasks)
+		return fail(err, -ENOMEM, "out of memory");
+	if (gang_parse_tasks(text, tasks, c->count) != (ssize_t)c->count)
+		return fail(err, -EINVAL, "Slurm says '%.80s' of the tasks of %zu nodes", text,
+			c->count);
+	for (size_t i = 0; i < c->count; i++)
+		c->members[i].tasks = tasks[i];
+	return 0;
+}
+
+static int load_crew(struct crew *c, struct error *err)
+{
+	const char *job = variable("SLURM_JOB_ID"), *step = variable("SLURM_STEP_ID");
+	const char *list = variable("SLURM_STEP_NODELIST"), *self = variable("SLURMD_NODENAME");
+	const char *tasks = variable("SLURM_STEP_TASKS_PER_NODE");
+	struct strv nodes AUTO(strv_done) = {0};
+	int r;
+
+	if (!job || !step || !list || !self || !tasks)
+		return fail(err, -ENOTSUP,
+			"the batch system does not say which nodes the step has; --vm-mpi and "
+			"--vm-network=job are for steps of srun");
+	r = hostlist_expand(list, &nodes, err);
+	if (r == 0 && nodes.count > CREW_MAX)
+		r = fail(err, -E2BIG, "more than %d nodes", CREW_MAX);
+	if (r == 0)
+		r = fill_members(c, &nodes, job, step, self, err);
+	if (r == 0)
+		r = fill_tasks(c, tasks, err);
+	return r < 0 ? r : make_key(c, job, step, err);
+}
+
+static uint64_t count_tasks(const struct crew *c)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < c->count; i++)
+		n += c->members[i].tasks;
+	return n;
+}
+
+/* "mpirun --bind-to none" and so on: the words before the number of ranks and the command. */
+static int add_launcher(struct strv *v, const char *mpi, uint64_t tasks, struct error *err)
+{
+	autofree char *copy = strdup(mpi);
+	char *save, *word = copy ? strtok_r(copy, " ", &save) : NULL;
+	int words = 0;
+
+	if (streq(mpi, GANG_FIRST))
+		return 0;
+	for (; word; word = strtok_r(NULL, " ", &save), words++)
+		strv_add(v, word);
+	strv_add(v, "-n");
+	strv_add_format(v, "%llu", (unsigned long long)tasks);
+	return words > 0 && words <= MPI_WORDS_MAX
+		       ? 0
+		       : fail(err, -EINVAL, "--mpi: '%.80s' is no command", mpi);
+}
+
+/* The first task runs the command, or the launcher that starts it in all VMs; the others wait. */
+static int fill_argv(struct gang *g, const struct arguments *a, uint64_t wait_us, struct error *err)
+{
+	const char *rank = variable("SLURM_PROCID");
+	struct strv *v = &g->argv;
+	uint64_t number;
+	int r = 0;
+
+	if (!rank || parse_number(rank, 0, INT32_MAX, &number, err) < 0)
+		return fail(err, -EINVAL, "the batch system does not say which task this is");
+	strv_add_all(v, CREW_AGENT, "--task", rank, "--host", NULL);
+	strv_add_format(v, "%zu", g->crew.self);
+	strv_add(v, "--wait");
+	strv_add_format(v, "%llu", (unsigned long long)(wait_us / 1000000));
+	if (number == 0) {
+		strv_add(v, "--");
+		r = add_launcher(v, a->mpi, count_tasks(&g->crew), err);
+		for (const char **word = a->command; *word; word++)
+			strv_add(v, *word);
+	}
+	return v->failed ? fail(err, -ENOMEM, "out of memory") : r;
+}
+
+int gang_load(struct gang *ret, const struct arguments *a, uint64_t wait_us, struct error *err)
+{
+	int r;
+
+	*ret = (struct gang){.argv = {0}};
+	/* A batch script is one task, on the first node; its steps have options of their own. */
+	if (a->script || !a->mpi || streq(a->mpi, "none"))
+		return 0;
+	r = load_crew(&ret->crew, err);
+	if (r == 0 && ret->crew.count > 1)
+		r = fail(err, -ENOTSUP,
+			"--vm-mpi needs a network between the VMs of %zu nodes; ask for one node (-N1)",
+			ret->crew.count);
+	if (r == 0)
+		r = fill_argv(ret, a, wait_us, err);
+	return r < 0 ? r : 1;
+}
