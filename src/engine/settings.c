@@ -225,8 +225,8 @@ const struct conf_setting settings_table[] = {
 		"Whether VMs of a node of a site may start from images that the site's catalogue does "
 		"not know: those of the node's own store, and users' own."),
 	CHECKED("images", "origins", CONF_STRINGS, images_origins, NULL, check_url,
-		"Address of a depot that images are fetched from, http://HOST/PATH; may be repeated; the "
-		"controllers' own when not set."),
+		"Depots that images are fetched from: addresses, http://HOST/PATH, and directories that the "
+		"node mounts; may be repeated; the controllers' own when not set."),
 	ROW("images", "listen", CONF_STRING, images_listen, "0.0.0.0:8444", 0, 0, NULL,
 		"ADDRESS:PORT at which a node of a site gives other nodes of it what it has of images; "
 		"none: it gives nothing."),

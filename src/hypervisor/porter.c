@@ -195,6 +195,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void on_directory(void *userdata)
+{
+	porter_note_change(userdata);
+}
+
 int porter_new(struct hypervisor *h, struct porter **ret, struct error *err)
 {
 	struct porter *p AUTO(porter_freep) = calloc(1, sizeof(*p));
@@ -207,6 +212,9 @@ int porter_new(struct hypervisor *h, struct porter **ret, struct error *err)
 	r = sd_event_add_time_relative(h->event, &p->tick, CLOCK_MONOTONIC, 0, 0, on_tick, p);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
+	r = directories_new(h->event, on_directory, p, &p->directories, err);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(p);
 	return 0;
 }
@@ -217,6 +225,7 @@ struct porter *porter_free(struct porter *p)
 		return NULL;
 	stop(p);
 	sd_event_source_disable_unref(p->tick);
+	directories_free(p->directories);
 	free(p->node);
 	free(p);
 	return NULL;

@@ -6,8 +6,10 @@
  * time, and is answered {"error":"..."} where we refuse:
  *
  *   {"op":"hello"}  -> {"node","controllers":[..],"listen":"ADDRESS:PORT" or "","address":"https://
- *     HOST:PORT","rack","rate_bytes":n (0: no limit),"slots":n,"origins":["http://..."],
- *     "descriptors":["key","certificate","ca"]}
+ *     HOST:PORT","rack","rate_bytes":n (0: no limit),"slots":n,"origins":["http://..." or
+ *     "/DIRECTORY"],"descriptors":["key","certificate","ca"]}
+ *   {"op":"origin","path":"/DIRECTORY"} -> {"descriptors":["directory"]}, one that is only good for
+ *     opening what is in it; or {}: it is being opened, {"changed":true} tells when to ask again
  *   {"op":"work"}   -> {"fetch":[{"digest":D,"manifest":true,"parts":[{"kind","digest":B,"size",
  *     "index":SHA-256 of the index}]}],"serve":[{"digest":D,"blobs":[B]}]}: the most urgent comes
  *     first; parts that are here already are not named, nor is the manifest wanted then

@@ -2,6 +2,7 @@
  * checked, as from anyone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -17,7 +18,7 @@
 
 /* What wnodes-porter says; what it does not name is 0, "" or NULL. */
 struct question {
-	char op[16], digest[DIGEST_HEX_SIZE], blob[DIGEST_HEX_SIZE], reason[512];
+	char op[16], digest[DIGEST_HEX_SIZE], blob[DIGEST_HEX_SIZE], reason[512], path[PATH_MAX];
 	const char *text;
 	struct pull_progress progress;
 };
@@ -29,6 +30,7 @@ static const struct field fields[] = {
 	{"digest", FIELD_DIGEST, AT(digest)},
 	{"blob", FIELD_DIGEST, AT(blob)},
 	{"reason", FIELD_TEXT, AT(reason), 0, 512},
+	{"path", FIELD_TEXT, AT(path), 0, PATH_MAX},
 	{"text", FIELD_LINES, AT(text), 0, MANIFEST_TEXT_MAX},
 	{"bytes", FIELD_NUMBER, AT(progress.bytes), 0, INT64_MAX},
 	{"total", FIELD_NUMBER, AT(progress.total), 0, INT64_MAX / 128},
@@ -80,21 +82,26 @@ static json_t *controllers_to_json(const struct settings *s)
 	return list;
 }
 
+/* Without the '/' at its end. */
+static int length_of_origin(const char *text)
+{
+	size_t n = strlen(text);
+
+	while (n > 1 && text[n - 1] == '/')
+		n--;
+	return (int)n;
+}
+
 /* The controllers' own depots, where no others are set. */
 static json_t *origins_to_json(const struct settings *s)
 {
 	bool set = s->images_origins && s->images_origins[0];
 	json_t *list = json_array();
 
-	for (char **i = set ? s->images_origins : s->site_controllers; i && *i; i++) {
-		size_t n = strlen(*i);
-
-		while (n > 0 && (*i)[n - 1] == '/')
-			n--;
+	for (char **i = set ? s->images_origins : s->site_controllers; i && *i; i++)
 		if (set || str_after(*i, "https://"))
-			json_array_append_new(
-				list, json_sprintf("%.*s%s", (int)n, *i, set ? "" : "/depot"));
-	}
+			json_array_append_new(list, json_sprintf("%.*s%s", length_of_origin(*i), *i,
+							    set ? "" : "/depot"));
 	return list;
 }
 
@@ -137,6 +144,29 @@ static void on_hello(struct porter *p, const struct question *q)
 		answer(p, hello_to_json(p), fds, 3);
 	for (int i = 0; i < 3; i++)
 		base_close(fds[i]);
+}
+
+/* Only such as the settings name. */
+static void on_origin(struct porter *p, const struct question *q)
+{
+	const struct settings *s = &p->hypervisor->settings;
+	struct error err = {0};
+	bool known = false;
+	int fd;
+
+	for (char **i = s->images_origins; i && *i; i++)
+		known |= q->path[0] == '/' && length_of_origin(*i) == (int)strlen(q->path) &&
+			 str_after(*i, q->path);
+	fd = known ? directories_open(p->directories, q->path, &err)
+		   : fail(&err, -EPERM, "this directory is no origin");
+	if (fd >= 0)
+		answer(p, json_pack("{s:[s]}", "descriptors", "directory"), &fd, 1);
+	else if (fd == -EAGAIN)
+		answer(p, json_object(), NULL, 0);
+	else
+		refuse(p, err.text);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void on_work(struct porter *p, const struct question *q)
@@ -252,6 +282,7 @@ static const struct {
 	void (*handle)(struct porter *p, const struct question *q);
 } handlers[] = {
 	{"hello", on_hello},
+	{"origin", on_origin},
 	{"work", on_work},
 	{"manifest", on_manifest},
 	{"part", on_part},

@@ -5,14 +5,16 @@
 #include <jansson.h>
 #include <systemd/sd-event.h>
 
+#include "hypervisor/directory.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/porter.h"
 
 struct porter {
 	struct hypervisor *hypervisor;
 	sd_event_source *tick, *child, *packets;
-	int pidfd, fd; /* of the child; -1: it does not run */
-	char *node;    /* NULL: there is no site */
+	struct directories *directories; /* that are origins */
+	int pidfd, fd;                   /* of the child; -1: it does not run */
+	char *node;                      /* NULL: there is no site */
 	uint64_t spawned_us, pause_us, next_us;
 	uint64_t generation; /* of the child: an answer for the one before is for nobody */
 	unsigned int short_lives;

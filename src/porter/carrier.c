@@ -28,7 +28,8 @@ struct carrier {
 struct errand {
 	struct carrier *owner;
 	struct errand *next, **link;
-	CURL *curl;
+	CURL *curl;              /* NULL: */
+	struct reading *reading; /* from a directory */
 	struct curl_slist *lines, *connect_to;
 	struct buffer body;
 	struct errand_calls calls;
@@ -62,6 +63,8 @@ static void destroy(struct errand *e)
 		if (e->next)
 			e->next->link = e->link;
 	}
+	if (e->reading)
+		reading_cancel(e->reading);
 	if (e->curl) {
 		curl_multi_remove_handle(e->owner->multi, e->curl);
 		curl_easy_cleanup(e->curl);
@@ -183,6 +186,28 @@ static void set_limits(struct errand *e)
 	curl_easy_setopt(e->curl, CURLOPT_PRIVATE, e);
 }
 
+void carrier_wake(void *carrier)
+{
+	struct carrier *c = carrier;
+
+	curl_multi_wakeup(c->multi);
+}
+
+/* A file is read as it is: there is nothing to be asked in a directory. */
+static bool set_up(struct errand *e, const struct errand_address *address, const char *path)
+{
+	if (address->folder) {
+		e->reading = e->body.len > 0 ? NULL : folder_read(address->folder, path, e->max);
+		return e->reading;
+	}
+	e->curl = curl_easy_init();
+	if (!e->curl || !set_request(e) || !set_address(e, address, path))
+		return false;
+	set_limits(e);
+	set_trust(e, address);
+	return true;
+}
+
 struct errand *carrier_start(struct carrier *c, const struct errand_address *address,
 	const char *path, struct buffer *body, uint64_t max, const struct errand_calls *calls)
 {
@@ -190,23 +215,22 @@ struct errand *carrier_start(struct carrier *c, const struct errand_address *add
 
 	if (!e)
 		return NULL;
-	*e = (struct errand){.owner = c, .calls = *calls, .max = max, .curl = curl_easy_init()};
+	*e = (struct errand){.owner = c, .calls = *calls, .max = max};
 	if (body) {
 		e->body = *body;
 		*body = (struct buffer){0};
 	}
-	if (!e->curl || !set_request(e) || !set_address(e, address, path)) {
+	if (!set_up(e, address, path)) {
 		destroy(e);
 		return NULL;
 	}
-	set_limits(e);
-	set_trust(e, address);
 	e->next = c->first;
 	e->link = &c->first;
 	if (e->next)
 		e->next->link = &e->next;
 	c->first = e;
-	curl_multi_add_handle(c->multi, e->curl);
+	if (e->curl)
+		curl_multi_add_handle(c->multi, e->curl);
 	return e;
 }
 
@@ -225,6 +249,40 @@ static void end(struct errand *e, CURLcode code)
 	destroy(e);
 	if (!cancelled)
 		calls.on_end(calls.userdata, (int)status, why);
+}
+
+/* As a web server would say it. */
+static int status_of(int result)
+{
+	return result == 0 ? 200 : result == -ENOENT ? 404 : 0;
+}
+
+/* As libcurl would tell of it. What is heard of an errand may cancel it, and others, so that the
+ * list is begun anew after each. */
+static bool end_reading(struct carrier *c)
+{
+	struct buffer bytes AUTO(buffer_done) = {0};
+	struct errand *e = c->first;
+	struct errand_calls calls;
+	int result = 0;
+	bool cancelled;
+
+	while (e && !(e->reading && !e->cancelled && reading_take(e->reading, &result, &bytes)))
+		e = e->next;
+	if (!e)
+		return false;
+	e->reading = NULL;
+	calls = e->calls;
+	c->running = true;
+	if (bytes.len > 0 && !calls.on_data(calls.userdata, buffer_head(&bytes), bytes.len))
+		result = -EIO;
+	c->running = false;
+	cancelled = e->cancelled;
+	destroy(e);
+	if (!cancelled)
+		calls.on_end(
+			calls.userdata, status_of(result), result < 0 ? strerror(-result) : "");
+	return true;
 }
 
 static void end_cancelled(struct carrier *c)
@@ -257,5 +315,7 @@ int carrier_run(struct carrier *c, int fd, int timeout_ms)
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &errand);
 		end((struct errand *)(void *)errand, message->data.result);
 	}
+	while (code == CURLM_OK && end_reading(c))
+		;
 	return code == CURLM_OK ? 0 : -EIO;
 }

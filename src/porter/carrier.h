@@ -1,9 +1,9 @@
-/* Requests of ours to other nodes and to origins, many at a time, by libcurl. All happens within
- * carrier_run(), on the caller's thread. */
+/* Requests of ours to other nodes and to origins, many at a time, by libcurl, or to a directory.
+ * All that is heard of them happens within carrier_run(), on the caller's thread. */
 #pragma once
 
 #include "engine/credential.h"
-#include "lib/buffer.h"
+#include "porter/folder.h"
 
 struct carrier;
 struct errand;
@@ -14,6 +14,7 @@ struct errand_address {
 	const char *url;  /* "https://HOST:PORT", "http://HOST/depot": what is before the path */
 	const char *node; /* NULL: an origin */
 	bool site; /* an origin that is the site's: by its authority, and we show who we are */
+	struct folder *folder; /* an origin that is a directory, instead of all that */
 };
 
 struct errand_calls {
@@ -27,9 +28,12 @@ struct errand_calls {
 
 int carrier_new(const struct credential *credential, struct carrier **ret, struct error *err);
 
-/* Cancels all. */
+/* Cancels all. Folders, whose carrier_wake() it is, are gone before. */
 struct carrier *carrier_free(struct carrier *c);
 DEFINE_CLEANUP(struct carrier *, carrier_free)
+
+/* For folder_new(): a reading has ended. */
+void carrier_wake(void *carrier);
 
 /* GETs the path, or POSTs `body` (taken, may be NULL) to it. The answer may have `max` bytes. All
  * else is copied. Returns the errand, or NULL when out of memory. */

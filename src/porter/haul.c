@@ -63,11 +63,17 @@ int haul_new(struct porter *p, json_t *image, struct haul **ret, struct error *e
 		r = fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = syncer_new(&h->syncer, err);
+	if (r == 0)
+		r = haul_add_origins(h, err);
 	if (r < 0)
 		return r;
-	haul_add_origins(h);
 	*ret = TAKE_PTR(h);
 	return 0;
+}
+
+int haul_on_changed(struct haul *h, struct error *err)
+{
+	return haul_add_origins(h, err);
 }
 
 static void stop(struct haul *h)
@@ -85,6 +91,7 @@ struct haul *haul_free(struct haul *h)
 	if (!h)
 		return NULL;
 	stop(h);
+	haul_remove_sources(h);
 	for (size_t i = 0; i < h->count; i++)
 		cargo_done(&h->cargos[i], h->porter->holdings);
 	swarm_free(h->swarm);

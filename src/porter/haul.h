@@ -25,5 +25,9 @@ json_t *haul_progress(struct haul *h);
  * long it is to be called again at the latest, or negative errno: it cannot be fetched. */
 int haul_work(struct haul *h, uint64_t *ret_wait_us, struct error *err);
 
+/* The daemon has something new, perhaps a directory that it was to open. Returns 0 or negative
+ * errno: the daemon has ended. */
+int haul_on_changed(struct haul *h, struct error *err);
+
 /* The list of peers that a controller gives. */
 void haul_set_peers(struct haul *h, const json_t *peers);

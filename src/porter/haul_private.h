@@ -9,12 +9,15 @@
 
 #define SECOND UINT64_C(1000000)
 
+#define ORIGINS_MAX 32 /* of settings; others are not looked at */
+
 /* Whom we can ask; its place in the array is its number in the swarm. */
 struct source {
 	bool used, listed;
 	bool origin;   /* else a node */
 	bool outsider; /* an origin that is not known to the site's authority */
 	char node[65], url[256];
+	struct folder *folder; /* an origin that is a directory, `url` */
 };
 
 /* A request for chunks; its place in the array is its number in the swarm. */
@@ -40,7 +43,7 @@ struct quest {
 	uint64_t max;
 	size_t source, tries;
 	struct buffer bytes;
-	uint64_t next_us;
+	uint64_t next_us, heard_us;
 	bool done;
 };
 
@@ -52,6 +55,7 @@ struct haul {
 	struct quest manifest, indexes[MANIFEST_PARTS_MAX];
 	struct swarm *swarm;
 	struct source sources[SWARM_SOURCES_MAX];
+	bool settled[ORIGINS_MAX]; /* origins that are sources, or cannot be */
 	struct trip trips[SWARM_REQUESTS_MAX];
 	struct syncer *syncer;
 	uint64_t from_peers, from_origin, heard_us;
@@ -60,7 +64,10 @@ struct haul {
 	char reason[256];             /* why somebody has not given something */
 };
 
-void haul_add_origins(struct haul *h);
+/* Those that are not yet: a directory is one when the daemon has opened it. Returns 0 or negative
+ * errno: the daemon has ended. */
+int haul_add_origins(struct haul *h, struct error *err);
+void haul_remove_sources(struct haul *h);
 void haul_address(const struct haul *h, size_t source, struct errand_address *ret);
 
 /* Is never asked again, and reported. */

@@ -5,12 +5,14 @@
 
 #include "porter/haul_private.h"
 
-#define PAUSE_US (SECOND / 4) /* between rounds */
+#define PAUSE_US     (SECOND / 4) /* between rounds */
+#define STALL_MAX_US (15 * SECOND)
 
 static bool on_data(void *userdata, const void *data, size_t length)
 {
 	struct quest *q = userdata;
 
+	q->heard_us = clock_now_us();
 	return buffer_append(&q->bytes, data, length) == 0;
 }
 
@@ -88,12 +90,30 @@ static int find_source(const struct quest *q)
 	return -ENOENT;
 }
 
+/* Who is silent keeps nobody from asking the next one. A source that is only slow gets more time in
+ * each round. */
+static bool is_stalled(const struct quest *q, uint64_t now_us)
+{
+	uint64_t us = MIN_OF(SWARM_STALL_US * (1 + q->tries), STALL_MAX_US);
+
+	return q->errand && now_us >= q->heard_us + us;
+}
+
+static void end_stalled(struct quest *q)
+{
+	errand_cancel(q->errand);
+	q->errand = NULL;
+	on_end(q, 0, "it is silent");
+}
+
 void quest_work(struct quest *q, uint64_t now_us)
 {
 	const struct errand_calls calls = {on_data, on_end, q};
 	struct errand_address address;
 	int source;
 
+	if (is_stalled(q, now_us))
+		end_stalled(q);
 	if (q->done || q->errand || now_us < q->next_us)
 		return;
 	source = find_source(q);
@@ -104,6 +124,7 @@ void quest_work(struct quest *q, uint64_t now_us)
 		return;
 	}
 	q->source = (size_t)source;
+	q->heard_us = now_us;
 	haul_address(q->haul, q->source, &address);
 	q->errand =
 		carrier_start(q->haul->porter->carrier, &address, q->path, NULL, q->max, &calls);

@@ -146,6 +146,8 @@ static int take_work(struct work *w, struct error *err)
 	if (r < 0)
 		return r;
 	r = shelf_set(w->shelf, json_object_get(answer.json, "serve"), err);
+	if (r == 0 && w->haul)
+		r = haul_on_changed(w->haul, err);
 	json_decref(w->wanted);
 	w->wanted = json_incref(json_object_get(answer.json, "fetch"));
 	w->unsettled = true;

@@ -51,3 +51,13 @@ play() {
 @test "porter: a web server is an origin" {
 	play web
 }
+
+@test "porter: a directory is an origin, and nothing leads out of it" {
+	play folder
+}
+
+# The mount is seen by nobody else, and gone with the test.
+@test "porter: a directory whose file server does not answer costs some seconds" {
+	[ "$(id -u)" -eq 0 ] && [ -c /dev/fuse ] && unshare -m true || skip "needs root and FUSE"
+	timeout -k 5 60 unshare -m python3 -B "$BATS_TEST_DIRNAME/porter.py" hanging "$WORK" "$WNODES_BUILD" 3>&-
+}

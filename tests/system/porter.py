@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 
+import dead_mount
+
 CHUNK = 80 * 1024
 PEERS_MAX = 20
 CLONE_NEWNET = 0x40000000
@@ -289,6 +291,12 @@ class Node:
                 "listen": f"{self.address}:{self.port}", "address": self.url,
                 "slots": self.slots, "rate_bytes": self.rate, "origins": self.origins}, files
 
+    def _on_origin(self, question):
+        if question["path"].startswith("/never"):
+            return {}, {}
+        os.close(os.open(question["path"], os.O_PATH))
+        return {}, {"directory": (question["path"], os.O_PATH | os.O_DIRECTORY)}
+
     def _on_work(self, _):
         return {"fetch": [i.wish() for i in self.wanted if i.digest not in self.whole],
                 "serve": [{"digest": i.digest, "blobs": [p["digest"] for p in i.parts]}
@@ -541,14 +549,11 @@ def hostile(directory):
         check((1 << 20) <= (directory / "out").stat().st_size < (1 << 20) + 2 * CHUNK, "an answer has a measure")
 
 
-def web(directory):
-    """A web server is an origin, chunk by chunk, without any peer."""
-    stage = Stage(directory)
-    image = stage.image("image", os.urandom(4 << 20), os.urandom(100))
+def make_depot(stage, image, store):
+    """A depot with the image, as a porter gives it. Afterwards nobody else has it."""
     seed = stage.node("seed", whole=[image])
     stage.site.certify("curl")
     stage.wait_known(image, seed)
-    store = directory / "www/depot"
     paths = [f"manifest/{image.digest}.json"]
     for part in image.parts:
         data = (image.directory / part["digest"]).read_bytes()
@@ -559,10 +564,17 @@ def web(directory):
     for path in paths:
         check(stage.curl(seed, f"/{path}", who="curl") == 200, path)
         (store / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(directory / "out", store / path)
+        shutil.move(stage.directory / "out", store / path)
     seed.stop()
     with stage.controller.lock:
         stage.controller.images.clear()
+
+
+def web(directory):
+    """A web server is an origin, chunk by chunk, without any peer."""
+    stage = Stage(directory)
+    image = stage.image("image", os.urandom(4 << 20), os.urandom(100))
+    make_depot(stage, image, directory / "www/depot")
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {
         "log_message": lambda *_: None, "protocol_version": "HTTP/1.1",
         "__init__": lambda self, *a: http.server.SimpleHTTPRequestHandler.__init__(self, *a, directory=directory / "www")})
@@ -574,6 +586,61 @@ def web(directory):
     node.wait(image, 20)
     node.verify(image)
     check(node.progress["from_origin"] > 4 << 20, node.progress)
+
+
+def folder(directory):
+    """Directories are origins: what is wrong in one, or leads out of it, is taken from the other."""
+    stage = Stage(directory)
+    image = stage.image("image", os.urandom(8 << 20), os.urandom(100))
+    make_depot(stage, image, directory / "good")
+    shutil.copytree(directory / "good", directory / "bad")
+    chunks = sorted((directory / "bad/chunks").glob("*/*.cacnk"))
+    (directory / "outside").mkdir()
+    for number, chunk in enumerate(chunks):
+        if number % 4 == 0:  # the right bytes, but elsewhere
+            shutil.move(chunk, directory / "outside")
+            chunk.symlink_to(directory / "outside" / chunk.name)
+        elif number % 4 == 1:
+            chunk.unlink()
+        elif number == 2:
+            chunk.unlink()
+            os.mkfifo(chunk)
+        elif number == 6:
+            chunk.unlink()
+            os.truncate(os.open(chunk, os.O_CREAT | os.O_WRONLY), 1 << 40)
+    node = stage.node("n1", origins=[str(directory / "bad"), str(directory / "missing")])
+    node.want(image)
+    time.sleep(3)
+    check(not node.whole and 0 < node.progress["from_origin"] < 7 << 20, node.progress)
+    node.kill()
+    node.origins = [str(directory / "bad"), str(directory / "good")]
+    node.start().want(image)
+    node.wait(image, 20)
+    node.verify(image)
+    check("missing" in (node.directory / "log").read_text(), "the log does not say what is missing")
+    others = [n for n in os.listdir(f"/proc/{node.process.pid}/fd")
+              if os.readlink(f"/proc/{node.process.pid}/fd/{n}").startswith(str(directory / "good"))]
+    check(not others, "a directory is left open")
+
+
+def hanging(directory):
+    """One directory that does not answer, and one that cannot even be opened, cost a bounded time."""
+    stage = Stage(directory)
+    image = stage.image("image", os.urandom(8 << 20), os.urandom(100))
+    make_depot(stage, image, directory / "good")
+    (directory / "dead").mkdir()
+    release = dead_mount.hang(directory / "dead")
+    try:
+        node = stage.node("n1", origins=[str(directory / "dead"), str(directory / "good"), "/never/opened"])
+        node.want(image)
+        took = node.wait(image, 30)
+        node.verify(image)
+        check(took < 8, f"{took} s")
+        check(sum(q["op"] == "origin" for q in node.questions) == 3, node.questions)
+        # It does not hang with its readers.
+        node.kill()
+    finally:
+        release()
 
 
 PROGRAM = None

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A node's daemon and its porter, as they are, and an image that comes from a depot on a web server.
+# A node's daemon and its porter, as they are, and an image that comes from a depot: on a web server, or in a directory.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -9,6 +9,7 @@ load site
 teardown() {
 	[ -z "${site:-}" ] || kill -KILL "$site" 2>/dev/null || true
 	[ -z "${web:-}" ] || kill -KILL "$web" 2>/dev/null || true
+	[ -z "${mount:-}" ] || kill "$mount" 2>/dev/null || true
 	[ -z "${daemon:-}" ] || kill -KILL "$daemon" 2>/dev/null || true
 	[ ! -e "${WORK:-/}/daemon.err" ] || tail -n 20 "$WORK/daemon.err" | sed 's/^/daemon: /'
 	[ -z "${WORK:-}" ] || TEST_CLONES='' teardown_work
@@ -40,6 +41,20 @@ start_site() {
 	echo the-token >token
 }
 
+# Has the node the image, all of it?
+image_is_whole() {
+	local blob path
+	for blob in $(jq -r '.parts[].digest' release); do
+		path=$(find "$STATE" -path "*/blobs/$blob" | head -1)
+		[ "$(sha256sum <"$path")" = "$blob  -" ] || return 1
+	done
+}
+
+# Asks for the image as a user does.
+open_image() {
+	as $ONE "$PYTHON" -B "$BATS_TEST_DIRNAME/images.py" open "$SOCKET" el9
+}
+
 @test "porter: a node fetches an image that its catalogue names from a web server, and has it whole" {
 	start_site
 	join
@@ -47,11 +62,43 @@ start_site() {
 	start_daemon
 	wait_for 20 node_says '.images.catalogue == "1"'
 	digest=$(jq -r .digest release)
-	run -0 as $ONE "$PYTHON" -B "$BATS_TEST_DIRNAME/images.py" open "$SOCKET" el9
+	run -0 open_image
 	[ "$(jq -r .digest <<<"${lines[-1]}")" = "$digest" ]
 	grep -q 'GET /manifest/' web.log
-	for blob in $(jq -r '.parts[].digest' release); do
-		path=$(find "$STATE" -path "*/blobs/$blob" | head -1)
-		[ "$(sha256sum <"$path")" = "$blob  -" ]
-	done
+	image_is_whole
+}
+
+@test "porter: a depot that the node mounts is an origin, closed to others as it may be" {
+	start_site
+	join
+	mkdir -m 700 closed
+	mv depot closed
+	site_config '[images]' "origins = $WORK/closed/depot/"
+	start_daemon
+	wait_for 20 node_says '.images.catalogue == "1"'
+	run -0 open_image
+	[ "$(jq -r .digest <<<"${lines[-1]}")" = "$(jq -r .digest release)" ]
+	image_is_whole
+	! grep -q 'GET /manifest/' web.log
+}
+
+# The daemon cannot open the first; the porter gets the second and can read nothing there.
+@test "porter: a mount whose server is dead holds up neither the daemon nor the image" {
+	[ -c /dev/fuse ] || skip "needs FUSE"
+	start_site
+	join
+	mkdir dead
+	"$PYTHON" -B "$BATS_TEST_DIRNAME/dead_mount.py" "$WORK/dead" 3>&- &
+	mount=$!
+	wait_for 10 grep -q "$WORK/dead" /proc/mounts
+	site_config '[images]' "origins = $WORK/dead/depot" "origins = $WORK/dead" "origins = $WORK/depot"
+	start_daemon
+	wait_for 20 node_says '.images.catalogue == "1"'
+	before=$SECONDS
+	run -0 open_image
+	[ $((SECONDS - before)) -lt 15 ]
+	[ "$(jq -r .digest <<<"${lines[-1]}")" = "$(jq -r .digest release)" ]
+	image_is_whole
+	node_says .images.porter
+	kill_daemon TERM
 }
