@@ -197,6 +197,7 @@ static void fill_tunnel(struct nl_msg *message, const void *what)
 {
 	const struct link_tunnel *t = what;
 	const uint16_t port = htons(t->port);
+	const struct ifla_vxlan_port_range range = {htons(t->from_first), htons(t->from_last)};
 	const uint8_t learning = t->learning, yes = 1;
 
 	netlink_put_u32(message, IFLA_VXLAN_ID, t->key);
@@ -204,6 +205,8 @@ static void fill_tunnel(struct nl_msg *message, const void *what)
 	netlink_put(message, IFLA_VXLAN_PORT, &port, sizeof(port));
 	netlink_put(message, IFLA_VXLAN_LEARNING, &learning, sizeof(learning));
 	netlink_put(message, IFLA_VXLAN_UDP_CSUM, &yes, sizeof(yes));
+	if (t->from_last)
+		netlink_put(message, IFLA_VXLAN_PORT_RANGE, &range, sizeof(range));
 	if (t->lower)
 		netlink_put_u32(message, IFLA_VXLAN_LINK, (uint32_t)t->lower);
 }

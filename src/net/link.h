@@ -45,10 +45,11 @@ int link_add_vlan(struct netlink *n, const char *name, int lower, uint16_t vlan,
 	struct error *err);
 
 struct link_tunnel {
-	uint32_t key; /* the VNI, 24 bits */
-	struct in_addr local;
+	uint32_t key;         /* the VNI, 24 bits */
+	struct in_addr local; /* 0: what routes say */
 	uint16_t port;
-	int lower;     /* device that it is bound to; 0: what routes say */
+	uint16_t from_first, from_last; /* ports that it sends from; 0: the kernel's choice */
+	int lower;                      /* device that it is bound to; 0: what routes say */
 	bool learning; /* of who is where; else all of that is told by link_add_peer() */
 };
 
