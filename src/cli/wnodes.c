@@ -1,5 +1,6 @@
 /* The program wnodes: its verbs, in the order of the help. */
 #include "cli/batch.h"
+#include "cli/bench.h"
 #include "cli/conf.h"
 #include "cli/depot.h"
 #include "cli/image.h"
@@ -96,6 +97,7 @@ const struct verb *const verbs[] = {
 	&verb_role_revoke,
 	&verb_certificate_list,
 	&verb_certificate_revoke,
+	&verb_bench,
 	&verb_config,
 	&verb_config_show,
 	&verb_config_edit,
