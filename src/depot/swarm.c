@@ -9,6 +9,7 @@
 #define NOTHING_MAX_US (500 * MS)
 #define BUSY_US        (40 * MS)
 #define BUSY_MAX_US    (1000 * MS)
+#define CROWDED_MAX_US (4000 * MS) /* of an origin, by whom others give something */
 #define FAILED_US      (2000 * MS)
 #define FAILED_MAX_US  (60000 * MS)
 #define BAD_ORIGIN_US  (60000 * MS)
@@ -285,6 +286,27 @@ static void note_failure(struct swarm *s, struct source *source, uint64_t now_us
 					 : pause_us(s, &source->failed, FAILED_US, FAILED_MAX_US));
 }
 
+static size_t count_useful(const struct swarm *s, uint64_t now_us)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < SWARM_SOURCES_MAX; i++) {
+		const struct source *source = &s->sources[i];
+
+		count += source->used && source->kind == SWARM_PEER && source->useful_us > 0 &&
+			 now_us < source->useful_us + USEFUL_US;
+	}
+	return count;
+}
+
+/* Thousands of nodes would ask an origin thousands of times a second. */
+static uint64_t busy_max_us(const struct swarm *s, const struct source *source, uint64_t now_us)
+{
+	return source->kind != SWARM_PEER && count_useful(s, now_us) >= USEFUL_PEERS
+		       ? CROWDED_MAX_US
+		       : BUSY_MAX_US;
+}
+
 void swarm_end(struct swarm *s, size_t request, enum swarm_end how, uint64_t now_us)
 {
 	struct request *r = &s->requests[request];
@@ -305,7 +327,8 @@ void swarm_end(struct swarm *s, size_t request, enum swarm_end how, uint64_t now
 		note_nothing(s, r, now_us);
 		break;
 	case SWARM_BUSY:
-		source->next_us = now_us + pause_us(s, &source->busy, BUSY_US, BUSY_MAX_US);
+		source->next_us = now_us + pause_us(s, &source->busy, BUSY_US,
+						   busy_max_us(s, source, now_us));
 		break;
 	case SWARM_FAILED:
 		note_failure(s, source, now_us);
@@ -356,19 +379,6 @@ static size_t count_sources(const struct swarm *s, bool peers)
 
 		count += source->used && !source->removed && !source->bad &&
 			 (!peers || source->kind == SWARM_PEER);
-	}
-	return count;
-}
-
-static size_t count_useful(const struct swarm *s, uint64_t now_us)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < SWARM_SOURCES_MAX; i++) {
-		const struct source *source = &s->sources[i];
-
-		count += source->used && source->kind == SWARM_PEER && source->useful_us > 0 &&
-			 now_us < source->useful_us + USEFUL_US;
 	}
 	return count;
 }
