@@ -19,6 +19,7 @@
 #include "controller/request.h"
 #include "controller/schema.h"
 #include "controller/server.h"
+#include "controller/stock.h"
 #include "controller/stream.h"
 #include "controller/worker.h"
 #include "controller/writer.h"
@@ -130,8 +131,9 @@ static int open_depot(struct controller *c, struct error *err)
 	struct error why = {0};
 
 	c->budget = budget_new();
+	c->stocks = stocks_new((size_t)s->depot_slots);
 	c->depot_temporary = path ? path_format("%s/tmp", path) : NULL;
-	if (!c->budget || !c->depot_temporary)
+	if (!c->budget || !c->stocks || !c->depot_temporary)
 		return fail(err, -ENOMEM, "out of memory");
 	if (!streq(path, "none") && depot_open(path, true, &c->depot, &why) < 0)
 		log_warning("%s; there is no depot until the next start", why.text);
@@ -229,6 +231,7 @@ void controller_close(struct controller *c)
 	server_free(c->server);
 	worker_free(c->worker);
 	writer_free(c->writer);
+	stocks_free(c->stocks);
 	depot_free(c->depot);
 	budget_free(c->budget);
 	free(c->depot_temporary);

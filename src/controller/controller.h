@@ -18,6 +18,7 @@ struct controller {
 	struct writer *writer;
 	struct worker *worker;
 	struct depot *depot;       /* NULL: none; the worker's, but for reading */
+	struct stocks *stocks;     /* what is given of it; for all threads */
 	struct budget *budget;     /* the worker's */
 	char *depot_temporary;     /* directory in it */
 	struct identity *identity; /* for all threads */

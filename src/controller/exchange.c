@@ -37,6 +37,8 @@ static void drop_answer(struct exchange *x)
 	if (x->file.is)
 		base_close(x->file.fd);
 	x->file.is = false;
+	free(x->bytes.data);
+	x->bytes.data = NULL;
 	x->etag[0] = '\0';
 }
 
@@ -101,6 +103,19 @@ int exchange_answer_file(struct exchange *x, int fd, uint64_t size)
 	x->file.is = true;
 	x->file.fd = fd;
 	x->file.size = size;
+	x->status = 200;
+	return x->status;
+}
+
+int exchange_answer_bytes(struct exchange *x, struct buffer *bytes)
+{
+	drop_answer(x);
+	/* A buffer's memory may begin before its bytes do. */
+	if (bytes->start > 0)
+		memmove(bytes->data, bytes->data + bytes->start, bytes->len);
+	x->bytes.data = bytes->data;
+	x->bytes.length = bytes->len;
+	*bytes = (struct buffer){0};
 	x->status = 200;
 	return x->status;
 }
@@ -185,6 +200,8 @@ int exchange_parse_body(struct exchange *x, const void *data, size_t length)
 
 void exchange_done(struct exchange *x)
 {
+	if (x->finish)
+		x->finish(x);
 	drop_answer(x);
 	json_decref(x->query);
 	json_decref(x->body);

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "controller/caller.h"
+#include "lib/buffer.h"
 #include "lib/error.h"
 #include "sql/sql.h"
 
@@ -39,8 +40,15 @@ struct exchange {
 		bool is; /* instead of JSON */
 		int fd;  /* owned */
 		uint64_t size;
-	} file;            /* that never changes: it may be kept by whoever is between */
+	} file; /* that never changes: it may be kept by whoever is between */
+	struct {
+		void *data; /* instead of JSON, owned; NULL: none */
+		size_t length;
+	} bytes;
 	int retry_after_s; /* 0: none */
+	/* Called when the answer has been sent, or will not be; NULL: nothing is to be done. */
+	void (*finish)(struct exchange *x);
+	int slot; /* of stock.h, for finish() */
 };
 
 /* Ends with an error: {"error":"...", "status":n}. Returns `status`, so that a handler writes
@@ -59,6 +67,10 @@ int exchange_answer_nothing(struct exchange *x);
 
 /* Ends well with a file that never changes; takes the descriptor. Its type is the route's. */
 int exchange_answer_file(struct exchange *x, int fd, uint64_t size);
+
+/* Ends well with bytes that are nobody else's concern; takes the buffer. Their type is the route's.
+ */
+int exchange_answer_bytes(struct exchange *x, struct buffer *bytes);
 
 /* Ends well: what the client has is what there is (304). x->etag is set. */
 int exchange_answer_unchanged(struct exchange *x);

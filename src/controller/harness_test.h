@@ -58,6 +58,9 @@ const char *harness_text(const char *path);
 int64_t harness_number(const char *path);
 const char *harness_etag(void);
 
+/* The bytes of the last answer; NULL: it has none. */
+const void *harness_bytes(size_t *ret_length);
+
 /* The first column of a statement's first row; fails the test if there is none. */
 int64_t harness_count(const char *sql);
 

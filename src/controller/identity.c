@@ -17,6 +17,7 @@
 #include "controller/munged.h"
 #include "controller/replay.h"
 #include "controller/rights.h"
+#include "controller/route.h"
 #include "controller/token.h"
 #include "lib/log.h"
 
@@ -325,7 +326,7 @@ static const struct authority *get_authority(struct identity *i, struct sql *db,
 	struct authority *a;
 
 	pthread_mutex_lock(&i->lock);
-	if (!i->authority)
+	if (!i->authority && db)
 		authority_load(db, &i->authority, err);
 	a = i->authority;
 	pthread_mutex_unlock(&i->lock);
@@ -344,6 +345,9 @@ static int check_certificate(struct exchange *x, const void *der, size_t length,
 	if (find_known(i, digest, ret) && ret->not_after_us > x->now_us)
 		return 0;
 	authority = get_authority(i, db, &err);
+	if (!authority && !db)
+		return exchange_fail(x, 401,
+			"the site's authority is not known yet, as the database is not reached");
 	if (!authority)
 		return exchange_fail_sql(x, err.code, &err);
 	if (authority_check(authority, der, length, x->now_us, ret, &err) < 0)
@@ -360,12 +364,12 @@ int identity_find_certificate(struct exchange *x, const void *der, size_t length
 	struct error err = {0};
 	int r, status;
 
-	if (!db)
+	if (!db && !(x->route && x->route->by_certificate))
 		return fail_without_database(x);
 	status = check_certificate(x, der, length, db, &subject);
 	if (status)
 		return status;
-	r = certificate_check(db, &subject, &err);
+	r = db ? certificate_check(db, &subject, &err) : 0;
 	if (r == -EKEYREVOKED)
 		return exchange_fail(x, 401, "%s", err.text);
 	if (r < 0)
@@ -388,6 +392,13 @@ static int find_header(struct exchange *x, const struct identity_evidence *e, st
 	if (authorization.kind == AUTHORIZATION_MUNGE)
 		return find_munge(x, e, authorization.value, db);
 	return find_token(x, authorization.value, db);
+}
+
+bool identity_has_certificate(void *tls_session)
+{
+	unsigned int count = 0;
+
+	return tls_session && gnutls_certificate_get_peers(tls_session, &count) && count > 0;
 }
 
 int identity_find(struct exchange *x, const struct identity_evidence *e, struct sql *db)

@@ -39,6 +39,9 @@ int identity_has_account(struct identity *i, const char *name, struct error *err
  * (401, 503) with the error said. Called in several threads at once. */
 int identity_find(struct exchange *x, const struct identity_evidence *e, struct sql *db);
 
+/* Has the client shown a certificate, whatever it is worth? `tls_session` as above. */
+bool identity_has_certificate(void *tls_session);
+
 /* Is the body there that was promised? Returns 0, or the status 401 with the error said. */
 int identity_check_promise(struct exchange *x, const struct identity_evidence *e,
 	const struct identity_promise *promise);

@@ -109,10 +109,10 @@ static int ask(struct who who, const char *method, const char *path, json_t *bod
 	struct exchange x = {
 		.controller = &controller, .now_us = now_us, .query = json_object(), .body = body};
 	const char *allow;
-	int status = identify(&x, who);
+	int status = route_find(&x, method, path, &allow);
 
 	if (status == 0)
-		status = route_find(&x, method, path, &allow);
+		status = identify(&x, who);
 	if (status == 0)
 		status = route_check_caller(&x);
 	if (status == 0)
@@ -592,6 +592,22 @@ static void without_the_database_those_are_known_who_need_none(void **state)
 	assert_says("54321");
 }
 
+/* For what is open to everybody in another way: nodes are told to go it. */
+static void without_the_database_a_certificate_serves_for_picks(void **state)
+{
+	autofree char *pem = join_node(ID(1), "n1", NULL);
+	const struct who node = {.certificate = pem};
+
+	offline = true;
+	assert_status(ask(node, "POST", "/depot/pick", NULL), 401);
+	offline = false;
+	assert_status(ask(node, "POST", "/depot/pick", NULL), 400);
+	offline = true;
+	assert_status(ask(node, "POST", "/depot/pick", NULL), 400);
+	assert_says("no pick");
+	assert_status(ask(node, "GET", "/v1/whoami", NULL), 503);
+}
+
 /* What each thread has. */
 struct crowd {
 	pthread_t thread;
@@ -733,6 +749,7 @@ int main(void)
 		EACH(what_is_shown_and_not_valid_is_never_passed_over),
 		EACH(a_token_to_join_is_no_token_of_a_user),
 		EACH(without_the_database_those_are_known_who_need_none),
+		EACH(without_the_database_a_certificate_serves_for_picks),
 		EACH(callers_are_found_in_several_threads_at_once),
 		cmocka_unit_test(a_credential_is_for_its_request_alone),
 		cmocka_unit_test(what_was_seen_is_remembered_for_its_time),

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "controller/connection.h"
 #include "controller/controller.h"
+#include "controller/stock.h"
 #include "controller/stream.h"
 #include "controller/writer.h"
 #include "lib/clock.h"
@@ -174,10 +175,12 @@ static void print_requests(const struct metrics *m, FILE *out)
 static void print_controller(const struct metrics *m, const struct controller *c, FILE *out)
 {
 	struct writer_usage usage;
+	struct stocks_usage given;
 	size_t all, busy;
 
 	connections_count(c->connections, &all, &busy);
 	writer_get_usage(c->writer, &usage);
+	stocks_get_usage(c->stocks, &given);
 	help(out, "build_info", "gauge", "The program that runs.");
 	fprintf(out, PREFIX "build_info{version=\"%s\"} 1\n", WNODES_VERSION);
 	one(out, "uptime_seconds", "gauge", "How long the program runs.",
@@ -185,6 +188,12 @@ static void print_controller(const struct metrics *m, const struct controller *c
 	one(out, "connections", "gauge", "Connections of clients.", all);
 	one(out, "connections_busy", "gauge", "Connections that are being answered.", busy);
 	one(out, "streams", "gauge", "Streams of events.", streams_count(c->streams));
+	one(out, "pick_slots", "gauge",
+		"Answers with chunks of the depot that may be sent at a time.", given.slots);
+	one(out, "pick_slots_taken", "gauge", "Those that are being sent.", given.taken);
+	one(out, "pick_bytes_total", "counter", "Bytes of such answers.", given.sent);
+	one(out, "pick_indexes", "gauge", "Indexes of which is known what was given.",
+		given.stocks);
 	one(out, "writer_queue", "gauge", "Changes that wait.", usage.queued);
 	one(out, "writer_jobs_total", "counter", "Changes that were made.", usage.jobs);
 	one(out, "writer_transactions_total", "counter", "Transactions that they took.",

@@ -9,6 +9,7 @@
 
 #include "controller/connection.h"
 #include "controller/controller.h"
+#include "controller/stock.h"
 #include "controller/stream.h"
 #include "controller/writer.h"
 #include "lib/file.h"
@@ -34,11 +35,13 @@ static void with_controller(void (*check)(struct controller *c, const char *url)
 	snprintf(url, sizeof(url), "sqlite:%s/db", directory);
 	c.metrics = metrics_new();
 	c.connections = connections_new();
+	c.stocks = stocks_new(8);
 	assert_int_equal(writer_new(url, &c.writer, &err), 0);
 	assert_int_equal(streams_new(url, 1, &c.streams, &err), 0);
 	check(&c, url);
 	streams_free(c.streams);
 	writer_free(c.writer);
+	stocks_free(c.stocks);
 	connections_free(c.connections);
 	metrics_free(c.metrics);
 	assert_int_equal(file_remove_tree(AT_FDCWD, directory), 0);

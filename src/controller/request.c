@@ -267,7 +267,8 @@ static int check_early(struct request *rq)
 	if (status > 0)
 		return status;
 	evidence.promise = &rq->promise;
-	if (reader_get(controller_get_settings(rq->controller)->database, &db, &err) < 0)
+	if (reader_get(controller_get_settings(rq->controller)->database, &db, &err) < 0 &&
+		rq->x.route->kind != ROUTE_PLAIN)
 		return exchange_fail_sql(&rq->x, -ENOTCONN, &err);
 	reader_begin(db);
 	status = identity_find(&rq->x, &evidence, db);
@@ -282,7 +283,7 @@ static int check_early(struct request *rq)
 static bool is_stranger(const struct request *rq)
 {
 	return rq->x.route && rq->x.route->upload_max > 0 && !rq->header.authorization &&
-	       !connection_is_local(rq->connection);
+	       !connection_is_local(rq->connection) && !identity_has_certificate(tls_of(rq->mhd));
 }
 
 /* The headers are there. A connection goes on to be used only if the body has been taken before it

@@ -29,12 +29,25 @@ static struct MHD_Response *from_file(struct exchange *x)
 	return response;
 }
 
+static struct MHD_Response *from_bytes(struct exchange *x)
+{
+	void *data = TAKE_PTR(x->bytes.data);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(x->bytes.length, data, MHD_RESPMEM_MUST_FREE);
+
+	if (!response)
+		free(data);
+	return response;
+}
+
 static struct MHD_Response *response_new(struct exchange *x)
 {
 	char *text = x->text ? TAKE_PTR(x->text) : NULL;
 
 	if (x->file.is)
 		return from_file(x);
+	if (x->bytes.data)
+		return from_bytes(x);
 	if (!text && !x->answer)
 		return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
 	if (!text)
@@ -85,16 +98,15 @@ static void add_of(struct MHD_Response *response, const struct exchange *x, cons
 enum MHD_Result response_queue(
 	struct MHD_Connection *connection, struct exchange *x, const char *id, const char *allow)
 {
-	bool is_file = x->file.is;
-	const char *type = (x->text || is_file) && x->route && x->route->answer_type
-				   ? x->route->answer_type
-				   : "application/json";
+	bool is_file = x->file.is, is_typed = is_file || x->text || x->bytes.data;
+	const char *type = is_typed && x->route && x->route->answer_type ? x->route->answer_type
+									 : "application/json";
 	struct MHD_Response *response;
 	enum MHD_Result r;
 
 	if (x->status == 0)
 		exchange_fail(x, 500, "the controller has failed; its log has the reason");
-	if (x->status == 200 && !x->answer && !x->text && !is_file)
+	if (x->status == 200 && !x->answer && !is_typed)
 		x->status = 204;
 	response = response_new(x);
 	if (!response)

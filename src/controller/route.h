@@ -32,6 +32,9 @@ struct route {
 	bool one;                /* one row of the listing, whose key is the last parameter */
 	bool matches;            /* needs If-Match */
 	const char *answer_type; /* "text/plain; version=0.0.4"; NULL: application/json */
+	/* A node's certificate is enough where the database is not reached and nothing is known of
+	 * its having been revoked. */
+	bool by_certificate;
 	bool (*is_open)(const struct controller *c); /* is it for everybody here? NULL: no */
 	/* Before run() of a route that writes, in the worker's thread; NULL: nothing is to be done.
 	 * Returns 0, or the status with the error said. */

@@ -17,6 +17,7 @@
 #include "controller/openapi.h"
 #include "controller/origin.h"
 #include "controller/peer.h"
+#include "controller/pick.h"
 #include "controller/pool.h"
 #include "controller/record.h"
 #include "controller/role.h"
@@ -48,6 +49,7 @@ const struct route *const route_tables[] = {
 	openapi_routes,
 	origin_routes,
 	peer_routes,
+	pick_routes,
 	pool_routes,
 	record_routes,
 	role_routes,

@@ -27,6 +27,10 @@ const struct conf_setting controller_settings_table[] = {
 	ROW(depot, CONF_STRING, "auto", 0, 0, NULL,
 		"Directory of published images, which the controller serves under /depot; auto: depot in "
 		"the directory of state; none: images are published elsewhere."),
+	ROW(depot_slots, CONF_NUMBER, "8", 1, 256, NULL,
+		"How many answers with chunks of the depot, of 1 MiB before they are compressed, are sent "
+		"to nodes at a time; who asks when all are taken is told to come again. Files of the "
+		"depot that are asked for one by one do not count."),
 	ROW(user, CONF_STRING, "wnodes-controller", 0, 0, NULL,
 		"Account without rights that the controller becomes when root starts it."),
 	ROW(certificate, CONF_STRING, NULL, 0, 0, NULL,

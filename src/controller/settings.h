@@ -14,6 +14,7 @@ struct controller_settings {
 	char *certificate, *key; /* files; NULL: made from the site's own authority */
 	char **names;            /* of the certificate that is made */
 	char *depot;             /* directory; "auto": in `state`; "none" */
+	uint64_t depot_slots;    /* answers at a time */
 	uint64_t threads;        /* 0: by the machine */
 	uint64_t connections, address_connections, user_connections;
 	uint64_t streams, user_streams;

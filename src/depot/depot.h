@@ -44,6 +44,10 @@ int depot_open_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE]);
 int depot_get_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE], void *data, size_t size,
 	struct error *err);
 
+/* Appends a chunk's file as it is, packed: 1 to CHUNK_PACKED_MAX bytes, which are not verified.
+ * Returns 0, -ENOENT, -EFBIG, -EBADMSG for an empty one, or negative errno. Any thread. */
+int depot_read_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE], struct buffer *ret);
+
 /* Writes a packed chunk, which the caller has verified; it is there from the next commit on, which
  * happens by itself after some thousand chunks. One that is there already stays as it is. Returns 0
  * or negative errno (-ENOSPC). Any thread; the depot is held. */

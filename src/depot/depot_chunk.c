@@ -77,6 +77,20 @@ int depot_get_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE], void
 	return r < 0 ? fail_within(err, "the chunk '%s/%s' is damaged", d->directory, path) : 0;
 }
 
+int depot_read_chunk(const struct depot *d, const uint8_t id[CHUNK_ID_SIZE], struct buffer *ret)
+{
+	autofree char *packed = NULL;
+	char path[DEPOT_PATH_SIZE];
+	size_t length;
+	int r;
+
+	chunk_path(id, path);
+	r = file_read(d->dir_fd, path, CHUNK_PACKED_MAX, &packed, &length);
+	if (r < 0)
+		return r;
+	return length > 0 ? buffer_append(ret, packed, length) : -EBADMSG;
+}
+
 /* Notes that the chunk waits. Returns how many do, or -ENOMEM. */
 static int pending_add(struct depot *d, const uint8_t id[CHUNK_ID_SIZE])
 {

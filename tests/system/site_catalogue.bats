@@ -104,6 +104,12 @@ site_knows_peer() {
 		"$URL/v1/images/$1/peers" | jq -e '.peers | length > 0'
 }
 
+# Has the controller chosen what it gave, instead of having been asked for one chunk after the other?
+has_chosen() {
+	site GET /metrics >metrics.out
+	grep -q '^wnodes_controller_pick_bytes_total [1-9]' metrics.out && ! grep 'route="/depot/chunks/.*status="200"' metrics.out
+}
+
 porter() {
 	pgrep -P "$daemon" -f wnodes-porter
 }
@@ -148,6 +154,7 @@ teardown() {
 	site PUT /v1/tags/el9:latest -H 'If-None-Match: *' -d "{\"digest\":\"$first\",\"reason\":\"x\"}" >tag.out
 	start_node
 	gets el9 "$first"
+	has_chosen
 	approve "$second"
 	site PUT /v1/tags/el9:latest -H 'If-Match: *' -d "{\"digest\":\"$second\",\"reason\":\"x\"}" >tag.out
 	wait_for 15 test -e "$STATE/kept/$second"
