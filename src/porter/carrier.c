@@ -156,12 +156,17 @@ static bool set_address(struct errand *e, const struct errand_address *address, 
 
 static bool set_request(struct errand *e)
 {
+	struct curl_slist *first;
+
 	if (e->body.len == 0)
 		return true;
+	first = curl_slist_append(NULL, "Content-Type: application/octet-stream");
 	/* Without "Expect:" a longer body would wait to be asked for. */
-	e->lines = curl_slist_append(NULL, "Expect:");
-	if (!e->lines)
+	e->lines = first ? curl_slist_append(first, "Expect:") : NULL;
+	if (!e->lines) {
+		curl_slist_free_all(first);
 		return false;
+	}
 	curl_easy_setopt(e->curl, CURLOPT_HTTPHEADER, e->lines);
 	curl_easy_setopt(e->curl, CURLOPT_POST, 1L);
 	curl_easy_setopt(e->curl, CURLOPT_POSTFIELDS, (const char *)buffer_head(&e->body));

@@ -114,13 +114,24 @@ static enum swarm_end judge(struct trip *t, int status)
 	return SWARM_FAILED;
 }
 
+/* An origin that knows nothing of picks, whatever it says to one: it is asked for one chunk after
+ * the other from now on, and no more for picks while this image is fetched. */
+static bool is_web_server(const struct trip *t, int status)
+{
+	if (!t->haul->sources[t->source].origin || t->web)
+		return false;
+	if (t->bad || status == 200)
+		return !t->reader.has_rows;
+	return status >= 300 && status != 503;
+}
+
 static void on_end(void *userdata, int status, const char *why)
 {
 	struct trip *t = userdata;
 	struct haul *h = t->haul;
 	const struct source *s = &h->sources[t->source];
-	enum swarm_end how = judge(t, status);
-	bool picks = s->origin && !t->web && status >= 400 && status != 503;
+	bool web = is_web_server(t, status);
+	enum swarm_end how = web ? SWARM_FAILED : judge(t, status);
 
 	if (how == SWARM_FAILED)
 		snprintf(h->reason, sizeof(h->reason), "'%s' fails: %s (status %d)", s->url,
@@ -131,8 +142,7 @@ static void on_end(void *userdata, int status, const char *why)
 	if (how == SWARM_BAD)
 		ban(t);
 	swarm_end(h->swarm, t->number, how, clock_now_us());
-	/* A web server knows nothing of picks. */
-	if (picks)
+	if (web)
 		swarm_set_kind(h->swarm, t->source, SWARM_WEB);
 	else if (how == SWARM_FAILED)
 		haul_take_outsider(h, t->source, why);

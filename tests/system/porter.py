@@ -570,22 +570,49 @@ def make_depot(stage, image, store):
         stage.controller.images.clear()
 
 
+class Page(http.server.SimpleHTTPRequestHandler):
+    """A web server, and what it says to what it does not understand."""
+    protocol_version = "HTTP/1.1"
+    status, picks = 501, 0
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        type(self).picks += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        text = b"Welcome to our server, where there is much to see. " * 40 if self.status < 400 else b""
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+def start_page(www, answer):
+    """A web server with these files, which says so to picks. Returns its class, and its address."""
+    page = type("Page", (Page,), {"status": answer, "__init__": lambda self, *a: Page.__init__(self, *a, directory=www)})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), page)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return page, f"http://127.0.0.1:{server.server_address[1]}/depot/"
+
+
 def web(directory):
-    """A web server is an origin, chunk by chunk, without any peer."""
+    """Web servers are origins, chunk by chunk, without any peer, whatever they say to a pick."""
     stage = Stage(directory)
     image = stage.image("image", os.urandom(4 << 20), os.urandom(100))
     make_depot(stage, image, directory / "www/depot")
-    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {
-        "log_message": lambda *_: None, "protocol_version": "HTTP/1.1",
-        "__init__": lambda self, *a: http.server.SimpleHTTPRequestHandler.__init__(self, *a, directory=directory / "www")})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    node = stage.node("n1", origins=[f"http://127.0.0.1:{server.server_address[1]}/depot/"])
-    node.want(image)
-    node.wait(image, 20)
-    node.verify(image)
-    check(node.progress["from_origin"] > 4 << 20, node.progress)
+    for answer in (405, 200, 302, 500, 401):
+        page, url = start_page(directory / "www", answer)
+        node = stage.node(f"n{answer}", origins=[url])
+        node.want(image)
+        node.wait(image, 20)
+        node.verify(image)
+        check(node.progress["from_origin"] > 4 << 20, node.progress)
+        check(1 <= page.picks <= 8, f"it is asked for picks again and again: {page.picks}")
+        node.stop()
+        with stage.controller.lock:
+            stage.controller.images.clear()
 
 
 def folder(directory):
