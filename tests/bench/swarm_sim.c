@@ -19,7 +19,7 @@
 /* What is simulated. */
 struct scene {
 	uint64_t nodes, image_mib, link_mbit, origin_mbit, slots, requests, peers, near, rack, web,
-		refresh_ms, latency_us, seed, killed, bad, spread_ms;
+		refresh_ms, latency_us, seed, killed, bad, spread_ms, origins, origin_slots;
 };
 
 static struct scene scene = {
@@ -35,6 +35,7 @@ static struct scene scene = {
 	.latency_us = 1000,
 	.seed = 1,
 	.spread_ms = 1000,
+	.origins = 1,
 };
 
 static const struct {
@@ -56,6 +57,8 @@ static const struct {
 	{"killed", &scene.killed},
 	{"bad", &scene.bad},
 	{"spread_ms", &scene.spread_ms},
+	{"origins", &scene.origins},
+	{"origin_slots", &scene.origin_slots},
 };
 
 enum event_kind { EVENT_WAKE, EVENT_HEAD, EVENT_CHUNK, EVENT_REFRESH, EVENT_KILL };
@@ -98,13 +101,20 @@ struct node {
 	bool dead, bad;
 };
 
-static struct node *nodes; /* 0 is the origin */
+/* First the nodes, from 1 on, then the origins; 0 is nobody. An origin is a controller, or a node
+ * that has all; with web=1 a web server. Each knows what it has given, and not what others have. */
+static struct node *nodes;
 static uint32_t *sizes;
 static size_t chunk_count;
 static struct event *heap;
 static size_t heap_count, heap_cap;
-static uint64_t now, random_state, polls, events;
+static uint64_t now, random_state, polls, origin_polls, events;
 static size_t waiting; /* nodes that are not done */
+
+static bool is_origin(uint32_t number)
+{
+	return number > scene.nodes;
+}
 
 static uint64_t next_random(void)
 {
@@ -243,13 +253,15 @@ static void flow_end(struct flow *f, enum swarm_end how)
 }
 
 /* A request arrives, and what is decided about it. */
-static void serve(struct node *giver, const struct swarm_ask *a, struct flow *f)
+static void serve(uint32_t from, const struct swarm_ask *a, struct flow *f)
 {
+	struct node *giver = &nodes[from];
 	const struct pick *pick = &a->pick;
 
 	f->refused = true;
 	f->refusal = SWARM_BUSY;
 	polls++;
+	origin_polls += is_origin(from);
 	if (giver->dead) {
 		f->refusal = SWARM_FAILED;
 		return;
@@ -286,7 +298,7 @@ static void ask(uint32_t number)
 		f->to = number;
 		f->slot = (uint32_t)a.request;
 		f->from = n->sources[a.source];
-		serve(&nodes[f->from], &a, f);
+		serve(f->from, &a, f);
 		/* Who is dead is seen as such after a while. */
 		push((struct event){now + (nodes[f->from].dead ? SWARM_STALL_US : scene.latency_us),
 			EVENT_HEAD, number, f->slot, ++f->version});
@@ -301,7 +313,7 @@ static void on_head(struct node *n, struct flow *f)
 		flow_end(f, f->refusal);
 		return;
 	}
-	for (size_t i = 0; i < f->count && (f->from != 0 || !scene.web); i++)
+	for (size_t i = 0; i < f->count && !(is_origin(f->from) && scene.web); i++)
 		swarm_promise(n->swarm, f->slot, f->chunks[i]);
 	flow_start(f);
 }
@@ -319,7 +331,7 @@ static void on_chunk(struct node *n, struct flow *f)
 	}
 	if (offer_has(n->offer, chunk))
 		n->twice += sizes[chunk];
-	offer_add(n->offer, chunk, f->from != 0);
+	offer_add(n->offer, chunk, !is_origin(f->from));
 	swarm_have(n->swarm, 0, chunk);
 	if (f->done == f->count) {
 		flow_end(f, SWARM_DONE);
@@ -344,9 +356,9 @@ static bool is_source(const struct node *n, uint32_t peer)
 
 static void add_source(struct node *n, uint32_t peer)
 {
-	int i = swarm_add_source(n->swarm, peer != 0   ? SWARM_PEER
-					   : scene.web ? SWARM_WEB
-						       : SWARM_ORIGIN);
+	int i = swarm_add_source(n->swarm, !is_origin(peer) ? SWARM_PEER
+					   : scene.web      ? SWARM_WEB
+							    : SWARM_ORIGIN);
 
 	if (i < 0)
 		return;
@@ -363,7 +375,7 @@ static void refresh(uint32_t number)
 		 first = (number - 1) / rack * rack;
 
 	for (size_t i = 0; i < SWARM_SOURCES_MAX; i++)
-		if (n->listed[i] && n->sources[i] != 0) {
+		if (n->listed[i] && !is_origin(n->sources[i])) {
 			swarm_remove_source(n->swarm, i);
 			n->listed[i] = false;
 		}
@@ -449,20 +461,22 @@ static void make_chunks(void)
 static void make_node(uint32_t number)
 {
 	struct node *n = &nodes[number];
-	uint64_t mbit = number == 0 ? scene.origin_mbit : scene.link_mbit;
+	uint64_t mbit = is_origin(number) ? scene.origin_mbit : scene.link_mbit;
+	uint64_t slots = is_origin(number) && scene.origin_slots ? scene.origin_slots : scene.slots;
 
 	n->offer = offer_new(sizes, chunk_count, next_random());
-	throttle_init(&n->throttle, scene.slots, 0, 0);
+	throttle_init(&n->throttle, slots, 0, 0);
 	n->up.rate = n->down.rate = (double)mbit / 8;
 	assert(n->offer);
-	if (number == 0) {
+	if (is_origin(number)) {
 		for (uint32_t i = 0; i < chunk_count; i++)
 			offer_add(n->offer, i, false);
 		return;
 	}
 	n->swarm = swarm_new(scene.requests, next_random());
 	assert(n->swarm && swarm_add_part(n->swarm, sizes, chunk_count) == 0);
-	add_source(n, 0);
+	for (uint32_t i = 1; i <= scene.origins; i++)
+		add_source(n, (uint32_t)scene.nodes + i);
 	n->bad = number > scene.killed && number <= scene.killed + scene.bad;
 	now = next_random() % (scene.spread_ms * MS + 1);
 	refresh(number);
@@ -475,7 +489,7 @@ static void make_node(uint32_t number)
 
 static void print_result(void)
 {
-	uint64_t last = 0, received = 0, twice = 0, done = 0;
+	uint64_t last = 0, received = 0, twice = 0, done = 0, sent = 0;
 	double ideal = (double)(scene.image_mib << 20) / ((double)scene.link_mbit / 8);
 
 	for (uint32_t i = 1; i <= scene.nodes; i++) {
@@ -488,13 +502,15 @@ static void print_result(void)
 		twice += n->twice;
 		done++;
 	}
+	for (uint64_t i = 1; i <= scene.origins; i++)
+		sent += nodes[scene.nodes + i].sent;
 	printf("{\"nodes\":%llu,\"done\":%llu,\"last_s\":%.2f,\"link_s\":%.2f,\"ratio\":%.3f,"
-	       "\"origin_copies\":%.2f,\"twice_percent\":%.1f,\"polls\":%llu,\"events\":%llu}\n",
+	       "\"origin_copies\":%.2f,\"twice_percent\":%.1f,\"polls\":%llu,"
+	       "\"origin_polls\":%llu,\"events\":%llu}\n",
 		(unsigned long long)scene.nodes, (unsigned long long)done, (double)last / 1e6,
-		ideal / 1e6, (double)last / ideal,
-		(double)nodes[0].sent / (double)(scene.image_mib << 20),
+		ideal / 1e6, (double)last / ideal, (double)sent / (double)(scene.image_mib << 20),
 		100.0 * (double)twice / (double)received, (unsigned long long)polls,
-		(unsigned long long)events);
+		(unsigned long long)origin_polls, (unsigned long long)events);
 }
 
 static bool take_option(const char *text)
@@ -521,10 +537,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	random_state = scene.seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
-	nodes = calloc(scene.nodes + 1, sizeof(*nodes));
+	nodes = calloc(scene.nodes + scene.origins + 1, sizeof(*nodes));
 	assert(nodes);
 	make_chunks();
-	for (uint32_t i = 0; i <= scene.nodes; i++)
+	for (uint32_t i = 1; i <= scene.nodes + scene.origins; i++)
 		make_node(i);
 	now = 0;
 	while (waiting > 0 && heap_count > 0) {

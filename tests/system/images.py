@@ -78,8 +78,11 @@ def publish(reference, size, *members):
 
 
 def store_image(store, reference, size):
+    write_store(store, reference, (b"%08d" % int(size)) * (int(size) // 16) + os.urandom(int(size) // 2))
+
+
+def write_store(store, reference, disk):
     name, _, word = reference.partition(":")
-    disk = (b"%08d" % int(size)) * (int(size) // 16) + os.urandom(int(size) // 2)
     text = json.dumps(make_manifest(disk)).encode()
     for data in (disk, text):
         os.makedirs(os.path.join(store, "blobs"), exist_ok=True)
@@ -164,4 +167,8 @@ def open_image(path, image, *more):
     sys.exit("error" in answer)
 
 
-{"publish": publish, "set": change, "tag": set_tag, "stage": stage, "add": add, "store": store_image, "open": open_image}[sys.argv[1]](*sys.argv[2:])
+VERBS = {"publish": publish, "set": change, "tag": set_tag, "stage": stage, "add": add, "store": store_image,
+         "open": open_image}
+
+if __name__ == "__main__":
+    VERBS[sys.argv[1]](*sys.argv[2:])
