@@ -47,6 +47,7 @@ const struct verb *const verbs[] = {
 	&verb_depot_list,
 	&verb_depot_remove,
 	&verb_depot_gc,
+	&verb_depot_verify,
 	&verb_imagelist_subscribe,
 	&verb_imagelist_unsubscribe,
 	&verb_imagelist_list,

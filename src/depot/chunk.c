@@ -111,7 +111,8 @@ static bool is_one_frame(const void *packed, size_t length)
 
 /* In one call and into the caller's memory: zstd then needs no window of its own, whatever size the
  * frame asks for, and stops where the room ends. */
-static int unpack(const void *packed, size_t length, void *data, size_t size, struct error *err)
+static int unpack(const void *packed, size_t length, void *data, size_t room, size_t *ret_size,
+	struct error *err)
 {
 	ZSTD_DCtx *context = context_for_unpacking();
 	size_t n;
@@ -120,35 +121,60 @@ static int unpack(const void *packed, size_t length, void *data, size_t size, st
 		return fail(err, -ENOMEM, "out of memory");
 	if (!is_one_frame(packed, length))
 		return fail(err, -EBADMSG, "it is not one frame of zstd");
-	n = ZSTD_decompressDCtx(context, data, size, packed, length);
+	n = ZSTD_decompressDCtx(context, data, room, packed, length);
 	if (ZSTD_isError(n))
-		return fail(err, -EBADMSG, "it does not decompress to %zu bytes: %s", size,
+		return fail(err, -EBADMSG, "it does not decompress to %zu bytes: %s", room,
 			ZSTD_getErrorName(n));
-	if (n != size)
-		return fail(err, -EBADMSG, "it decompresses to %zu bytes instead of %zu", n, size);
+	*ret_size = n;
 	return 0;
 }
 
-int chunk_unpack(const uint8_t id[CHUNK_ID_SIZE], const void *packed, size_t length, void *data,
-	size_t size, struct error *err)
+static int check_id(
+	const uint8_t id[CHUNK_ID_SIZE], const void *data, size_t size, struct error *err)
 {
 	uint8_t is[CHUNK_ID_SIZE];
 	char hex[DIGEST_HEX_SIZE];
-	int r;
+	int r = chunk_id(data, size, is);
 
-	if (size > CHUNK_SIZE_MAX || length > CHUNK_PACKED_MAX)
-		return fail(err, -EBADMSG, "a chunk of %zu bytes, %zu packed, is too large", size,
-			length);
-	r = unpack(packed, length, data, size, err);
-	if (r < 0)
-		return r;
-	r = chunk_id(data, size, is);
 	if (r < 0)
 		return fail(err, r, "SHA-256 cannot be computed");
 	if (memcmp(is, id, CHUNK_ID_SIZE) == 0)
 		return 0;
 	digest_format(is, hex);
 	return fail(err, -EBADMSG, "its SHA-256 is %s", hex);
+}
+
+int chunk_unpack(const uint8_t id[CHUNK_ID_SIZE], const void *packed, size_t length, void *data,
+	size_t size, struct error *err)
+{
+	size_t n = 0;
+	int r;
+
+	if (size > CHUNK_SIZE_MAX || length > CHUNK_PACKED_MAX)
+		return fail(err, -EBADMSG, "a chunk of %zu bytes, %zu packed, is too large", size,
+			length);
+	r = unpack(packed, length, data, size, &n, err);
+	if (r == 0 && n != size)
+		r = fail(err, -EBADMSG, "it decompresses to %zu bytes instead of %zu", n, size);
+	return r < 0 ? r : check_id(id, data, size, err);
+}
+
+int chunk_check(const uint8_t id[CHUNK_ID_SIZE], const void *packed, size_t length, void *data,
+	size_t *ret_size, struct error *err)
+{
+	int r;
+
+	if (length > CHUNK_PACKED_MAX)
+		return fail(err, -EBADMSG, "a chunk of %zu bytes, packed, is too large", length);
+	r = unpack(packed, length, data, CHUNK_SIZE_MAX, ret_size, err);
+	return r < 0 ? r : check_id(id, data, *ret_size, err);
+}
+
+uint64_t chunk_peek_size(const void *head, size_t length)
+{
+	unsigned long long size = ZSTD_getFrameContentSize(head, length);
+
+	return size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR ? 0 : size;
 }
 
 bool chunk_is_zeros(const void *data, size_t size)

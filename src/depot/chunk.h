@@ -31,6 +31,16 @@ int chunk_pack(const void *data, size_t size, struct buffer *ret);
 int chunk_unpack(const uint8_t id[CHUNK_ID_SIZE], const void *packed, size_t length, void *data,
 	size_t size, struct error *err);
 
+/* The same for a chunk of which only the id is known: `data` has room for CHUNK_SIZE_MAX bytes, and
+ * *ret_size is how many there are. */
+int chunk_check(const uint8_t id[CHUNK_ID_SIZE], const void *packed, size_t length, void *data,
+	size_t *ret_size, struct error *err);
+
+/* How many bytes a packed chunk says that it has, by CHUNK_HEAD_SIZE bytes of its beginning: which
+ * is so if it is sound. 0: it does not say. */
+#define CHUNK_HEAD_SIZE 18
+uint64_t chunk_peek_size(const void *head, size_t length);
+
 /* Are these bytes all zero? */
 bool chunk_is_zeros(const void *data, size_t size);
 

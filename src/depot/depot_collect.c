@@ -8,13 +8,8 @@
 #include <time.h>
 
 #include "depot/depot_private.h"
+#include "depot/digest_set.h"
 #include "lib/file.h"
-
-/* Digests, sorted once all are there; 32 bytes for each of some ten thousand in a GiB. */
-struct digest_set {
-	uint8_t (*items)[DIGEST_SIZE];
-	size_t count, room;
-};
 
 struct collection {
 	struct depot *depot;
@@ -24,45 +19,6 @@ struct collection {
 	time_t newest; /* what is younger stays */
 	struct depot_garbage garbage;
 };
-
-static int compare(const void *a, const void *b)
-{
-	return memcmp(a, b, DIGEST_SIZE);
-}
-
-static int set_add(struct digest_set *set, const uint8_t digest[DIGEST_SIZE])
-{
-	if (set->count == set->room) {
-		size_t room = MAX_OF(2 * set->room, (size_t)1024);
-		void *items = realloc(set->items, room * sizeof(*set->items));
-
-		if (!items)
-			return -ENOMEM;
-		set->items = items;
-		set->room = room;
-	}
-	memcpy(set->items[set->count++], digest, DIGEST_SIZE);
-	return 0;
-}
-
-static void set_sort(struct digest_set *set)
-{
-	size_t count = 0;
-
-	if (set->count == 0)
-		return;
-	qsort(set->items, set->count, sizeof(*set->items), compare);
-	for (size_t i = 1; i < set->count; i++)
-		if (compare(set->items[count], set->items[i]) != 0)
-			memmove(set->items[++count], set->items[i], DIGEST_SIZE);
-	set->count = count + 1;
-}
-
-static bool set_has(const struct digest_set *set, const uint8_t digest[DIGEST_SIZE])
-{
-	return set->count > 0 &&
-	       bsearch(digest, set->items, set->count, sizeof(*set->items), compare);
-}
 
 static int add_parts(const char *digest, void *userdata)
 {
@@ -75,7 +31,8 @@ static int add_parts(const char *digest, void *userdata)
 		return fail_within(
 			c->err, "nothing is removed: it is not known what an image needs");
 	for (size_t i = 0; r >= 0 && i < m->part_count; i++)
-		r = digest_parse(m->parts[i].digest, blob) < 0 ? -EINVAL : set_add(&c->blobs, blob);
+		r = digest_parse(m->parts[i].digest, blob) < 0 ? -EINVAL
+							       : digest_set_add(&c->blobs, blob);
 	return r < 0 ? fail_errno(c->err, r, "cannot collect the parts of image %s", digest) : 0;
 }
 
@@ -84,8 +41,8 @@ static int add_index(struct collection *c, const struct caibx *x)
 	int r = 0;
 
 	for (size_t i = 0; i < x->count && r == 0; i++)
-		r = set_add(&c->chunks, x->chunks[i].id);
-	set_sort(&c->chunks); /* images share most of them */
+		r = digest_set_add(&c->chunks, x->chunks[i].id);
+	digest_set_sort(&c->chunks); /* images share most of them */
 	return r;
 }
 
@@ -182,7 +139,7 @@ static int sweep(
 		return fail_errno(c->err, r, "cannot read '%s/%s'", c->depot->directory, path);
 	}
 	while (r >= 0 && (entry = readdir(dir)))
-		if (parse(entry->d_name, digest) == 0 && !set_has(needed, digest))
+		if (parse(entry->d_name, digest) == 0 && !digest_set_has(needed, digest))
 			r = remove_file(c, fd, entry->d_name);
 	closedir(dir);
 	return r < 0 ? fail_errno(c->err, r, "cannot remove files of '%s/%s'", c->depot->directory,
@@ -220,7 +177,7 @@ static int mark_and_sweep(struct collection *c)
 
 	if (r < 0)
 		return r;
-	set_sort(&c->blobs);
+	digest_set_sort(&c->blobs);
 	r = add_chunks(c);
 	if (r >= 0)
 		r = add_young_chunks(c);
@@ -245,8 +202,8 @@ int depot_collect(
 		depot_clean(d);
 	r = mark_and_sweep(&c);
 	flock(d->lock_fd, LOCK_UN);
-	free(c.blobs.items);
-	free(c.chunks.items);
+	digest_set_done(&c.blobs);
+	digest_set_done(&c.chunks);
 	*ret = c.garbage;
 	return r;
 }

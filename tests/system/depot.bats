@@ -241,3 +241,78 @@ assert_sound() {
 	run -125 "$WNODES" image publish --depot "$WORK/file" first
 	[[ "$output" == *"Not a directory"* ]]
 }
+
+@test "depot: what is damaged or missing is told, with the images that cannot be had" {
+	local chunk gone index
+	first_disk | import first
+	"$WNODES" image publish --depot "$depot" first
+	{ noise 5 65536; first_disk; } | import second
+	"$WNODES" image publish --depot "$depot" second
+	run -0 "$WNODES" depot verify --whole "$depot"
+	[[ "$output" == "2 images, 2 indexes and "*" 0 files are damaged, 0 missing, 0 foreign" ]]
+	# Files of others, which nobody looks at.
+	touch "$depot/chunks/README" "$depot/index/index.html"
+	run -0 "$WNODES" depot verify --json "$depot"
+	jq -e '.foreign == 2 and .damaged == 0 and .chunks > 50 and .bytes > 4000000 and .images == []' <<<"$output"
+	rm "$depot/chunks/README" "$depot/index/index.html"
+	# One that only the second has: it is in no index of the first.
+	second=$("$WNODES" image show --json second | jq -r .digest)
+	rm -rf "$WORK/alone"
+	"$WNODES" image publish --depot "$WORK/alone" first
+	gone=$(cd "$depot/chunks" && find . -name '*.cacnk' | while read -r chunk; do
+		[ -e "$WORK/alone/chunks/$chunk" ] || echo "$chunk"
+	done | head -1)
+	mv "$depot/chunks/$gone" gone
+	run -1 "$WNODES" depot verify --json "$depot"
+	jq -e --arg path "chunks/${gone#./}" --arg digest "$second" '.missing == 1 and .damaged == 0 and .broken == 1 and
+		.flaws[0].path == $path and .flaws[0].flaw == "missing" and .images[0].digest == $digest' <<<"$output"
+	mv gone "$depot/chunks/$gone"
+	# A byte that has changed in one that both have; it is found without their indexes, too.
+	chunk=$(cd "$WORK/alone" && find chunks -name '*.cacnk' -size +8k | sort | head -1)
+	chmod u+w "$depot/$chunk"
+	printf '\xaa' | dd of="$depot/$chunk" bs=1 seek=4000 conv=notrunc status=none
+	run -1 "$WNODES" depot verify "$depot"
+	[[ "$output" == *"damaged: $chunk: "* ]]
+	[ "$(grep -c "^image .* cannot be had: " <<<"$output")" -eq 2 ]
+	# What it says to do: the damaged file goes, and the image is published again.
+	rm -f "$depot/$chunk"
+	"$WNODES" image publish --depot "$depot" first
+	run -0 "$WNODES" depot verify --quiet "$depot"
+	[ -z "$output" ]
+}
+
+@test "depot: an index that leads to another file is found, and an image whose index is gone" {
+	local index
+	first_disk | import first
+	"$WNODES" image publish --depot "$depot" first
+	index=$(echo "$depot"/index/*.caibx)
+	chmod u+w "$index"
+	# The ids of two chunks of one size change places: each file is right for itself.
+	python3 - "$index" <<-'END'
+		import struct, sys
+		data = bytearray(open(sys.argv[1], "rb").read())
+		rows = [(struct.unpack_from("<Q", data, at)[0], at) for at in range(64, len(data) - 40, 40)]
+		sizes = {}
+		for number, (end, at) in enumerate(rows):
+		    size = end - (rows[number - 1][0] if number else 0)
+		    other = sizes.setdefault(size, at)
+		    if data[other + 8:other + 40] != data[at + 8:at + 40]:
+		        data[other + 8:other + 40], data[at + 8:at + 40] = data[at + 8:at + 40], data[other + 8:other + 40]
+		        break
+		else:
+		    sys.exit("no two chunks of one size")
+		open(sys.argv[1], "wb").write(data)
+	END
+	run -0 "$WNODES" depot verify "$depot"
+	run -1 "$WNODES" depot verify --whole "$depot"
+	[[ "$output" == *"damaged: index/"*".caibx: its chunks make another file"* ]]
+	# A length that is not the chunk's is seen without that.
+	printf '\x01' | dd of="$index" bs=1 seek=65 conv=notrunc status=none
+	run -1 "$WNODES" depot verify "$depot"
+	[[ "$output" == *"damaged: index/"* ]]
+	rm "$index"
+	run -1 "$WNODES" depot verify "$depot"
+	[[ "$output" == *"missing: index/"* && "$output" == *"cannot be had: 1 of its files is "* ]]
+	run -125 "$WNODES" depot verify "$WORK"
+	run -125 "$WNODES" depot verify "$WORK/nothing"
+}
