@@ -148,7 +148,7 @@ def open_image(path, image, *more):
             key, value = word.split("=", 1)
             question[key] = value == "true" if value in ("true", "false") else value
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(50)
+    s.settimeout(float(os.environ.get("ASK_TIMEOUT", "50")))
     s.connect(path)
     s.send(json.dumps(question).encode())
     while True:

@@ -80,3 +80,30 @@ load site_catalogue
 	[ "$(find "$STATE/kept" -type f | wc -l)" = 3 ]
 	[ -z "$(ls "$STATE/fetch")" ]
 }
+
+@test "catalogue: a user's own image starts for him at once, and for others when it was approved for all" {
+	local owner
+	owner=$(getent passwd 1 | cut -d: -f1) && getent passwd 2 >/dev/null || skip "users 1 and 2 have no account"
+	start_site
+	images store store/wnodes mine:1 4000000
+	XDG_DATA_HOME=$PWD/store "$WNODES" image publish --depot "$SITE/depot" --json mine:1 >release.json
+	digest=$(jq -r .digest release.json)
+	jq --rawfile manifest "$SITE/depot/manifest/$digest.json" \
+		'{digest, name: "mine", tag: "1", private: true, manifest: $manifest, reason: "my own", parts: .parts}' release.json >wish.json
+	chmod 755 "$SITE"
+	run -0 as 1 curl -sS --max-time 20 --unix-socket "$SITE/socket" -H 'Content-Type: application/json' -d "@$WORK/wish.json" \
+		http://controller/v1/images
+	jq -e --arg owner "$owner" '.state == "approved" and .private and .owner == $owner' <<<"$output"
+	start_node
+	run -0 ask 1 mine:1
+	[ "$(jq -r '[.digest, .right] | @csv' <<<"${lines[-1]}")" = "\"$digest\",true" ]
+	run ! ask 2 "$digest"
+	[[ "$output" == *"another user's own"* ]]
+	run ! ask 2 mine:1
+	change "$digest" endorse
+	follows
+	run ! ask 2 "$digest"
+	change "$digest" approve
+	follows
+	run -0 ask 2 "$digest"
+}
