@@ -551,3 +551,53 @@ at_site() {
 	"$WNODES" imagelist unsubscribe egi
 	[ "$(at_site "$two" .state)" = expired ]
 }
+
+# What the units of the examples ask of systemd, as far as it can be had without it: the rest of the machine and the
+# home are closed to writing, but for what ReadWritePaths names. As root, whose images are the machine's.
+in_the_service() {
+	unshare -m sh -ec '
+		mount --bind "$HOME" "$HOME"
+		mount -o remount,bind,ro "$HOME"
+		[ ! -d "$HOME/.local/state/wnodes" ] || {
+			mount --bind "$KEPT" "$HOME/.local/state/wnodes"
+		}
+		exec "$@"' - "$@"
+}
+
+@test "imagelist: the timer's and cron's examples do what they say" {
+	local examples=$BATS_TEST_DIRNAME/../../examples/imagelist line word
+	skip_unless_root
+	unshare -m true 2>/dev/null || skip "needs mount namespaces"
+	one | list | sign
+	unset XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME
+	export WNODES_SYSTEM_STORE=$WORK/machine
+	subscribe
+	# systemd keeps that place open through the closed home.
+	export KEPT=$WORK/kept-state
+	cp -a "$HOME/.local/state/wnodes" "$KEPT"
+	mkdir units
+	for word in service timer; do
+		sed "s|/usr/bin/wnodes|$WNODES|" "$examples/wnodes-imagelist.$word" >"units/wnodes-imagelist.$word"
+	done
+	if command -v systemd-analyze >/dev/null; then
+		systemd-analyze verify --man=no units/wnodes-imagelist.service units/wnodes-imagelist.timer 2>verify.err ||
+			{ cat verify.err; false; }
+		! grep wnodes-imagelist verify.err
+		systemd-analyze calendar "$(sed -n 's/^OnCalendar=//p' units/wnodes-imagelist.timer)"
+	fi
+	sed -n 's/^ExecStart\(Post\)\?=//p' units/wnodes-imagelist.service >commands
+	[ "$(wc -l <commands)" -eq 2 ]
+	while read -r line; do
+		# shellcheck disable=SC2086 # as systemd splits it
+		in_the_service $line
+	done <commands >first.out
+	grep -q 'egi' first.out
+	run -0 "$WNODES" image list
+	[[ "$output" == *egi-image-one* ]]
+	# The next day nothing is new, and cron sends no mail.
+	cp -aT "$KEPT" "$HOME/.local/state/wnodes"
+	line=$(sed -n 's/^0 5 \* \* \* root sleep [^;]*; //p' "$examples/wnodes-imagelist.cron")
+	[[ "$line" == "wnodes imagelist update"* ]]
+	run -0 env PATH="$(dirname "$WNODES"):/usr/sbin:/usr/bin:/sbin:/bin" sh -c "$line"
+	[ -z "$output" ]
+}
