@@ -39,3 +39,42 @@ setup() {
 	run -125 "$WNODES" image import short.qcow2
 	run -125 "$WNODES" image import http://127.0.0.1:1/nothing.qcow2
 }
+
+@test "cloud: a recipe is applied by the real virt-customize, and its checks pass in a VM" {
+	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "set WNODES_TEST_SLOW=1: some minutes"
+	command -v virt-customize >/dev/null || skip "virt-customize (libguestfs) is not installed"
+	export XDG_DATA_HOME=$WORK/data
+	"$WNODES" image import --name cloud "$cloud"
+	cat >worker.recipe <<-'END'
+		[image]
+		packages = bc
+		modules = loop
+		syslog = tcp://log.example.org:514
+		run =
+		    | echo ran >/etc/ran
+		[services]
+		disable = apt-daily.timer
+		[file /etc/motd]
+		content = changed by the recipe
+		mode = 0640
+		owner = root:adm
+		[edit /etc/login.defs]
+		replace = /^UMASK.*/UMASK 077/
+		[edit /etc/hosts.allow]
+		append = sshd: 10.0.0.0/8
+		[check packages]
+		command = test "$(echo 2+2 | bc)" = 4 && test -x /usr/sbin/rsyslogd
+		[check files]
+		command = grep -qx ran /etc/ran && test "$(stat -c '%a %G' /etc/motd)" = '640 adm' && grep -qx 'UMASK 077' /etc/login.defs
+		[check edits]
+		command = tail -n 1 /etc/hosts.allow | grep -qx 'sshd: 10.0.0.0/8' && grep -rq 'target="log.example.org"' /etc/rsyslog.d
+		[check units]
+		command = grep -q loop /etc/modules-load.d/wnodes.conf && ! systemctl is-enabled apt-daily.timer
+	END
+	run -0 "$WNODES" image customize --verbose --recipe worker.recipe --tag worker cloud
+	[[ "$output" == *"cloud:worker "* ]]
+	run -0 "$WNODES" image check --json cloud:worker
+	jq -e '[.checks[] | select(.passed)] | length >= 4' <<<"$output"
+	# The one that it was made from is as it was.
+	"$WNODES" image verify cloud
+}
