@@ -7,14 +7,13 @@
 
 #include <cmocka.h>
 
-#define RESULTS(median, programs)                                                              \
-	"\"results\": [{\"trial\": \"disk\", \"figure\": \"write\", \"place\": \"boot\", "     \
-	"\"lower\": false, \"median\": " median ", \"programs\": \"" programs "\", \"size\": " \
-	"\"s\"}]}"
-#define REPORT(cpu, median, programs)                                                                \
-	"{\"version\": 1, \"machine\": {\"cpu\": \"" cpu "\", \"cpus\": 2}, "                        \
-	"\"vm\": {\"accel\": \"tcg\", \"cpus\": 2, \"memory_bytes\": 1}, \"quick\": true, " RESULTS( \
-		median, programs)
+#define MACHINE(cpu) "\"machine\": {\"cpu\": \"" cpu "\", \"cpus\": 2}"
+#define VM           "\"vm\": {\"accel\": \"tcg\", \"cpus\": 2, \"memory_bytes\": 1}, \"quick\": true"
+#define ROW(median, programs)                                                                  \
+	"{\"trial\": \"disk\", \"figure\": \"write\", \"place\": \"boot\", \"lower\": false, " \
+	"\"median\": " median ", \"programs\": \"" programs "\", \"size\": \"s\"}"
+#define REPORT(cpu, median, programs) \
+	"{\"version\": 1, " MACHINE(cpu) ", " VM ", \"results\": [" ROW(median, programs) "]}"
 
 static json_t *load(const char *text)
 {
