@@ -569,8 +569,8 @@ in_the_service() {
 	skip_unless_root
 	unshare -m true 2>/dev/null || skip "needs mount namespaces"
 	one | list | sign
-	unset XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME
-	export WNODES_SYSTEM_STORE=$WORK/machine
+	unset XDG_STATE_HOME
+	export XDG_DATA_HOME=$WORK/machine WNODES_SYSTEM_STORE=$WORK/machine/wnodes
 	subscribe
 	# systemd keeps that place open through the closed home.
 	export KEPT=$WORK/kept-state

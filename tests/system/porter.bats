@@ -61,3 +61,11 @@ play() {
 	[ "$(id -u)" -eq 0 ] && [ -c /dev/fuse ] && unshare -m true || skip "needs root and FUSE"
 	timeout -k 5 60 unshare -m python3 -B "$BATS_TEST_DIRNAME/porter.py" hanging "$WORK" "$WNODES_BUILD" 3>&-
 }
+
+@test "porter: bombs, and files that are not what they should be, do no harm" {
+	play poisoned
+}
+
+@test "porter: killed at many moments, it goes on, and what it hands over is right" {
+	play murdered
+}

@@ -650,6 +650,60 @@ def folder(directory):
     check(not others, "a directory is left open")
 
 
+def poisoned(directory):
+    """A depot with bombs, with chunks of other sizes and of others, and without some: the good one helps."""
+    stage = Stage(directory)
+    image = stage.image("image", os.urandom(8 << 20))
+    make_depot(stage, image, directory / "good")
+    shutil.copytree(directory / "good", directory / "bad")
+    bomb = subprocess.run(["zstd", "-q", "-19"], input=bytes(1 << 30), capture_output=True, check=True, timeout=60).stdout
+    short = subprocess.run(["zstd", "-q"], input=b"short", capture_output=True, check=True, timeout=60).stdout
+    chunks = sorted((directory / "bad/chunks").glob("*/*.cacnk"))
+    other = chunks[0].read_bytes()
+    for number, chunk in enumerate(chunks):
+        content = (bomb, short, other, other[:-1], b"", None)[number % 6]
+        chunk.unlink()
+        if content is not None:
+            chunk.write_bytes(content)
+    node = stage.node("n1", origins=[str(directory / "bad")])
+    node.want(image)
+    time.sleep(2)
+    check(not node.whole and node.progress.get("from_origin", 0) < 1 << 20, node.progress)
+    node.kill()
+    # Whose index is another file than the catalogue says.
+    shutil.copytree(directory / "good", directory / "liar")
+    index = directory / f"liar/index/{image.parts[0]['digest']}.caibx"
+    index.write_bytes(make_index(os.urandom(8 << 20)))
+    (node.directory / f"{image.parts[0]['digest']}.caibx").unlink()
+    node.origins = [str(directory / name) for name in ("liar", "bad", "good")]
+    node.start().want(image)
+    node.wait(image, 30)
+    node.verify(image)
+    check(int(status_of(node.process.pid, "VmHWM")) < 200 << 10, "a bomb went off")
+
+
+def murdered(directory):
+    """The porter is killed at many moments: it always goes on, and what it hands over is right."""
+    stage = Stage(directory)
+    image = stage.image("image", os.urandom(12 << 20), os.urandom(1 << 20))
+    seed = stage.node("seed", whole=[image], rate=6 << 20)
+    stage.wait_known(image, seed)
+    node = stage.node("n1")
+    kills = 0
+    while image.digest not in node.whole and kills < 40:
+        node.want(image)
+        time.sleep(random.choice((0.02, 0.1, 0.3, 0.6, 1)) * random.random())
+        if image.digest not in node.whole:
+            node.kill()
+            kills += 1
+            node.start()
+    check(kills >= 5, "it was too fast to be killed")
+    if image.digest not in node.whole:
+        node.want(image)
+        node.wait(image, 20)
+    node.verify(image)
+
+
 def hanging(directory):
     """One directory that does not answer, and one that cannot even be opened, cost a bounded time."""
     stage = Stage(directory)

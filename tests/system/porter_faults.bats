@@ -128,3 +128,38 @@ teardown() {
 	# The other one stands in the log.
 	grep -q "images cannot be had from '$WORK/none': cannot open the directory" daemon.err
 }
+
+# As root where the daemon's directory is the machine's: its name is then that of root's own store.
+machine() {
+	ln -sfn "$STATE" "$WORK/wnodes"
+	XDG_DATA_HOME=$WORK WNODES_SYSTEM_STORE=$WORK/wnodes "$WNODES" "$@"
+}
+
+@test "images: one that is deleted while VMs start from it is had whole or not at all" {
+	local i k files
+	start_daemon
+	ask $ONE debian >ask.out
+	files=$(ls "/proc/$daemon/fd" | wc -l)
+	for i in 1 2 3 4 5 6 7 8; do
+		images store "$STATE" gone:x 3000000
+		for k in 1 2 3; do
+			ask $ONE gone:x >"ask-$i-$k.out" 3>&- &
+			pids[k]=$!
+		done
+		sleep "0.$((RANDOM % 4))"
+		machine image remove gone:x
+		machine image gc >/dev/null
+		for k in 1 2 3; do
+			if wait "${pids[k]}"; then
+				tail -1 "ask-$i-$k.out" | jq -e .right
+			else
+				tail -1 "ask-$i-$k.out" | jq -e '.error | contains("gone:x")'
+			fi
+		done
+	done
+	# Nothing of them is left, on the disk or open.
+	ls "$STATE/blobs" >left
+	[ "$(wc -l <left)" = "$(ls "$TEST_STORE/blobs" | wc -l)" ]
+	wait_for 10 eval '[ "$(ls "/proc/$daemon/fd" | wc -l)" -le "$files" ]'
+	run -0 ask $ONE debian
+}
