@@ -105,15 +105,6 @@ static int broker_retry_in(struct broker *b, uint64_t us)
 	return sd_event_add_time_relative(b->event, &b->timer, CLOCK_MONOTONIC, us, 0, on_retry, b);
 }
 
-/* Takes `question`. */
-static int broker_send(struct broker *b, json_t *question)
-{
-	int r = !question ? -ENOMEM : b->fd < 0 ? -ENOTCONN : packet_send(b->fd, question, NULL, 0);
-
-	json_decref(question);
-	return r;
-}
-
 static json_t *open_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
@@ -134,6 +125,30 @@ static json_t *hold_to_json(const struct broker *b)
 		(json_int_t)request->cpus, "memory_mib", (json_int_t)request->memory_mib, "pid",
 		(json_int_t)b->qemu, "own", b->own_image, "record_id",
 		b->record_id[0] ? b->record_id : NULL, "name", b->name);
+}
+
+/* Takes `question`; the descriptor (-1: none) stays the caller's. */
+static int broker_send_with(struct broker *b, json_t *question, int fd)
+{
+	int r = !question   ? -ENOMEM
+		: b->fd < 0 ? -ENOTCONN
+			    : packet_send(b->fd, question, &fd, fd >= 0);
+
+	json_decref(question);
+	return r;
+}
+
+static int broker_send(struct broker *b, json_t *question)
+{
+	return broker_send_with(b, question, -1);
+}
+
+/* A daemon that is new learns which volume is the VM's by seeing it. */
+static int broker_hold(struct broker *b)
+{
+	int fd = b->resources->scratch_fd;
+
+	return broker_send_with(b, hold_to_json(b), scratch_is_volume(fd) ? fd : -1);
 }
 
 /* The rest of the run goes on without a daemon, or does not go on. */
@@ -163,7 +178,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 	int r = broker_connect(b);
 
 	if (r == 0)
-		r = broker_send(b, b->lent ? hold_to_json(b) : open_to_json(b));
+		r = b->lent ? broker_hold(b) : broker_send(b, open_to_json(b));
 	b->holding = r == 0 && b->lent;
 	if (r == 0)
 		return 0;
@@ -253,7 +268,7 @@ static int broker_take(struct broker *b, json_t *answer, int *fds, size_t count)
 		ret = local_check(b->request, r->manifest, b->err);
 	if (ret == 0)
 		ret = overlay_write(r->overlay_fd, r->manifest->disk_size, b->err);
-	if (ret == 0 && b->request->scratch_bytes > 0)
+	if (ret == 0 && b->request->scratch_bytes > 0 && !scratch_is_volume(r->scratch_fd))
 		ret = scratch_format(r->scratch_fd, b->err);
 	return ret;
 }

@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "lib/message.h"
 #include "vm/memory.h"
+#include "vm/scratch.h"
 
 /* With an accelerator that has not proved itself. Real hardware starts a kernel in a fraction of
  * the first, and a distribution with its own boot loader and cloud-init in half of the second. */
@@ -166,7 +167,10 @@ void launch_fill_spec(
 	ret->name = name;
 	ret->mac = mac;
 	ret->scratch_fd = l->resources->scratch_fd;
-	ret->scratch_bytes = request->scratch_bytes;
+	ret->scratch_is_volume = scratch_is_volume(ret->scratch_fd);
+	/* A volume is as large as LVM makes it: a clone's disk gets the size that is told. */
+	ret->scratch_bytes =
+		ret->scratch_is_volume ? scratch_size(ret->scratch_fd) : request->scratch_bytes;
 	ret->share_count = l->shares.count;
 	memcpy(ret->shares, l->shares.items, sizeof(l->shares.items));
 	if (l->cloning)

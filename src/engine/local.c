@@ -150,7 +150,8 @@ static int make_disks(const struct request *request, struct resources *r, struct
 	}
 	if (request->scratch_bytes == 0)
 		return 0;
-	r->scratch_fd = scratch_open(directory, request->scratch_bytes, err);
+	r->scratch_fd = scratch_open(directory, request->scratch_bytes,
+		streq(request->settings->node_scratch, "preallocated"), err);
 	return MIN_OF(r->scratch_fd, 0);
 }
 

@@ -46,6 +46,20 @@ static int check_url(const char *text, struct error *err)
 		err, -EINVAL, "'%s' is no address; write http://HOST/PATH, or /DIRECTORY", text);
 }
 
+/* Of a volume group or pool; the text becomes part of commands and paths. */
+static int check_lvm_name(const char *text, struct error *err)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+_.-";
+	size_t n = strspn(text, allowed);
+
+	if (text[0] == '\0')
+		return 0;
+	if (n == 0 || text[n] != '\0' || n > 127 || text[0] == '-' || text[0] == '.')
+		return fail(err, -EINVAL, "'%s' is no name of LVM's", text);
+	return 0;
+}
+
 /* Of a benchmark's value. */
 #define BENCHMARK_DIGITS 16
 
@@ -136,6 +150,18 @@ const struct conf_setting settings_table[] = {
 		"How many VMs of a node may be of the same image."),
 	ROW("node", "vm_disk", CONF_SIZE, node_vm_disk, "1T", MIB, 64 * TIB, NULL,
 		"Largest scratch disk of a VM, and most that a VM may write to its root disk."),
+	ROW("node", "scratch", CONF_CHOICE, node_scratch, "auto", 0, 0,
+		"auto|lvm|sparse|preallocated",
+		"What scratch disks are: lvm (a volume of volume_group), sparse (a file that grows), "
+		"preallocated (a file whose room is taken at once), or auto: a volume where there is a "
+		"volume group, else a sparse file."),
+	CHECKED("node", "volume_group", CONF_STRING, node_volume_group, NULL, check_lvm_name,
+		"LVM's volume group in which a node makes volumes for its VMs; none when not set."),
+	CHECKED("node", "thin_pool", CONF_STRING, node_thin_pool, "wnodes", check_lvm_name,
+		"Thin pool of that volume group."),
+	ROW("node", "volumes_ready", CONF_NUMBER, node_volumes_ready, "2", 0, 1000, NULL,
+		"How many volumes, of the size that was asked for last, a node keeps ready, so that no "
+		"VM waits for LVM."),
 	ROW("node", "queue", CONF_NUMBER, node_queue, "1000", 0, 100000, NULL,
 		"How many VMs may wait for one of these limits; with 0 none waits, all are refused."),
 	ROW("node", "connections", CONF_NUMBER, node_connections, "256", 1, 100000, NULL,

@@ -31,6 +31,9 @@ struct settings {
 	uint64_t node_user_vms, node_user_memory;
 	uint64_t node_image_vms;
 	uint64_t node_vm_disk;
+	char *node_scratch;                       /* "auto", "lvm", "sparse" or "preallocated" */
+	char *node_volume_group, *node_thin_pool; /* the group may be NULL: none */
+	uint64_t node_volumes_ready;
 	uint64_t node_queue;
 	uint64_t node_connections, node_requests; /* of a user; the latter a second */
 	uint64_t node_template_memory;

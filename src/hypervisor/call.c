@@ -72,7 +72,7 @@ int call_parse(json_t *json, struct call *ret, struct error *err)
 {
 	int r;
 
-	*ret = (struct call){0};
+	*ret = (struct call){.scratch_fd = -1};
 	r = parse_op(json, &ret->op, err);
 	for (size_t i = 0; i < ARRAY_SIZE(fields) && r == 0; i++) {
 		const struct field *row = &fields[i].field;

@@ -5,8 +5,9 @@
  *   {"op":"open","image":"NAME[:TAG]","cpus":n,"memory_mib":n,"scratch_bytes":n}
  *       -> {"name","tag","digest","manifest":{...},"descriptors":["disk",...]} and these
  * descriptors: disk, kernel, initrd, seed: the machine's, read-only; as the manifest says overlay:
- * an empty file; scratch: one of scratch_bytes, if there are any. Nameless, the caller's own, and
- * cut off where they grow beyond what was asked for or, any number of times before,
+ * an empty file; scratch: one of scratch_bytes, if there are any, or a volume with a file system.
+ * Nameless, the caller's own, and cut off where they grow beyond what was asked for or, any number
+ * of times before,
  * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
  * The answer has a "record_id", by which the VM's usage record is known, and a "lease" if the node
@@ -18,7 +19,7 @@
  * our end
  *   {"op":"hold","image","digest","cpus","memory_mib","pid":n,"record_id","name"}   instead of
  * open, after the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the
- * caller
+ * caller; with a descriptor of the volume that was lent, if one was
  *                                                                        -> {"record_id":"..."}
  *   {"op":"template","key":"..."}  -> {"descriptors":["memory","state","overlay"]}, all read-only
  * or sealed, or {"none":true}
@@ -74,6 +75,7 @@ struct call {
 	bool own, scratch, no_wait;
 	char record_id[UUID_TEXT_SIZE];
 	json_t *record; /* an object, not looked into yet; part of the request */
+	int scratch_fd; /* `hold`: the volume that the VM has, for a moment; -1: none was given */
 };
 
 /* Checks a request from anyone. Returns 0 or -EINVAL with what is wrong. */

@@ -9,15 +9,12 @@
 #include "hypervisor/borrow.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/liaison.h"
+#include "hypervisor/loan_disks.h"
 #include "hypervisor/node.h"
 #include "hypervisor/tally.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/timestamp.h"
-
-/* An overlay holds what the disk holds, its tables, and clusters that are freed and not used yet.
- */
-#define OVERLAY_SPARE (UINT64_C(1) << 30)
 
 /* For who has connected and asked for nothing. */
 #define IDLE_US (60 * UINT64_C(1000000))
@@ -35,6 +32,7 @@ enum client_state {
 	CLIENT_IDLE,    /* has no VM */
 	CLIENT_LOOKING, /* for its image */
 	CLIENT_WAITING, /* for a slot */
+	CLIENT_MAKING,  /* its volume */
 	CLIENT_OPENING, /* its image, once more: it has waited */
 	CLIENT_LENT,
 };
@@ -54,7 +52,7 @@ struct client {
 	struct borrow *borrow; /* the image that it waits for */
 	char digest[DIGEST_HEX_SIZE];
 	char image[CALL_IMAGE_MAX];
-	struct loan_file overlay, scratch;
+	struct loan_disks disks;
 	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
 	size_t key_count;
 	bool asking_template;
@@ -87,8 +85,8 @@ static void client_take_back(struct client *c)
 	tally_end(&c->tally, c, c->hypervisor->ending);
 	borrow_cancel(c->borrow);
 	shelf_forget(c->hypervisor->shelf, c);
-	loan_file_close(&c->overlay, c->hypervisor->ending);
-	loan_file_close(&c->scratch, c->hypervisor->ending);
+	volumes_cancel(c->hypervisor->volumes, c);
+	loan_disks_close(&c->disks, c->hypervisor);
 	c->state = CLIENT_IDLE;
 	c->digest[0] = '\0';
 	c->started = false;
@@ -139,22 +137,6 @@ static void add_descriptor(struct descriptors *d, const char *name, int fd)
 	d->fds[d->count++] = fd;
 }
 
-static int make_files(struct client *c, uint64_t disk_bytes, struct error *err)
-{
-	struct hypervisor *h = c->hypervisor;
-	uint64_t scratch = c->wanted.scratch_bytes, most = h->settings.node_vm_disk;
-	uint64_t limit = disk_bytes + disk_bytes / 16 + OVERLAY_SPARE;
-	int r;
-
-	if (most > 0)
-		limit = MIN_OF(limit, most);
-	r = loan_file_open(&c->overlay, h->instances, c->peer.uid, c->peer.gid, 0, limit, err);
-	if (r == 0 && scratch > 0)
-		r = loan_file_open(
-			&c->scratch, h->instances, c->peer.uid, c->peer.gid, scratch, scratch, err);
-	return r;
-}
-
 static json_t *manifest_to_json(const struct manifest *m)
 {
 	autofree char *text = m ? manifest_format(m) : NULL;
@@ -181,7 +163,8 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	/* Of an image that is not ours the size is not known. */
 	uint64_t disk = image ? image->manifest->disk_size : c->hypervisor->settings.node_vm_disk;
 	struct error err = {0};
-	int r = make_files(c, disk ? disk : (UINT64_C(1) << 43), &err);
+	int r = loan_disks_make(&c->disks, c->hypervisor, c->peer.uid, c->peer.gid,
+		disk ? disk : (UINT64_C(1) << 43), c->wanted.scratch_bytes, &err);
 	json_t *answer;
 
 	if (r == 0 && tally_lend(&c->tally, c->hypervisor->ledger) < 0)
@@ -197,8 +180,8 @@ static void client_lend(struct client *c, const struct loan_image *image)
 		add_descriptor(&d, "initrd", image->initrd_fd);
 		add_descriptor(&d, "seed", image->seed_fd);
 	}
-	add_descriptor(&d, "overlay", c->overlay.fd);
-	add_descriptor(&d, "scratch", c->scratch.fd);
+	add_descriptor(&d, "overlay", c->disks.overlay.fd);
+	add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
 	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*}", "descriptors", d.names,
 		"digest", c->digest, "record_id", c->tally.record_id, "name",
 		image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
@@ -240,6 +223,60 @@ static bool client_ask_slot(struct client *c)
 	return r > 0;
 }
 
+static void client_borrow(struct client *c, enum client_state state);
+static void refuse_drained(struct client *c, const char *what, const char *reason);
+
+/* Another node may have room. With `auto`, a file does. */
+static void client_miss_volume(struct client *c, const char *why)
+{
+	if (streq(c->hypervisor->settings.node_scratch, "lvm")) {
+		client_take_back(c);
+		refuse_drained(c, "the node has no volume for the scratch disk", why);
+		return;
+	}
+	log_warning("a VM of uid %u has a file as its scratch disk: %s", (unsigned int)c->peer.uid,
+		why);
+	c->disks.without_volume = true;
+}
+
+/* An image of the user's own, of which nobody wants to know anything. */
+static bool client_has_nothing_to_borrow(const struct client *c)
+{
+	return c->own_image && !admission_has_site(c->hypervisor->admission);
+}
+
+static void on_volume(struct volume *volume, const char *why, void *userdata)
+{
+	struct client *c = userdata;
+
+	c->disks.volume = volume;
+	if (!volume)
+		client_miss_volume(c, why);
+	if (c->state != CLIENT_MAKING)
+		return;
+	/* What the image's parts were opened for is over. */
+	if (client_has_nothing_to_borrow(c))
+		client_lend(c, NULL);
+	else
+		client_borrow(c, CLIENT_OPENING);
+}
+
+/* A slot is there, and the image: `image` is NULL for one of the client's own. */
+static void client_proceed(struct client *c, const struct loan_image *image)
+{
+	int r = 1;
+
+	if (loan_disks_want_volume(&c->disks, c->hypervisor, c->wanted.scratch_bytes))
+		r = volumes_take(c->hypervisor->volumes, c->wanted.scratch_bytes, on_volume, c,
+			&c->disks.volume);
+	if (r > 0)
+		client_lend(c, image);
+	else if (r == 0)
+		c->state = CLIENT_MAKING;
+	else
+		client_fail(c, "the node's daemon is out of memory");
+}
+
 static void on_borrow_wait(const char *reason, void *userdata)
 {
 	client_answer(userdata, json_pack("{s:{s:s}}", "waiting", "reason", reason), NULL, 0);
@@ -261,7 +298,7 @@ static void on_borrowed(
 	if (image)
 		memcpy(c->digest, image->digest, sizeof(c->digest));
 	if (c->state == CLIENT_OPENING || client_ask_slot(c))
-		client_lend(c, image);
+		client_proceed(c, image);
 }
 
 /* An image that was decided upon is so again when it is this VM's turn, which may be much later. */
@@ -282,19 +319,13 @@ static void client_borrow(struct client *c, enum client_state state)
 		client_fail(c, "the node's daemon is out of memory");
 }
 
-/* An image of the user's own, of which nobody wants to know anything. */
-static bool client_has_nothing_to_borrow(const struct client *c)
-{
-	return c->own_image && !admission_has_site(c->hypervisor->admission);
-}
-
 void client_on_granted(struct slot *slot)
 {
 	struct client *c = slot->userdata;
 
 	c->slot = slot;
 	if (client_has_nothing_to_borrow(c))
-		client_lend(c, NULL);
+		client_proceed(c, NULL);
 	else
 		client_borrow(c, CLIENT_OPENING);
 }
@@ -330,6 +361,10 @@ static void on_open(struct client *c, const struct call *call)
 		refuse_drained(c, "the node takes no VMs", liaison_refusal(h->liaison));
 	} else if (most > 0 && call->scratch_bytes > most) {
 		client_refuse(c, "the scratch disk is larger than this node allows; ask for less");
+	} else if (call->scratch_bytes > 0 && !h->volumes &&
+		   streq(h->settings.node_scratch, "lvm")) {
+		refuse_drained(c, "the node lends no scratch disk",
+			"[node] scratch is lvm, and there is no volume_group");
 	} else {
 		c->wanted = *call;
 		c->own_image = call->own;
@@ -338,7 +373,7 @@ static void on_open(struct client *c, const struct call *call)
 		if (!client_has_nothing_to_borrow(c))
 			client_borrow(c, CLIENT_LOOKING);
 		else if (client_ask_slot(c))
-			client_lend(c, NULL);
+			client_proceed(c, NULL);
 	}
 }
 
@@ -386,6 +421,7 @@ static void on_hold(struct client *c, const struct call *call)
 	c->own_image = call->own;
 	memcpy(c->image, call->image, sizeof(c->image));
 	memcpy(c->digest, call->digest, sizeof(c->digest));
+	c->disks.volume = volumes_claim(c->hypervisor->volumes, call->scratch_fd);
 	c->state = CLIENT_LENT;
 	c->started = true; /* so soon it comes back only if it has */
 	client_hold_record(c, call);
@@ -600,15 +636,18 @@ static void (*const handlers[CALL_OPS])(struct client *c, const struct call *cal
 	[CALL_RECORD] = on_record,
 };
 
-static void client_handle(struct client *c, json_t *json)
+/* The only descriptor that somebody may give us is that of a volume they have. */
+static void client_handle(struct client *c, json_t *json, int fd)
 {
 	struct error err = {0};
 	struct call call;
 
-	if (call_parse(json, &call, &err) < 0)
+	if (call_parse(json, &call, &err) < 0) {
 		client_refuse(c, err.text);
-	else
-		handlers[call.op](c, &call);
+		return;
+	}
+	call.scratch_fd = fd;
+	handlers[call.op](c, &call);
 }
 
 static int on_packet(sd_event_source *source, int fd, uint32_t events, void *userdata)
@@ -633,9 +672,9 @@ static int on_packet(sd_event_source *source, int fd, uint32_t events, void *use
 		client_end(c);
 		return 0;
 	}
-	for (size_t i = 0; i < count; i++) /* nobody has to give us any */
-		close(fds[i]);
-	client_handle(c, json);
+	client_handle(c, json, count > 0 ? fds[0] : -1);
+	while (count > 0)
+		close(fds[--count]);
 	json_decref(json);
 	return 0;
 }
@@ -661,8 +700,7 @@ struct client *client_new(struct hypervisor *h, int fd, const struct peer *peer,
 		.allowance = allowance,
 		.gone = gone,
 		.userdata = userdata,
-		.overlay = {.fd = -1},
-		.scratch = {.fd = -1},
+		.disks = LOAN_DISKS_INIT,
 		.active_us = clock_now_us()};
 	if (sd_event_add_io(h->event, &c->source, fd, EPOLLIN, on_packet, c) < 0)
 		return NULL;
@@ -683,14 +721,14 @@ void client_sweep(struct client *c, uint64_t now_us)
 		return;
 	}
 	tally_look(&c->tally);
-	if (loan_file_trim(&c->overlay) || loan_file_trim(&c->scratch))
+	if (loan_disks_trim(&c->disks))
 		log_warning("uid %u wrote more to a VM's disk than it has; it was cut off",
 			(unsigned int)c->peer.uid);
 }
 
 json_t *client_to_json(const struct client *c)
 {
-	static const char *const states[] = {"idle", "fetch", "waiting", "fetch", "lent"};
+	static const char *const states[] = {"idle", "fetch", "waiting", "volume", "fetch", "lent"};
 
 	if (c->state == CLIENT_IDLE)
 		return NULL;

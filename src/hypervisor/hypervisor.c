@@ -155,6 +155,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 		r = trial_new(h->event, &h->settings, h->servant, &h->trial, err);
 	if (r == 0)
 		r = drain_new(h->event, &h->settings, h->state, h->trial, &h->drain, err);
+	if (r == 0 && h->keeper_fd >= 0)
+		r = volumes_new(h->event, TAKE_FD(h->keeper_fd), &h->settings, &h->volumes, err);
 	if (r == 0)
 		r = images_open(h, err);
 	if (r == 0)
@@ -173,6 +175,7 @@ void hypervisor_close(struct hypervisor *h)
 	liaison_free(h->liaison);
 	images_close(h);
 	store_free(h->store);
+	volumes_free(h->volumes);
 	trial_free(h->trial);
 	drain_free(h->drain);
 	maker_free(h->maker);
@@ -181,6 +184,7 @@ void hypervisor_close(struct hypervisor *h)
 	slots_free(h->slots);
 	allowances_done(&h->allowances);
 	base_close(h->lock_fd);
+	base_close(h->keeper_fd);
 	free(h->instances);
 	free(h->state);
 	settings_done(&h->settings);

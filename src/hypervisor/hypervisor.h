@@ -8,6 +8,7 @@
 #include "hypervisor/maker.h"
 #include "hypervisor/servant.h"
 #include "hypervisor/slots.h"
+#include "hypervisor/volumes.h"
 
 struct hypervisor {
 	sd_event *event;
@@ -16,6 +17,7 @@ struct hypervisor {
 	char *state;        /* the directory with the machine's store and all that is kept */
 	char *instances;    /* where the files of VMs are, which have no name */
 	int lock_fd;        /* one daemon a directory */
+	int keeper_fd;      /* to who may use LVM; -1: nobody may */
 	uint64_t started_us;
 	bool ending;         /* nothing that is lent is taken back: VMs go on */
 	struct store *store; /* of the machine's images; the worker's alone */
@@ -28,6 +30,7 @@ struct hypervisor {
 	struct maker *maker;
 	struct trial *trial;
 	struct drain *drain;
+	struct volumes *volumes; /* NULL: there is no volume group */
 	/* Of images: */
 	struct worker *mover;      /* for what may take minutes */
 	struct store *mover_store; /* the same store; the mover's alone */

@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "vm/scratch.h"
 
 #define LOAN_SEEDS "seeds"
 #define LOAN_AGENT "wnodes-guest"
@@ -97,6 +98,15 @@ int loan_file_open(struct loan_file *ret, const char *directory, uid_t uid, gid_
 		return fail_errno(err, -errno, "the node cannot make a file for the VM");
 	*ret = (struct loan_file){TAKE_FD(fd), limit};
 	return 0;
+}
+
+int loan_file_allocate(struct loan_file *file, struct error *err)
+{
+	int r = scratch_allocate(file->fd, file->limit, err);
+
+	if (r < 0)
+		file->fd = base_close(file->fd);
+	return r;
 }
 
 bool loan_file_trim(struct loan_file *file)

@@ -38,6 +38,10 @@ struct loan_file {
 int loan_file_open(struct loan_file *ret, const char *directory, uid_t uid, gid_t gid,
 	uint64_t bytes, uint64_t limit, struct error *err);
 
+/* Takes all the room of the file on the disk now, so that it cannot be missing later. Returns 0 or
+ * negative errno (-ENOSPC: there is not so much). */
+int loan_file_allocate(struct loan_file *file, struct error *err);
+
 /* Cuts off what is beyond the limit. Returns true if there was something. */
 bool loan_file_trim(struct loan_file *file);
 

@@ -9,6 +9,7 @@
 #include "engine/broker.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/rights.h"
+#include "hypervisor/volumekeeper.h"
 #include "lib/argument.h"
 #include "lib/exit.h"
 #include "lib/file.h"
@@ -86,7 +87,7 @@ static int open_loop(struct hypervisor *h, struct error *err)
 int main(int argc, char **argv)
 {
 	struct arguments a = {BROKER_SOCKET, DEFAULT_STATE, NULL};
-	struct hypervisor h AUTO(hypervisor_close) = {.lock_fd = -1};
+	struct hypervisor h AUTO(hypervisor_close) = {.lock_fd = -1, .keeper_fd = -1};
 	struct error err = {0};
 	int r;
 
@@ -97,6 +98,8 @@ int main(int argc, char **argv)
 		return r;
 	h.config = a.config;
 	r = hypervisor_load(&h, a.state, &err);
+	if (r == 0) /* before it has no right to use LVM any more */
+		r = MIN_OF(volumekeeper_start(&h.settings, a.state, &h.keeper_fd, &err), 0);
 	if (r == 0)
 		r = rights_drop(&err);
 	if (r == 0)

@@ -7,3 +7,7 @@
  * that nothing of ours makes, core files and new privileges, and raises the limit of descriptors.
  * Without root only the latter. Returns 0 or negative errno. */
 int rights_drop(struct error *err);
+
+/* The same for the process beside the daemon that keeps the node's volumes: what LVM needs stays.
+ */
+int rights_drop_to_volumes(struct error *err);

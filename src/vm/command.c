@@ -2,25 +2,17 @@
 
 #include <errno.h>
 
+#include "vm/disks.h"
 #include "vm/qemu.h"
 
 /* QEMU 7.2 says that it copies strings fast (ERMS) but emulates them byte by byte; without the flag
  * Linux copies in words, which doubles the speed of pipes and sockets in the guest. */
 #define CPU_TCG "max,-erms"
 
-/* Descriptor sets, by which -blockdev names files that are open already. */
-enum { FDSET_DISK = 1, FDSET_OVERLAY, FDSET_SCRATCH, FDSET_SEED, FDSET_TEMPLATE };
-
 /* Is it the same machine, to its guest, as others are? */
 static bool is_template_or_clone(const struct vm_spec *spec)
 {
 	return spec->start != VM_START_BOOT;
-}
-
-static void add_fdset(struct strv *argv, int set, int fd)
-{
-	strv_add(argv, "-add-fd");
-	strv_add_format(argv, "set=%d,fd=%d", set, fd);
 }
 
 static void add_accel(struct strv *argv, const struct vm_spec *spec)
@@ -120,110 +112,6 @@ static void add_channels(struct strv *argv, const struct command_channels *chann
 		"virtserialport,chardev=agent,name=" VM_AGENT_PORT, NULL);
 }
 
-static void add_template_overlay(struct strv *argv, const struct vm_spec *spec)
-{
-	if (spec->template_overlay_fd < 0)
-		return;
-	add_fdset(argv, FDSET_TEMPLATE, spec->template_overlay_fd);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv,
-		"driver=file,node-name=template-file,filename=/dev/fdset/%d,read-only=on",
-		FDSET_TEMPLATE);
-	strv_add_all(argv, "-blockdev",
-		"driver=qcow2,node-name=template,file=template-file,backing=base,read-only=on",
-		NULL);
-}
-
-/* A disk that is being changed, instead of one that a VM starts from. Whoever made it flushes it.
- */
-static void add_own_disk(struct strv *argv, const struct vm_spec *spec)
-{
-	add_fdset(argv, FDSET_DISK, spec->disk_fd);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv,
-		"driver=file,node-name=base-file,filename=/dev/fdset/%d,discard=unmap,"
-		"cache.no-flush=on",
-		FDSET_DISK);
-	strv_add_all(argv, "-blockdev",
-		"driver=raw,node-name=root,file=base-file,discard=unmap,cache.no-flush=on",
-		"-device", "virtio-blk-pci,drive=root,write-cache=on,werror=stop,rerror=report",
-		NULL);
-}
-
-/* The base is read-only and shared by all VMs through the host's page cache. What the guest writes
- * goes to the overlay, which is never flushed: it is thrown away. A write error stops the VM
- * instead of reaching the guest, so that the host can say that its disk is full. */
-static void add_disks(struct strv *argv, const struct vm_spec *spec)
-{
-	if (spec->overlay_fd < 0) {
-		add_own_disk(argv, spec);
-		return;
-	}
-	add_fdset(argv, FDSET_DISK, spec->disk_fd);
-	add_fdset(argv, FDSET_OVERLAY, spec->overlay_fd);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv, "driver=file,node-name=base-file,filename=/dev/fdset/%d,read-only=on",
-		FDSET_DISK);
-	strv_add(argv, "-blockdev");
-	/* backing= (none): a base must not make QEMU open a file that its header names. */
-	strv_add_format(argv, "driver=%s,node-name=base,file=base-file,read-only=on%s",
-		spec->disk_format, streq(spec->disk_format, "qcow2") ? ",backing=" : "");
-	add_template_overlay(argv, spec);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv,
-		"driver=file,node-name=overlay-file,filename=/dev/fdset/%d,discard=unmap,"
-		"cache.no-flush=on",
-		FDSET_OVERLAY);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv,
-		"driver=qcow2,node-name=root,file=overlay-file,backing=%s,discard=unmap,"
-		"cache.no-flush=on",
-		spec->template_overlay_fd >= 0 ? "template" : "base");
-	strv_add_all(argv, "-device",
-		"virtio-blk-pci,drive=root,write-cache=on,werror=stop,rerror=report", NULL);
-}
-
-static void add_scratch_file(struct strv *argv, const struct vm_spec *spec)
-{
-	add_fdset(argv, FDSET_SCRATCH, spec->scratch_fd);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv,
-		"driver=file,node-name=scratch-file,filename=/dev/fdset/%d,discard=unmap,"
-		"cache.no-flush=on",
-		FDSET_SCRATCH);
-	strv_add_all(argv, "-blockdev",
-		"driver=raw,node-name=" COMMAND_SCRATCH_NODE
-		",file=scratch-file,discard=unmap,cache.no-flush=on",
-		NULL);
-}
-
-static void add_scratch(struct strv *argv, const struct vm_spec *spec)
-{
-	if (spec->scratch_bytes == 0)
-		return;
-	if (spec->scratch_fd >= 0)
-		add_scratch_file(argv, spec);
-	else
-		strv_add_all(argv, "-blockdev",
-			"driver=null-co,node-name=" COMMAND_SCRATCH_NODE ",size=0", NULL);
-	strv_add_all(argv, "-device",
-		"virtio-blk-pci,drive=" COMMAND_SCRATCH_NODE ",serial=" VM_SCRATCH_SERIAL
-		",write-cache=on,werror=stop,rerror=report",
-		NULL);
-}
-
-static void add_seed(struct strv *argv, const struct vm_spec *spec)
-{
-	if (spec->seed_fd < 0)
-		return;
-	add_fdset(argv, FDSET_SEED, spec->seed_fd);
-	strv_add(argv, "-blockdev");
-	strv_add_format(argv, "driver=file,node-name=seed-file,filename=/dev/fdset/%d,read-only=on",
-		FDSET_SEED);
-	strv_add_all(argv, "-blockdev", "driver=raw,node-name=seed,file=seed-file,read-only=on",
-		"-device", "virtio-blk-pci,drive=seed", NULL);
-}
-
 static void add_network(struct strv *argv, const struct vm_spec *spec)
 {
 	bool connected = spec->start != VM_START_TEMPLATE;
@@ -267,9 +155,7 @@ int command_build(
 	add_sandbox(argv);
 	add_kernel(argv, spec);
 	add_channels(argv, channels);
-	add_disks(argv, spec);
-	add_scratch(argv, spec);
-	add_seed(argv, spec);
+	disks_add(spec, argv);
 	add_network(argv, spec);
 	add_shares(argv, spec);
 	strv_add_all(argv, "-device", "virtio-rng-pci", NULL);

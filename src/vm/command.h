@@ -4,9 +4,6 @@
 #include "lib/strv.h"
 #include "vm/spec.h"
 
-/* The scratch disk's name among QEMU's block nodes. */
-#define COMMAND_SCRATCH_NODE "scratch"
-
 /* QEMU's ends of the three channels; it inherits them under these numbers. */
 struct command_channels {
 	int qmp_fd, agent_fd, console_fd;

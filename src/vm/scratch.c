@@ -1,7 +1,11 @@
 #include "vm/scratch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "lib/child.h"
 #include "lib/file.h"
@@ -32,7 +36,40 @@ int scratch_format(int fd, struct error *err)
 	return r < 0 ? fail_within(err, "cannot make the scratch disk") : 0;
 }
 
-int scratch_open(const char *directory, uint64_t bytes, struct error *err)
+int scratch_allocate(int fd, uint64_t bytes, struct error *err)
+{
+	char size[FORMAT_MAX];
+
+	if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
+		return 0;
+	if (errno == EOPNOTSUPP)
+		return fail(err, -EOPNOTSUPP,
+			"the file system cannot reserve room for a scratch disk; set [node] scratch = "
+			"sparse");
+	return fail_errno(
+		err, -errno, "cannot reserve %s for a scratch disk", format_size(bytes, size));
+}
+
+bool scratch_is_volume(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+uint64_t scratch_size(int fd)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	if (!S_ISBLK(st.st_mode))
+		return (uint64_t)st.st_size;
+	return ioctl(fd, BLKGETSIZE64, &bytes) < 0 ? 0 : bytes;
+}
+
+int scratch_open(const char *directory, uint64_t bytes, bool allocate, struct error *err)
 {
 	autoclose int fd = -1;
 	char size[FORMAT_MAX];
@@ -47,6 +84,8 @@ int scratch_open(const char *directory, uint64_t bytes, struct error *err)
 	if (ftruncate(fd, (off_t)bytes) < 0)
 		return fail_errno(err, -errno, "cannot make a scratch disk of %s in '%s'",
 			format_size(bytes, size), directory);
-	r = scratch_format(fd, err);
+	r = allocate ? scratch_allocate(fd, bytes, err) : 0;
+	if (r == 0)
+		r = scratch_format(fd, err);
 	return r < 0 ? r : TAKE_FD(fd);
 }

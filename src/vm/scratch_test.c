@@ -16,7 +16,7 @@
 static int open_disk(uint64_t bytes)
 {
 	struct error err = {0};
-	int fd = scratch_open("/tmp", bytes, &err);
+	int fd = scratch_open("/tmp", bytes, false, &err);
 
 	if (fd < 0)
 		fail_msg("%s", err.text);
@@ -80,16 +80,16 @@ static void disk_that_is_too_small_is_refused(void **state)
 {
 	struct error err = {0};
 
-	assert_int_equal(scratch_open("/tmp", SCRATCH_SIZE_MIN - 1, &err), -EINVAL);
+	assert_int_equal(scratch_open("/tmp", SCRATCH_SIZE_MIN - 1, false, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "16 MiB"));
-	assert_true(scratch_open("/tmp", UINT64_MAX, &err) < 0);
+	assert_true(scratch_open("/tmp", UINT64_MAX, false, &err) < 0);
 }
 
 static void missing_directory_is_named(void **state)
 {
 	struct error err = {0};
 
-	assert_int_equal(scratch_open("/not/there", GIB, &err), -ENOENT);
+	assert_int_equal(scratch_open("/not/there", GIB, false, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/not/there"));
 }
 

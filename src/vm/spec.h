@@ -47,8 +47,16 @@ struct vm_spec {
 	int template_overlay_fd;  /* clone: what the template wrote, read-only; -1: none */
 	int overlay_fd; /* qcow2 without a backing name, read-write; -1: the base, raw and open for
 			 * writing, is what the guest writes to */
+	bool root_is_volume;     /* the overlay is a volume: all of the disk, raw */
 	uint64_t scratch_bytes;  /* 0: no scratch disk */
 	int scratch_fd;          /* it, raw, read-write; -1 in a template */
+	bool scratch_is_volume;  /* a block device, not a file */
+	uint64_t disk_iops;      /* of root and scratch disk together, a second; 0: no limit */
+	uint64_t disk_rate;      /* the same in bytes */
+	bool direct_files;       /* what is written to files passes the host's page cache by */
+	bool direct_volumes;     /* the same of volumes */
+	const char *aio;         /* then: "io_uring", "native" or "threads" */
+	bool disk_thread;        /* disks have a thread of their own beside QEMU's main loop */
 	int seed_fd;             /* ISO 9660, read-only; -1: none */
 	enum vm_network network; /* a template only has the card for it */
 	const char *mac;         /* of the card, where the VM boots */

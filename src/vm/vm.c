@@ -13,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "vm/command.h"
+#include "vm/disks.h"
 #include "vm/migration.h"
 
 /* How long QEMU may take to obey "quit", and to end by itself: it only has to close files. */
@@ -122,7 +123,7 @@ static void vm_announce_scratch(struct vm *vm)
 {
 	if (vm->scratch_bytes > 0)
 		qmp_execute(vm->qmp, "block_resize",
-			json_pack("{s:s, s:I}", "node-name", COMMAND_SCRATCH_NODE, "size",
+			json_pack("{s:s, s:I}", "node-name", DISKS_SCRATCH_NODE, "size",
 				(json_int_t)vm->scratch_bytes),
 			NULL, NULL);
 }

@@ -51,10 +51,12 @@ testnode_is_settled() {
 	grep -qx up "$TESTNODE/out" || ! kill -0 "$(cat "$TESTNODE/pid")"
 }
 
-# Runs a command in the node, as root, with what the tests' helpers use of the environment: on_testnode COMMAND...
+# Runs a command in the node, as root, with what the tests' helpers use of the environment, for at most
+# $TESTNODE_TIMEOUT seconds (120): on_testnode COMMAND...
 on_testnode() {
-	XDG_RUNTIME_DIR=$TESTNODE/run timeout -k 5 120 "$WNODES" vm exec --env WNODES_BUILD --env WNODES \
-		--env BATS_TEST_DIRNAME --env BATS_FILE_TMPDIR --env BATS_TEST_NAME --env TESTNODE "$TESTNODE_VM" -- "$@"
+	XDG_RUNTIME_DIR=$TESTNODE/run timeout -k 5 "${TESTNODE_TIMEOUT:-120}" "$WNODES" vm exec --env WNODES_BUILD="$WNODES_BUILD" \
+		--env WNODES="$WNODES" --env BATS_TEST_DIRNAME="$BATS_TEST_DIRNAME" \
+		--env BATS_FILE_TMPDIR="$BATS_FILE_TMPDIR" --env WNODES_TEST_ROUNDS "$TESTNODE_VM" -- "$@"
 }
 
 # All is gone with the VM.

@@ -1,0 +1,23 @@
+/* A process beside the daemon that alone may use LVM: the daemon gives up the rights for that
+ * before it hears anybody. It does one thing after the other, and ends with the daemon.
+ *
+ * Questions and answers are packets as in engine/packet.h, in the same order:
+ *
+ *   {"op":"make","name","bytes":n}   -> {"op","name","bytes":n} and a descriptor: a new volume,
+ * with an empty file system
+ *   {"op":"base","name","bytes":n,"format"} and a descriptor: an image's disk
+ *                                    -> {"op","name"}: a volume with what the disk has, read-only
+ * for ever
+ *   {"op":"copy","name","origin"}    -> as make, without a file system: what the origin has
+ *   {"op":"remove","name","discard":b,"cut":b}
+ *                                    -> {"op","name","busy":b}: somebody has it open
+ *   {"op":"list"}                    -> {"op","names":[...]}: all of this node
+ * What fails is answered with "error":"..." beside "op" and "name". */
+#pragma once
+
+#include "engine/settings.h"
+
+/* Starts it where there is a volume group, with a lock in `state`. Returns 1 and the daemon's end
+ * of the connection, 0 if there is no volume group, or negative errno. */
+int volumekeeper_start(
+	const struct settings *settings, const char *state, int *ret_fd, struct error *err);

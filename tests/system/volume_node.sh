@@ -1,0 +1,22 @@
+#!/bin/sh
+# On the test node: a VM of a user without rights, whose scratch disk is a volume: volume_node.sh STORE
+set -e
+cd /
+top=/var/volumes-vm
+rm -rf $top
+mkdir -p $top/state $top/config/wnodes $top/user/run
+chmod 755 $top
+chmod 700 $top/user/run
+chown -R 1234:1234 $top/user
+cp -a --sparse=always "$1/blobs" "$1/names" $top/state/
+printf '%s\n' '[run]' 'network = none' 'mount = none' '[vm]' 'accel = tcg' "broker = $top/socket" '[template]' \
+	'automatic = no' '[deadline]' 'boot = 5m' 'prepare = 5m' '[node]' 'user = 64200' 'lrms = none' \
+	'volume_group = vg' 'volumes_ready = 0' 'scratch = lvm' >$top/config/wnodes/wnodes.conf
+"$WNODES-hypervisor" --socket $top/socket --state $top/state --config $top/config/wnodes/wnodes.conf 2>$top/err &
+daemon=$!
+trap 'kill $daemon' EXIT
+sleep 3
+export XDG_CONFIG_HOME=$top/config WNODES_SYSTEM_STORE=$top/state HOME=$top/user XDG_RUNTIME_DIR=$top/user/run \
+	XDG_DATA_HOME=$top/user/data XDG_CACHE_HOME=$top/user/cache XDG_STATE_HOME=$top/user/state
+setpriv --reuid 1234 --regid 1234 --clear-groups "$WNODES" run --image debian --memory 256M --scratch 64M -- \
+	sh -ec 'df /scratch; dd if=/dev/zero of=/scratch/file bs=1M count=20 && sync; echo written'
