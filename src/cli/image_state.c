@@ -149,7 +149,8 @@ static int run_revoke(const void *options, int arg_count, const char *const *arg
 	count = json_integer_value(json_object_get(image, "vm_count"));
 	printf("%s (%.12s) is revoked; ", text_of(image, "name"), text_of(image, "digest"));
 	if (count > 0)
-		printf("%lld VMs still run it:\n", count);
+		printf("%lld VM%s still run%s it:\n", count, count == 1 ? "" : "s",
+			count == 1 ? "s" : "");
 	else
 		puts("no VM runs it");
 	status = count > 0 && print_vms(image) < 0 ? EXIT_WNODES : EXIT_SUCCESS;

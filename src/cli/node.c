@@ -32,6 +32,8 @@ static const struct table_column fields[] = {
 	{"leases_ready", "Leases ready", TABLE_NUMBER},
 	{"leases_used", "Leases used", TABLE_NUMBER},
 	{"catalogue", "Catalogue of images", TABLE_TEXT},
+	{"catalogue_failed_since", "IS OLD, since", TABLE_TIME},
+	{"catalogue_failure", "Because", TABLE_TEXT},
 	{"image_count", "Images fetched", TABLE_NUMBER},
 	{"image_bytes", "Room of images", TABLE_SIZE},
 	{"version", "Version", TABLE_TEXT},
@@ -114,6 +116,8 @@ static void flatten_image(json_t *image)
 
 static void flatten_images(json_t *node)
 {
+	static const char *const lifted[] = {
+		"catalogue", "catalogue_failed_since", "catalogue_failure"};
 	json_t *images = json_object_get(node, "images");
 	json_t *kept = json_object_get(images, "kept"), *image;
 	size_t i;
@@ -121,7 +125,8 @@ static void flatten_images(json_t *node)
 	json_array_foreach(kept, i, image) flatten_image(image);
 	if (!images)
 		return;
-	json_object_set(node, "catalogue", json_object_get(images, "catalogue"));
+	for (size_t k = 0; k < ARRAY_SIZE(lifted); k++)
+		json_object_set(node, lifted[k], json_object_get(images, lifted[k]));
 	json_object_set(node, "image_bytes", json_object_get(images, "bytes"));
 	json_object_set_new(node, "image_count", json_integer((json_int_t)json_array_size(kept)));
 }

@@ -9,6 +9,7 @@
 
 #include "controller/budget.h"
 #include "controller/connection.h"
+#include "controller/edition.h"
 #include "controller/guess.h"
 #include "controller/housekeeping.h"
 #include "controller/identity.h"
@@ -150,7 +151,9 @@ static int open_parts(struct controller *c, struct error *err)
 	c->guesses = guesses_new();
 	c->metrics = metrics_new();
 	c->identity = identity_new();
-	if (!c->connections || !c->requests || !c->guesses || !c->metrics || !c->identity)
+	c->editions = editions_new();
+	if (!c->editions || !c->connections || !c->requests || !c->guesses || !c->metrics ||
+		!c->identity)
 		return fail(err, -ENOMEM, "out of memory");
 	r = writer_new(s->database, &c->writer, err);
 	if (r == 0)
@@ -232,6 +235,7 @@ void controller_close(struct controller *c)
 	worker_free(c->worker);
 	writer_free(c->writer);
 	stocks_free(c->stocks);
+	editions_free(c->editions);
 	depot_free(c->depot);
 	budget_free(c->budget);
 	free(c->depot_temporary);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "controller/edition.h"
 #include "controller/route.h"
 #include "lib/log.h"
 #include "lib/printable.h"
@@ -39,6 +40,7 @@ static void drop_answer(struct exchange *x)
 	x->file.is = false;
 	free(x->bytes.data);
 	x->bytes.data = NULL;
+	x->edition = edition_unref(x->edition);
 	x->etag[0] = '\0';
 }
 
@@ -116,6 +118,22 @@ int exchange_answer_bytes(struct exchange *x, struct buffer *bytes)
 	x->bytes.data = bytes->data;
 	x->bytes.length = bytes->len;
 	*bytes = (struct buffer){0};
+	x->status = 200;
+	return x->status;
+}
+
+int exchange_answer_edition(struct exchange *x, char *text, struct edition *e)
+{
+	char etag[sizeof(x->etag)];
+
+	if (!text)
+		return -ENOMEM;
+	memcpy(etag, x->etag, sizeof(etag));
+	drop_answer(x);
+	memcpy(x->etag, etag, sizeof(etag));
+	x->text = text;
+	e->references++;
+	x->edition = e;
 	x->status = 200;
 	return x->status;
 }

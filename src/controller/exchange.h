@@ -16,6 +16,7 @@
 
 struct route;
 struct controller;
+struct edition;
 
 struct exchange {
 	struct controller *controller;
@@ -45,7 +46,8 @@ struct exchange {
 		void *data; /* instead of JSON, owned; NULL: none */
 		size_t length;
 	} bytes;
-	int retry_after_s; /* 0: none */
+	struct edition *edition; /* behind `text`, but for its first byte, '{'; owned; NULL: none */
+	int retry_after_s;       /* 0: none */
 	/* Called when the answer has been sent, or will not be; NULL: nothing is to be done. */
 	void (*finish)(struct exchange *x);
 	int slot; /* of stock.h, for finish() */
@@ -71,6 +73,12 @@ int exchange_answer_file(struct exchange *x, int fd, uint64_t size);
 /* Ends well with bytes that are nobody else's concern; takes the buffer. Their type is the route's.
  */
 int exchange_answer_bytes(struct exchange *x, struct buffer *bytes);
+
+/* Ends well with an object whose first members are `text` ("{...,"), which is taken, and whose
+ * others are the edition's, which stays the caller's as well. Returns 200, or -ENOMEM where `text`
+ * is NULL.
+ */
+int exchange_answer_edition(struct exchange *x, char *text, struct edition *e);
 
 /* Ends well: what the client has is what there is (304). x->etag is set. */
 int exchange_answer_unchanged(struct exchange *x);

@@ -1,10 +1,12 @@
 #include <errno.h>
 
 #include "controller/controller.h"
+#include "controller/edition.h"
 #include "controller/node.h"
 #include "controller/route.h"
 #include "controller/schema.h"
 #include "controller/target.h"
+#include "lib/path.h"
 
 #include "controller/harness_test.h"
 
@@ -110,6 +112,15 @@ static int dispatch(const char *method, char *target)
 	return status ? status : write_or_read();
 }
 
+/* As it is sent. */
+static void join_edition(void)
+{
+	autofree char *text = path_format("%s%s", x.text, x.edition->text + 1);
+
+	x.answer = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(x.answer);
+}
+
 static int ask(const char *who, const char *request, const char *etag, json_t *body,
 	const void *data, size_t length)
 {
@@ -128,6 +139,8 @@ static int ask(const char *who, const char *request, const char *etag, json_t *b
 	x.if_match = x.if_none_match = etag;
 	set_caller(&x.caller, who);
 	status = dispatch(copy, target);
+	if (x.edition)
+		join_edition();
 	assert_int_equal(x.status, status);
 	assert_int_equal(
 		status == 204 || status == 304 || x.file.is || x.bytes.data, x.answer == NULL);

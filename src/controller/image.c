@@ -174,6 +174,33 @@ static int check_quota(struct exchange *x, struct sql *db, uint64_t size)
 	return 0;
 }
 
+/* Whether the nodes' catalogue has room for one more. Returns 0, or the status with the error said.
+ */
+static int check_room(struct exchange *x, struct sql *db)
+{
+	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
+	struct error err = {0};
+	int r = sql_select(db, &err, &rows,
+		"SELECT count(*), coalesce(sum(CASE WHEN state IN ('expired', 'revoked') THEN 0"
+		" ELSE 1 END), 0) FROM image");
+
+	if (r == 0)
+		r = sql_rows_next(rows, &err);
+	if (r <= 0)
+		return exchange_fail_sql(x, r < 0 ? r : -EIO, &err);
+	if (sql_rows_number(rows, 1) >= IMAGE_LIVE_MAX)
+		return exchange_fail(x, 409,
+			"the site has %d images that are neither expired nor revoked, which is as "
+			"many as nodes keep in mind; expire some (`wnodes image expire`)",
+			IMAGE_LIVE_MAX);
+	if (sql_rows_number(rows, 0) >= IMAGE_MAX)
+		return exchange_fail(x, 409,
+			"the site has had %d images, which is as many as nodes keep in mind, and none is "
+			"ever forgotten; new ones need a new database",
+			IMAGE_MAX);
+	return 0;
+}
+
 /* Who publishes what. Returns 0, or the status with the error said. */
 static int check_rights(struct exchange *x, const struct wish *w)
 {
@@ -304,6 +331,8 @@ static int run_post(struct exchange *x, struct sql *db)
 		return status;
 	}
 	status = w.private ? check_quota(x, db, size) : 0;
+	if (status == 0)
+		status = check_room(x, db);
 	return status ? status : publish(x, db, &w, os, size);
 }
 

@@ -9,6 +9,12 @@
 #define IMAGE_WORD_MAX   65 /* bytes of a name or a tag, with NUL */
 #define IMAGE_REASON_MAX 512
 
+/* What a node takes of a catalogue, in 24 MiB (hypervisor/catalogue.h): images that have not ended,
+ * some 1 KiB each and at most twice that, and digests of all others. No site that is known has a
+ * tenth of it. */
+#define IMAGE_LIVE_MAX 4000
+#define IMAGE_MAX      50000
+
 /* Finds an image that the caller may see. Returns 0 with a new object of the listing's and its
  * revision, the state being what it is at this moment; or the status with the error said. */
 int image_find(

@@ -1,5 +1,8 @@
 #include "controller/image.h"
 
+#include "controller/catalogue.h"
+#include "controller/controller.h"
+#include "controller/edition.h"
 #include "controller/harness_test.h"
 #include "controller/specimen_test.h"
 #include "lib/timestamp.h"
@@ -7,6 +10,7 @@
 #define HOUR_US (UINT64_C(3600) * 1000000)
 
 static char digest[DIGEST_HEX_SIZE];
+static struct error err;
 
 static int ask(const char *who, const char *method, const char *path, json_t *body)
 {
@@ -232,7 +236,6 @@ static void private_images_have_a_quota(void **state)
 static void an_image_expires_without_anybody(void **state)
 {
 	char path[128];
-	struct error err = {0};
 
 	harness_open(state);
 	specimen_publish("el9", 1, false, digest);
@@ -370,6 +373,109 @@ static void the_catalogue_is_sent_when_it_has_changed(void **state)
 	assert_int_equal(ask("nobody", "GET", "/v1/catalogue", NULL), 401);
 }
 
+#define MANY 3000
+#define LIVE 20
+
+/* So many images that were revoked or have expired, one each second, and some that are good. */
+static void make_many(void)
+{
+	char name[DIGEST_HEX_SIZE];
+
+	assert_int_equal(sql_begin(harness_db, &err), 0);
+	for (int i = 0; i < MANY; i++) {
+		const char *state = i < LIVE ? "approved" : i % 2 ? "revoked" : "expired";
+
+		snprintf(name, sizeof(name), "%064x", i + 1);
+		assert_true(
+			sql_change(harness_db, &err,
+				"INSERT INTO image (digest, name, tag, state, private, owner, os, size,"
+				" parts_json, published, endorsed_by, endorsed, approved_by, approved,"
+				" expires, state_since, changed_by, reason, revision) VALUES (?1, 'el9', '',"
+				" ?2, 0, 'eve', '', 1, '[{\"kind\":\"disk\"}]', 1, '', 0, '', 0, 0, ?3,"
+				" 'eve', 'a hole', 1)",
+				sql_text(name), sql_text(state),
+				sql_number((int64_t)1000000 * (i + 1))) > 0);
+		assert_true(
+			sql_change(harness_db, &err,
+				"INSERT INTO image_tag (reference, name, tag, owner, private, digest,"
+				" previous, moved, moved_by, revision) VALUES (?1, 'el9', ?1, '', 0, ?1,"
+				" NULL, 1, 'eve', 1)",
+				sql_text(name)) > 0);
+	}
+	assert_int_equal(catalogue_touch(harness_db, &err), 0);
+	assert_int_equal(sql_commit(harness_db, &err), 0);
+}
+
+static void what_has_ended_long_ago_is_a_digest(void **state)
+{
+	autofree char *text = NULL;
+	char last[DIGEST_HEX_SIZE], first[DIGEST_HEX_SIZE];
+
+	harness_open(state);
+	make_many();
+	assert_int_equal(ask("node:wn1", "GET", "/v1/catalogue", NULL), 200);
+	assert_int_equal(json_array_size(harness_get("images")), LIVE + 500);
+	assert_non_null(harness_get("images.0.parts"));
+	snprintf(last, sizeof(last), "%064x", MANY);
+	assert_string_equal(harness_text("images.20.digest"), last);
+	assert_string_equal(harness_text("images.20.reason"), "a hole");
+	assert_null(harness_get("images.20.parts"));
+	assert_int_equal(json_array_size(harness_get("ended.revoked")) +
+				 json_array_size(harness_get("ended.expired")),
+		MANY - LIVE - 500);
+	snprintf(first, sizeof(first), "%064x", LIVE + 1);
+	assert_string_equal(json_string_value(json_array_get(harness_get("ended.expired"),
+				    json_array_size(harness_get("ended.expired")) - 1)),
+		first);
+	text = json_dumps(harness_answer(), JSON_COMPACT);
+	/* Half of what it would be with all that is known, tags and all. */
+	assert_in_range(strlen(text), 100 * MANY, 300 * MANY);
+	/* Users see the same. */
+	assert_int_equal(ask("alice", "GET", "/v1/catalogue", NULL), 200);
+	assert_int_equal(json_array_size(harness_get("images")), LIVE + 500);
+}
+
+static void a_site_has_so_many_images_and_no_more(void **state)
+{
+	json_t *body;
+
+	harness_open(state);
+	make_many();
+	assert_int_equal(
+		sql_change(harness_db, &err, "UPDATE image SET state = 'approved'") > 0, 1);
+	body = specimen_new("new", 1, digest);
+	assert_int_equal(ask("endorser:eve", "POST", "/v1/images", body), 201);
+	sql_change(harness_db, &err,
+		"INSERT INTO image SELECT 'f' || digest, name, tag, state, private, owner, os, size,"
+		" parts_json, published, endorsed_by, endorsed, approved_by, approved, expires,"
+		" state_since, changed_by, reason, revision FROM image");
+	body = specimen_new("newer", 2, digest);
+	assert_int_equal(ask("endorser:eve", "POST", "/v1/images", body), 409);
+	assert_non_null(strstr(harness_error(), "4000"));
+	/* What is there already may be said again. */
+	body = specimen_new("new", 1, digest);
+	assert_int_equal(ask("endorser:eve", "POST", "/v1/images", body), 200);
+}
+
+static void nodes_get_the_same_text_and_what_is_staged_for_each(void **state)
+{
+	harness_open(state);
+	harness_controller.editions = editions_new();
+	specimen_publish("el9", 1, true, digest);
+	assert_int_equal(ask("node:wn1", "GET", "/v1/catalogue", NULL), 200);
+	assert_int_equal(json_array_size(harness_get("images")), 1);
+	/* Not looked at again, as nothing has changed. */
+	sql_change(harness_db, &err, "DELETE FROM image");
+	assert_int_equal(ask("node:wn2", "GET", "/v1/catalogue", NULL), 200);
+	assert_int_equal(json_array_size(harness_get("images")), 1);
+	assert_non_null(harness_get("staged"));
+	assert_int_equal(catalogue_touch(harness_db, &err), 0);
+	assert_int_equal(ask("node:wn2", "GET", "/v1/catalogue", NULL), 200);
+	assert_int_equal(json_array_size(harness_get("images")), 0);
+	ask("nobody", "GET", "/nothing", NULL);
+	harness_controller.editions = editions_free(harness_controller.editions);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +492,9 @@ int main(void)
 		HARNESS_TEST(a_tag_moves_and_the_old_version_stays),
 		HARNESS_TEST(an_image_gets_its_tag_when_it_is_approved),
 		HARNESS_TEST(the_catalogue_is_sent_when_it_has_changed),
+		HARNESS_TEST(what_has_ended_long_ago_is_a_digest),
+		HARNESS_TEST(a_site_has_so_many_images_and_no_more),
+		HARNESS_TEST(nodes_get_the_same_text_and_what_is_staged_for_each),
 	};
 
 	return HARNESS_RUN(tests);

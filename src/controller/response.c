@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "controller/edition.h"
 #include "controller/route.h"
 #include "controller/stream.h"
 
@@ -29,6 +30,38 @@ static struct MHD_Response *from_file(struct exchange *x)
 	return response;
 }
 
+/* What is one client's own, and what all have. */
+struct joint {
+	char *text;
+	struct edition *edition;
+};
+
+static void joint_free(void *userdata)
+{
+	struct joint *j = userdata;
+
+	free(j->text);
+	edition_unref(j->edition);
+	free(j);
+}
+
+static struct MHD_Response *from_edition(struct exchange *x)
+{
+	struct joint *j = calloc(1, sizeof(*j));
+	struct MHD_Response *response;
+	struct MHD_IoVec pieces[2];
+
+	if (!j)
+		return NULL;
+	*j = (struct joint){TAKE_PTR(x->text), TAKE_PTR(x->edition)};
+	pieces[0] = (struct MHD_IoVec){j->text, strlen(j->text)};
+	pieces[1] = (struct MHD_IoVec){j->edition->text + 1, j->edition->length - 1};
+	response = MHD_create_response_from_iovec(pieces, ARRAY_SIZE(pieces), joint_free, j);
+	if (!response)
+		joint_free(j);
+	return response;
+}
+
 static struct MHD_Response *from_bytes(struct exchange *x)
 {
 	void *data = TAKE_PTR(x->bytes.data);
@@ -42,8 +75,11 @@ static struct MHD_Response *from_bytes(struct exchange *x)
 
 static struct MHD_Response *response_new(struct exchange *x)
 {
-	char *text = x->text ? TAKE_PTR(x->text) : NULL;
+	char *text;
 
+	if (x->edition)
+		return from_edition(x);
+	text = x->text ? TAKE_PTR(x->text) : NULL;
 	if (x->file.is)
 		return from_file(x);
 	if (x->bytes.data)

@@ -8,10 +8,13 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/printable.h"
 
 /* Twice this, and the way to the daemon, are less than the ten seconds that are promised. */
 #define INTERVAL_US (4500 * UINT64_C(1000))
 #define JITTER_US   (500 * UINT64_C(1000))
+
+#define REASON_MAX 250 /* bytes that the daemon takes of one */
 
 void catalogue_watch_init(struct catalogue_watch *w, const char *revision)
 {
@@ -68,12 +71,39 @@ static int take(struct catalogue_watch *w, struct daemon *daemon, json_t *docume
 	return r == 0 || r == -EREMOTEIO ? 0 : fail(err, r, "%s", why.text);
 }
 
-/* As from one that is older than this node. */
-static void note_missing(struct catalogue_watch *w, const char *why)
+/* The daemon shows it to people. */
+static int tell(struct daemon *daemon, const char *why, struct error *err)
 {
-	if (!w->missing)
-		log_warning("the site gives no catalogue of images: %s, trying again", why);
+	struct daemon_answer answer AUTO(daemon_answer_done) = {0};
+	char reason[REASON_MAX];
+	int r;
+
+	snprintf(reason, sizeof(reason), "%s", why);
+	printable_make_line(reason, strlen(reason));
+	r = daemon_ask(
+		daemon, json_pack("{s:s, s:s}", "op", "catalogue", "reason", reason), &answer, err);
+	return r == -EREMOTEIO ? 0 : r;
+}
+
+/* As from one that is older than this node, or when it is larger than anybody takes. */
+static int note_missing(
+	struct catalogue_watch *w, struct daemon *daemon, const char *why, struct error *err)
+{
+	bool told = w->missing;
+
 	w->missing = true;
+	if (told)
+		return 0;
+	log_warning("the site gives no catalogue of images: %s, trying again", why);
+	return tell(daemon, why, err);
+}
+
+static int note_there(struct catalogue_watch *w, struct daemon *daemon, struct error *err)
+{
+	bool told = w->missing;
+
+	w->missing = false;
+	return told && !w->refused ? tell(daemon, "", err) : 0;
 }
 
 int catalogue_watch_run(
@@ -89,10 +119,10 @@ int catalogue_watch_run(
 	w->due_us = next_due();
 	if (status == 200)
 		r = take(w, daemon, document, etag, err);
-	else if (status >= 400)
-		note_missing(w, why.text);
-	if (status == 200 || status == 304)
-		w->missing = false;
+	else if (status >= 400 || status < 0)
+		r = note_missing(w, daemon, why.text, err);
+	if (r == 0 && (status == 200 || status == 304))
+		r = note_there(w, daemon, err);
 	json_decref(document);
 	return r;
 }

@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
+#include "lib/printable.h"
 #include "lib/timestamp.h"
 
 #define ADMISSION_FILE "site/catalogue.json"
@@ -29,7 +30,9 @@ struct admission {
 	admission_fn changed;
 	void *userdata;
 	struct refusal refusals[REFUSALS_MAX];
-	size_t refused; /* ever */
+	size_t refused;    /* ever */
+	char failure[400]; /* why there is no newer catalogue; "": there is none to be had */
+	uint64_t failed_us;
 };
 
 int admission_new(const struct settings *settings, const char *state, struct admission **ret,
@@ -129,6 +132,18 @@ static int read_document(int fd, char **ret, size_t *ret_length, struct error *e
 	return 0;
 }
 
+void admission_note_failure(struct admission *a, const char *why)
+{
+	if (!why) {
+		a->failure[0] = '\0';
+		return;
+	}
+	if (!a->failure[0])
+		a->failed_us = timestamp_now_us();
+	snprintf(a->failure, sizeof(a->failure), "%s", why);
+	printable_make_line(a->failure, strlen(a->failure));
+}
+
 int admission_take(struct admission *a, int fd, struct error *err)
 {
 	struct catalogue *fresh AUTO(catalogue_freep) = NULL;
@@ -138,6 +153,7 @@ int admission_take(struct admission *a, int fd, struct error *err)
 
 	if (r == 0)
 		r = catalogue_parse(text, length, &fresh, err);
+	admission_note_failure(a, r < 0 ? err->text : NULL);
 	if (r < 0)
 		return r;
 	/* An image that was revoked is so also after a power cut. */
@@ -210,10 +226,14 @@ json_t *admission_refusals_to_json(const struct admission *a, uid_t uid, bool al
 
 json_t *admission_to_json(const struct admission *a)
 {
+	char since[TIMESTAMP_TEXT_SIZE];
+	bool failed = a->failure[0];
+
 	if (!a->has_site)
 		return NULL;
-	return json_pack("{s:s*, s:I, s:b}", "catalogue",
+	return json_pack("{s:s*, s:I, s:b, s:s*, s:s*}", "catalogue",
 		a->catalogue ? a->catalogue->revision : NULL, "catalogue_images",
 		(json_int_t)(a->catalogue ? a->catalogue->image_count : 0), "local_images",
-		a->settings->images_local);
+		a->settings->images_local, "catalogue_failure", failed ? a->failure : NULL,
+		"catalogue_failed_since", failed ? timestamp_format(a->failed_us, since) : NULL);
 }

@@ -29,6 +29,10 @@ bool admission_has_site(const struct admission *a);
  * reason; then the one from before holds. */
 int admission_take(struct admission *a, int fd, struct error *err);
 
+/* The site has a catalogue that did not come to us, and the one from before holds; `why` NULL: it
+ * has come, or is the one that we have. */
+void admission_note_failure(struct admission *a, const char *why);
+
 /* The one in force; NULL: there is none. It goes with the next. */
 const struct catalogue *admission_catalogue(const struct admission *a);
 

@@ -98,7 +98,8 @@ const struct catalogue_image *catalogue_find_named(
 	for (size_t i = 0; c && i < c->image_count; i++) {
 		const struct catalogue_image *image = &c->images[i];
 
-		if (strlen(image->name) != length || memcmp(image->name, reference, length) != 0 ||
+		if (length == 0 || strlen(image->name) != length ||
+			memcmp(image->name, reference, length) != 0 ||
 			(image->is_private && !streq(image->owner, user)))
 			continue;
 		if (!found || image->since_us > found->since_us)

@@ -8,15 +8,20 @@
  *               "parts":[{"kind":"disk","digest":B,"size":n,"index":SHA-256 of the index}]}],
  *    "tags":[{"name":"el9","tag":"latest","digest":D}],
  *    "private_tags":[{"owner":"alice","name":"mine","tag":"latest","digest":D}],
+ *    "ended":{"revoked":[D],"expired":[D]},    those that have been so for long
  *    "staged":[D]}       those that this node is to have ready
  *
- * An image that nothing starts from any more has no parts. */
+ * An image that nothing starts from any more has no parts; of those that have ended long ago, there
+ * is nothing but the digest and the state, so that a list has room for all that a site ever had. */
 #pragma once
 
 #include "image/manifest.h"
 
-#define CATALOGUE_BYTES_MAX    (4U << 20)
+/* A site of 10,000 images, of which 50 have not ended, has 0.9 MiB; the largest that controllers
+ * make (controller/image.h) stays below this. */
+#define CATALOGUE_BYTES_MAX    (24U << 20)
 #define CATALOGUE_IMAGES_MAX   10000
+#define CATALOGUE_ENDED_MAX    100000
 #define CATALOGUE_WORD_SIZE    65 /* of names and tags, with NUL */
 #define CATALOGUE_USER_SIZE    64
 #define CATALOGUE_REASON_SIZE  256
@@ -38,7 +43,7 @@ struct catalogue_part {
 
 struct catalogue_image {
 	char digest[DIGEST_HEX_SIZE];
-	char name[CATALOGUE_WORD_SIZE];
+	char name[CATALOGUE_WORD_SIZE]; /* "": not known, of one that has ended long ago */
 	enum catalogue_state state;
 	bool is_private;
 	uint64_t since_us, expires_us;   /* since the epoch; 0: not known, never */

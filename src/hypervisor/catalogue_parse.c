@@ -138,12 +138,53 @@ static int compare_images(const void *a, const void *b)
 	return strcmp(one->digest, two->digest);
 }
 
-static int parse_images(struct catalogue *c, json_t *list, struct error *err)
+static size_t count_ended(const json_t *ended)
 {
+	const json_t *list;
+	const char *state;
+	size_t count = 0;
+
+	/* Iterating changes nothing of it. */
+	json_object_foreach((json_t *)(uintptr_t)ended, state, list) count += json_array_size(list);
+	return count;
+}
+
+/* Digests by their state. */
+static int parse_ended(struct catalogue *c, json_t *ended, struct error *err)
+{
+	json_t *list, *json;
+	const char *state;
+	size_t i;
+
+	json_object_foreach(ended, state, list)
+	{
+		json_array_foreach(list, i, json)
+		{
+			struct catalogue_image *image = &c->images[c->image_count++];
+			const char *digest = json_string_value(json);
+
+			if (!digest || !digest_is_hex(digest))
+				return fail(
+					err, -EINVAL, "what has ended is not named by its SHA-256");
+			memcpy(image->digest, digest, DIGEST_HEX_SIZE);
+			image->state = parse_state(state);
+			/* Nothing starts from it, whatever that is. */
+			if (image->state < CATALOGUE_EXPIRED)
+				image->state = CATALOGUE_OTHER;
+		}
+	}
+	return 0;
+}
+
+static int parse_images(struct catalogue *c, json_t *list, json_t *ended, struct error *err)
+{
+	size_t ended_count = count_ended(ended);
 	json_t *json;
 	size_t i;
 
-	c->images = calloc(json_array_size(list) + 1, sizeof(*c->images));
+	if (ended_count > CATALOGUE_ENDED_MAX)
+		return fail(err, -EINVAL, "more than %d images have ended", CATALOGUE_ENDED_MAX);
+	c->images = calloc(json_array_size(list) + ended_count + 1, sizeof(*c->images));
 	if (!c->images)
 		return fail(err, -ENOMEM, "out of memory");
 	json_array_foreach(list, i, json)
@@ -152,6 +193,8 @@ static int parse_images(struct catalogue *c, json_t *list, struct error *err)
 		if (parse_image(json, &c->images[i], err) < 0)
 			return fail_within(err, "image %zu", i);
 	}
+	if (parse_ended(c, ended, err) < 0)
+		return -EINVAL;
 	qsort(c->images, c->image_count, sizeof(*c->images), compare_images);
 	for (i = 1; i < c->image_count; i++)
 		if (streq(c->images[i - 1].digest, c->images[i].digest))
@@ -226,7 +269,7 @@ static int parse_staged(struct catalogue *c, json_t *list, struct error *err)
 }
 
 struct raw_catalogue {
-	json_t *images, *tags, *private_tags, *staged;
+	json_t *images, *tags, *private_tags, *staged, *ended;
 };
 
 #define AT(member) offsetof(struct raw_catalogue, member)
@@ -236,6 +279,7 @@ static const struct field catalogue_fields[] = {
 	{"tags", FIELD_LIST, AT(tags), 0, CATALOGUE_IMAGES_MAX, true},
 	{"private_tags", FIELD_LIST, AT(private_tags), 0, CATALOGUE_IMAGES_MAX},
 	{"staged", FIELD_LIST, AT(staged), 0, CATALOGUE_IMAGES_MAX},
+	{"ended", FIELD_OBJECT, AT(ended)},
 	{.name = NULL},
 };
 
@@ -265,7 +309,7 @@ static int parse_all(struct catalogue *c, json_t *json, struct error *err)
 	if (r == 0)
 		r = take_revision(c, json, err);
 	if (r == 0)
-		r = parse_images(c, raw.images, err);
+		r = parse_images(c, raw.images, raw.ended, err);
 	if (r == 0)
 		r = parse_tags(raw.tags, &c->tags, &c->tag_count, err);
 	if (r == 0)

@@ -85,6 +85,25 @@ static void tag_or_digest_is_found(void **state)
 	assert_string_equal(resolve("el9"), "-");
 }
 
+static void what_has_ended_long_ago_starts_not(void **state)
+{
+	const struct catalogue_image *image;
+
+	load("{\"revision\":\"7\",\"tags\":[],\"images\":[" IMAGE(B, "approved",
+		"") "],"
+		    "\"ended\":{\"revoked\":[\"" D "\",\"" A "\"],\"approved\":[\"" C "\"]}}");
+	assert_int_equal(c->image_count, 4);
+	assert_non_null(catalogue_find(c, B));
+	image = catalogue_find(c, A);
+	assert_non_null(image);
+	assert_int_equal(catalogue_decide(image, A, "alice", 1, &err), -EPERM);
+	assert_non_null(strstr(err.text, "is revoked; take another"));
+	assert_false(catalogue_is_startable(image, 1));
+	/* Whatever that may be. */
+	assert_false(catalogue_is_startable(catalogue_find(c, C), 1));
+	assert_null(catalogue_find_named(c, "", "alice"));
+}
+
 static const char *decide(const char *images, const char *user, const char *now)
 {
 	autofree char *text =
@@ -166,6 +185,10 @@ static void what_is_not_as_it_should_be_is_refused_whole(void **state)
 		DOCUMENT("{\"digest\":\"" A
 			 "\",\"name\":\"x\",\"state\":\"approved\",\"parts\":[{}]}",
 			""),
+		"{\"revision\":7,\"images\":[],\"tags\":[],\"ended\":{\"revoked\":[\"x\"]}}",
+		"{\"revision\":7,\"images\":[],\"tags\":[],\"ended\":[\"" A "\"]}",
+		"{\"revision\":7,\"images\":[],\"tags\":[],\"ended\":{\"revoked\":[\"" A "\",\"" A
+		"\"]}}",
 		DOCUMENT("", TAG("a b", A)),
 		DOCUMENT("", TAG("a:b", A)),
 		DOCUMENT("", TAG("a", "b")),
@@ -230,6 +253,7 @@ int main(void)
 		EACH(only_what_is_approved_and_not_expired_starts),
 		EACH(private_one_starts_for_its_owner_alone),
 		EACH(what_is_not_as_it_should_be_is_refused_whole),
+		EACH(what_has_ended_long_ago_starts_not),
 		EACH(own_names_are_for_their_owner_and_come_last),
 		EACH(whole_one_is_taken),
 	};

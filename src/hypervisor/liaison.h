@@ -26,6 +26,7 @@
  * asked
  *   {"op":"leased","given":[...],"taken":[ids]}                                      -> {}
  *   {"op":"catalogue"}  with a file, of catalogue.h: which images there are          -> {}
+ *   {"op":"catalogue","reason"}  without: why there is no newer one; "": none is needed  -> {}
  *   {"op":"certificate","certificate":PEM}  a new one, for the same key              -> {}
  *
  * Unasked it hears {"changed":true}, once until it asks for the state. */

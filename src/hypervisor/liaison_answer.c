@@ -394,9 +394,13 @@ static void on_certificate(struct liaison *l, const struct question *q)
 static void on_catalogue(struct liaison *l, const struct question *q)
 {
 	struct error err = {0};
-	int r = q->fd >= 0 ? admission_take(l->hypervisor->admission, q->fd, &err)
-			   : fail(&err, -EINVAL, "a catalogue comes as a file");
+	struct admission *admission = l->hypervisor->admission;
+	int r = 0;
 
+	if (q->fd >= 0)
+		r = admission_take(admission, q->fd, &err);
+	else
+		admission_note_failure(admission, q->reason[0] ? q->reason : NULL);
 	if (r < 0)
 		refuse(l, err.text);
 	else

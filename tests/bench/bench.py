@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import boot
+import catalogue
 import clone
 import controller
 import distribution
@@ -33,6 +34,7 @@ SECTIONS = {
     "leases": controller.bench_leases,
     "nodes": controller.bench_nodes,
     "failover": controller.bench_failover,
+    "catalogue": catalogue.bench_catalogue,
     "fetch": fetch.bench_fetch,
     "swarm": swarm.bench_swarm,
     "publish": publish.bench_publish,

@@ -11,7 +11,9 @@
  *           so many nodes join, tell all that they have, and then what has changed. The first
  * TARGET is asked for certificates, by somebody who may; the last has the nodes. --once: with a
  *           connection for each heartbeat
- *   reads   --clients N --seconds S [--kind KIND | --rate N] [--nodes N --vms N]
+ *   images  --nodes N --seconds S --digest D
+ *           so many nodes join (as in `nodes`), and follow the catalogue of images while they ask
+ * who has this image reads   --clients N --seconds S [--kind KIND | --rate N] [--nodes N --vms N]
  *           asks for what `nodes` told as fast as it goes: one VM, or another kind of request;
  *           --rate: so many requests a second, of all kinds
  *
@@ -29,6 +31,7 @@ static const struct mode {
 	const char *name;
 	bool (*run)(struct load *l);
 } modes[] = {
+	{"images", load_images},
 	{"leases", load_leases},
 	{"nodes", load_nodes},
 	{"reads", load_reads},
@@ -57,6 +60,7 @@ static const struct option_row {
 	NUMBER("rate", rate),
 	TEXT("pool", pool),
 	TEXT("kind", kind),
+	TEXT("digest", digest),
 	TEXT("ca", ca),
 	TEXT("certificate", certificate),
 	TEXT("key", key),
@@ -177,7 +181,8 @@ int main(int argc, char **argv)
 		.ramp_s = 30,
 		.interval_s = 30,
 		.pool = "load",
-		.kind = "vm"};
+		.kind = "vm",
+		.digest = ""};
 	struct error err = {0};
 	bool good = false;
 

@@ -10,7 +10,7 @@ struct load {
 	/* Of the command line: */
 	struct load_target targets[LOAD_TARGETS_MAX];
 	size_t target_count;
-	const char *ca, *certificate, *key, *token, *pool, *kind;
+	const char *ca, *certificate, *key, *token, *pool, *kind, *digest;
 	unsigned int clients, seconds, nodes, vms, ramp_s, interval_s, rate;
 	bool check, once;
 	/* Of the run: */
@@ -32,6 +32,7 @@ void load_client_init(struct load_client *c, struct load *l, load_on_answer on_a
 /* The modes. Return whether what was to be is so. */
 bool load_leases(struct load *l);
 bool load_nodes(struct load *l);
+bool load_images(struct load *l);
 bool load_reads(struct load *l);
 
 /* The id of a simulated VM, and the name of a node. */

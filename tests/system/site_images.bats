@@ -132,6 +132,41 @@ fetches() {
 	wait_for 10 test ! -e "$STATE/kept/$bad"
 }
 
+# Puts another catalogue into force, or tries to: change JQ-FILTER
+change() {
+	jq "$1 | .revision += 1" site/catalogue >site/catalogue.new
+	mv site/catalogue.new site/catalogue
+}
+
+@test "images: one that has ended long ago starts not, and a catalogue that is too large leaves the last one in force, which is told" {
+	start_site
+	good=$(images publish el9 100000)
+	bad=$(images publish el8 100000)
+	start_node
+	run -0 ask $ONE el8
+	change ".images |= map(select(.digest != \"$bad\")) | .ended = {revoked: [\"$bad\"]} + {expired: [range(30000) | tostring | \"0\" * (64 - length) + .]}"
+	has_catalogue
+	run -1 ask $ONE "$bad"
+	[[ "$output" == *"is revoked; take another image"* ]]
+	run -0 ask $ONE el9
+	revision=$(jq -r .revision site/catalogue)
+	cp site/catalogue good
+	change '.images += [range(10001) | {digest: (tostring | "f" * (64 - length) + .), name: "x", state: "revoked"}]'
+	wait_for 10 node_says ".images.catalogue == \"$revision\" and (.images.catalogue_failure | test(\"more than 10000\"))"
+	"$WNODES" node show | grep 'IS OLD, since'
+	"$WNODES" node show | grep "Catalogue of images: *$revision\$"
+	run -0 ask $ONE "$good"
+	# It has ended with the next one that is as it should be; then there is none at all.
+	jq '.revision += 2' good >site/catalogue
+	has_catalogue
+	node_says '.images | has("catalogue_failure") | not'
+	mv site/catalogue good
+	wait_for 10 node_says '.images.catalogue_failure | test("there is nothing")'
+	run -0 ask $ONE "$good"
+	mv good site/catalogue
+	wait_for 10 node_says '.images | has("catalogue_failure") | not'
+}
+
 @test "images: a tag that has moved stands for the new one at once, which is fetched by itself" {
 	start_site
 	old=$(images publish el9 100000)
