@@ -98,6 +98,8 @@ static int check_plain(const struct vm_options *vm, struct error *err)
 	} needing[] = {
 		{"image", vm->image},
 		{"scratch", vm->scratch_given},
+		{"disk-iops", vm->disk_iops},
+		{"disk-rate", vm->disk_rate},
 		{"mount", vm->mounts.count > 0},
 		{"network", vm->network},
 		{"accel", vm->accel},

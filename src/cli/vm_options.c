@@ -25,6 +25,8 @@ int vm_options_fill(
 		.memory = o->memory,
 		.scratch = o->scratch,
 		.timeout = o->timeout,
+		.disk_iops = o->disk_iops,
+		.disk_rate = o->disk_rate,
 		.scratch_given = o->scratch_given,
 		.timeout_given = o->timeout_given,
 		.mounts = o->mounts.items,

@@ -8,12 +8,14 @@
 struct vm_options {
 	const char *image, *workdir, *network, *accel, *start, *report;
 	uint64_t cpus, memory, scratch, timeout; /* bytes and microseconds; 0: the settings' */
+	uint64_t disk_iops, disk_rate;           /* a second; 0: the settings' */
 	struct verb_list mounts, env;
 	bool verbose, scratch_given, timeout_given;
 };
 
-#define VM_OPTIONS_MIB     UINT64_C(1048576)
-#define VM_OPTIONS_CPU_MAX 256
+#define VM_OPTIONS_MIB      UINT64_C(1048576)
+#define VM_OPTIONS_CPU_MAX  256
+#define VM_OPTIONS_IOPS_MAX 100000000
 
 /* Rows for a verb's table, whose struct of options has a `struct vm_options` as `member`. */
 #define VM_OPTIONS(type, member)                                                                   \
@@ -28,6 +30,13 @@ struct vm_options {
 			"Adds an empty disk of this size, seen as /scratch and /tmp; 0: none, "    \
 			"whatever the settings say",                                               \
 			.given = offsetof(type, member.scratch_given)),                            \
+		VM_ROW(type, member, "disk-iops", 0, OPTION_NUMBER, disk_iops, "N", NULL, NULL,    \
+			"How many times a second the VM may read or write its disks", 1,           \
+			VM_OPTIONS_IOPS_MAX),                                                      \
+		VM_ROW(type, member, "disk-rate", 0, OPTION_SIZE, disk_rate, "SIZE", NULL, NULL,   \
+			"How much a second the VM may read from its disks and write to them, for " \
+			"example 100M",                                                            \
+			VM_OPTIONS_MIB, VM_OPTIONS_MIB *VM_OPTIONS_MIB),                           \
 		VM_ROW(type, member, "mount", 'v', OPTION_LIST, mounts, SHARE_SYNTAX, NULL, "dir", \
 			"Shows the host directory HOST in the VM, at the same path or at GUEST. "  \
 			"May be repeated. The current directory and $HOME are mounted without "    \

@@ -326,6 +326,22 @@ static void take_record_id(struct broker *b, json_t *answer)
 		snprintf(b->record_id, sizeof(b->record_id), "%s", id);
 }
 
+static uint64_t take_limit(json_t *limits, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(limits, key));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* What the node's daemon allows holds, whatever our own settings say. */
+static void take_limits(struct broker *b, json_t *answer)
+{
+	json_t *limits = json_object_get(answer, "limits");
+
+	b->resources->disk_iops = take_limit(limits, "disk_iops");
+	b->resources->disk_rate = take_limit(limits, "disk_rate");
+}
+
 /* The name that the site has for this VM. */
 static void take_lease(struct broker *b, json_t *answer)
 {
@@ -357,6 +373,7 @@ static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t 
 	if (b->lent) {
 		take_record_id(b, answer);
 		take_lease(b, answer);
+		take_limits(b, answer);
 	}
 	b->done(r < 0 ? b->err->text : NULL, b->userdata);
 }

@@ -157,6 +157,23 @@ static void launch_fill_clone(const struct launch *l, struct vm_spec *ret)
 	ret->template_overlay_fd = t->overlay_fd;
 }
 
+/* Of two limits; 0 is none. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a == 0 || b == 0 ? MAX_OF(a, b) : MIN_OF(a, b);
+}
+
+/* What is asked for, within what the site and the node's daemon allow. */
+static void launch_fill_limits(const struct launch *l, struct vm_spec *ret)
+{
+	const struct settings *s = l->request->settings;
+
+	ret->disk_iops = least(l->request->disk_iops, s->node_disk_iops);
+	ret->disk_iops = least(ret->disk_iops, l->resources->disk_iops);
+	ret->disk_rate = least(l->request->disk_rate, s->node_disk_rate);
+	ret->disk_rate = least(ret->disk_rate, l->resources->disk_rate);
+}
+
 void launch_fill_spec(
 	const struct launch *l, const char *name, const char *mac, struct vm_spec *ret)
 {
@@ -171,6 +188,7 @@ void launch_fill_spec(
 	/* A volume is as large as LVM makes it: a clone's disk gets the size that is told. */
 	ret->scratch_bytes =
 		ret->scratch_is_volume ? scratch_size(ret->scratch_fd) : request->scratch_bytes;
+	launch_fill_limits(l, ret);
 	ret->share_count = l->shares.count;
 	memcpy(ret->shares, l->shares.items, sizeof(l->shares.items));
 	if (l->cloning)

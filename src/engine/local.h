@@ -18,6 +18,7 @@ struct resources {
 	struct template *template; /* to start from; NULL: none */
 	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */
 	struct broker *broker;     /* who lent them; NULL: nobody */
+	uint64_t disk_iops, disk_rate; /* most that who lent them allows, a second; 0: all */
 };
 
 #define RESOURCES_INIT                                                             \

@@ -24,6 +24,8 @@ static void fill_shape(struct request *r, const struct options *o, const struct 
 	r->cpus = o->cpus ? o->cpus : s->cpus;
 	r->memory_mib = (o->memory ? o->memory : s->memory) / MIB;
 	r->scratch_bytes = o->scratch_given ? o->scratch : s->scratch;
+	r->disk_iops = o->disk_iops ? o->disk_iops : s->disk_iops;
+	r->disk_rate = o->disk_rate ? o->disk_rate : s->disk_rate;
 	r->timeout_us = o->timeout_given ? o->timeout : s->timeout;
 	r->network =
 		streq(either(o->network, s->network), "user") ? VM_NETWORK_USER : VM_NETWORK_NONE;

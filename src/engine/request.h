@@ -42,6 +42,8 @@ struct request {
 	uint64_t cpus;
 	uint64_t memory_mib;
 	uint64_t scratch_bytes;
+	uint64_t disk_iops,
+		disk_rate; /* limits of root and scratch disk together, a second; 0: none */
 	enum vm_network network;
 	enum accel accel;
 	enum request_start start;

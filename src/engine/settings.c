@@ -94,6 +94,11 @@ const struct conf_setting settings_table[] = {
 	ROW("run", "memory", CONF_SIZE, memory, "1G", 16 * MIB, 64 * TIB, NULL, "Memory of a VM."),
 	ROW("run", "scratch", CONF_SIZE, scratch, "0", 0, 0, NULL,
 		"Size of the scratch disk on /scratch and /tmp; 0 means none."),
+	ROW("run", "disk_iops", CONF_NUMBER, disk_iops, "0", 0, 100000000, NULL,
+		"How many times a second a VM may read or write its disks; 0 means no limit."),
+	ROW("run", "disk_rate", CONF_SIZE, disk_rate, "0", 0, 0, NULL,
+		"How many bytes a second a VM may read from its disks and write to them; 0 means no "
+		"limit."),
 	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, SETTINGS_NETWORKS,
 		"Network of a VM: none, or user (the VM reaches out, nothing reaches in)."),
 	ROW("run", "env", CONF_STRINGS, env, NULL, 0, 0, NULL,
@@ -150,6 +155,10 @@ const struct conf_setting settings_table[] = {
 		"How many VMs of a node may be of the same image."),
 	ROW("node", "vm_disk", CONF_SIZE, node_vm_disk, "1T", MIB, 64 * TIB, NULL,
 		"Largest scratch disk of a VM, and most that a VM may write to its root disk."),
+	ROW("node", "disk_iops", CONF_NUMBER, node_disk_iops, "0", 0, 100000000, NULL,
+		"Most that a VM of a node may have as [run] disk_iops."),
+	ROW("node", "disk_rate", CONF_SIZE, node_disk_rate, "0", 0, 0, NULL,
+		"Most that a VM of a node may have as [run] disk_rate."),
 	ROW("node", "scratch", CONF_CHOICE, node_scratch, "auto", 0, 0,
 		"auto|lvm|sparse|preallocated",
 		"What scratch disks are: lvm (a volume of volume_group), sparse (a file that grows), "

@@ -7,13 +7,14 @@ struct settings {
 	/* [run]: defaults of the options of `wnodes run` */
 	char *image;
 	uint64_t cpus;
-	uint64_t memory;  /* bytes */
-	uint64_t scratch; /* bytes; 0: none */
-	char *network;    /* "none" or "user" */
-	char **env;       /* as --env */
-	char **mount;     /* as --mount */
-	uint64_t timeout; /* us; 0: none */
-	char *start;      /* "auto", "clone" or "boot" */
+	uint64_t memory;               /* bytes */
+	uint64_t disk_iops, disk_rate; /* a second; 0: no limit */
+	uint64_t scratch;              /* bytes; 0: none */
+	char *network;                 /* "none" or "user" */
+	char **env;                    /* as --env */
+	char **mount;                  /* as --mount */
+	uint64_t timeout;              /* us; 0: none */
+	char *start;                   /* "auto", "clone" or "boot" */
 	/* [vm] */
 	char *accel;     /* "auto", "kvm" or "tcg" */
 	char *qemu;      /* program; NULL: found in PATH */
@@ -31,6 +32,7 @@ struct settings {
 	uint64_t node_user_vms, node_user_memory;
 	uint64_t node_image_vms;
 	uint64_t node_vm_disk;
+	uint64_t node_disk_iops, node_disk_rate;  /* of a VM, a second */
 	char *node_scratch;                       /* "auto", "lvm", "sparse" or "preallocated" */
 	char *node_volume_group, *node_thin_pool; /* the group may be NULL: none */
 	uint64_t node_volumes_ready;

@@ -11,7 +11,8 @@
  * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
  * The answer has a "record_id", by which the VM's usage record is known, and a "lease" if the node
- * keeps some of the site's: {"id","name","mac","address","prefix","gateway","nameservers","vlan"}.
+ * keeps some of the site's: {"id","name","mac","address","prefix","gateway","nameservers","vlan"};
+ * and "limits": {"disk_iops":n,"disk_rate":n}, a second, 0 for none.
  *   {"op":"vm","pid":n,"name":"..."}  the VM's QEMU, a child of the caller, has been started: from
  * now on there will be a record of it                                                        no
  * answer

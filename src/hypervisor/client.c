@@ -182,10 +182,12 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	}
 	add_descriptor(&d, "overlay", c->disks.overlay.fd);
 	add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
-	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*}", "descriptors", d.names,
-		"digest", c->digest, "record_id", c->tally.record_id, "name",
+	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*, s:{s:I, s:I}}", "descriptors",
+		d.names, "digest", c->digest, "record_id", c->tally.record_id, "name",
 		image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
-		image ? manifest_to_json(image->manifest) : NULL, "lease", client_take_lease(c));
+		image ? manifest_to_json(image->manifest) : NULL, "lease", client_take_lease(c),
+		"limits", "disk_iops", (json_int_t)c->hypervisor->settings.node_disk_iops,
+		"disk_rate", (json_int_t)c->hypervisor->settings.node_disk_rate);
 	c->state = CLIENT_LENT;
 	client_answer(c, answer, d.fds, d.count);
 }

@@ -399,6 +399,38 @@ static void devices_carry_the_names_that_the_guest_looks_for(void **state)
 	assert_has(&argv, "virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01");
 }
 
+static void limits_are_below_both_disks(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv without AUTO(strv_done) = build(&spec);
+	struct strv argv AUTO(strv_done) = {0};
+
+	assert_has_not(&without, "throttle");
+	spec.disk_iops = 100;
+	argv = build(&spec);
+	assert_has(&argv, "\"limits\":{\"iops-total\":100,\"bps-total\":0}");
+	assert_has(&argv, "driver=throttle,node-name=root,throttle-group=limits,file=root-format");
+	assert_has(&argv, "driver=throttle,node-name=scratch,throttle-group=limits");
+}
+
+static void volumes_are_devices_of_the_host(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = {0};
+	struct strv root AUTO(strv_done) = {0};
+
+	spec.scratch_is_volume = true;
+	argv = build(&spec);
+	assert_has(&argv, "driver=host_device,node-name=scratch-file");
+	assert_has_not(&argv, "driver=host_device,node-name=overlay-file");
+	assert_has(&argv, "driver=qcow2,node-name=root");
+	spec.root_is_volume = true;
+	root = build(&spec);
+	assert_has(&root, "driver=host_device,node-name=overlay-file");
+	assert_has(&root, "driver=raw,node-name=root,file=overlay-file");
+	assert_has_not(&root, "node-name=base");
+}
+
 static void chosen_qemu_is_started(void **state)
 {
 	struct vm_spec spec = least_spec();
@@ -445,6 +477,8 @@ int main(void)
 		cmocka_unit_test(share_with_a_comma_stays_one_value),
 		cmocka_unit_test(writable_share_is_not_marked_read_only),
 		cmocka_unit_test(devices_carry_the_names_that_the_guest_looks_for),
+		cmocka_unit_test(limits_are_below_both_disks),
+		cmocka_unit_test(volumes_are_devices_of_the_host),
 		cmocka_unit_test(chosen_qemu_is_started),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,22 +75,18 @@ static void add_device(
 		options, spec->disk_thread ? ",iothread=" THREAD : "");
 }
 
-/* One group for all that a VM writes and reads: the limit is the VM's. A burst of a tenth of a
- * second is what QEMU's own default is. */
+/* One group for all that a VM writes and reads: the limit is the VM's. In JSON, as QEMU knows
+ * limits by these names only there. */
 static void add_limits(struct strv *argv, const struct vm_spec *spec)
 {
-	char iops[48] = "", rate[48] = "";
-
 	if (!is_limited(spec))
 		return;
-	if (spec->disk_iops > 0)
-		snprintf(iops, sizeof(iops), ",limits.iops-total=%llu",
-			(unsigned long long)spec->disk_iops);
-	if (spec->disk_rate > 0)
-		snprintf(rate, sizeof(rate), ",limits.bps-total=%llu",
-			(unsigned long long)spec->disk_rate);
 	strv_add(argv, "-object");
-	strv_add_format(argv, "throttle-group,id=" LIMITS "%s%s", iops, rate);
+	/* 0 is no limit to QEMU, too. */
+	strv_add_format(argv,
+		"{\"qom-type\":\"throttle-group\",\"id\":\"" LIMITS
+		"\",\"limits\":{\"iops-total\":%llu,\"bps-total\":%llu}}",
+		(unsigned long long)spec->disk_iops, (unsigned long long)spec->disk_rate);
 }
 
 static void add_template_overlay(struct strv *argv, const struct vm_spec *spec)

@@ -48,6 +48,14 @@ template_key() {
 	[ -z "$(ls -A "$STATE/instances")" ]
 }
 
+@test "hypervisor: no setting of a user raises the node's limit of disks" {
+	own_config 'disk_rate = 16M'
+	start_daemon
+	own_config 'disk_rate = 0'
+	run -0 --separate-stderr as $ONE "$WNODES" run --verbose --memory 256M --disk-rate 100M --disk-iops 200 -- true
+	[[ "$stderr" == *'"iops-total":200,"bps-total":16777216'* ]]
+}
+
 @test "hypervisor: what exceeds a limit waits with its place, or is refused with the reason" {
 	own_config 'vms = 1' 'memory = 512M'
 	start_daemon

@@ -159,6 +159,17 @@ run_vm() {
 	[ "$output" = over ]
 }
 
+# Not how long it takes, but that it does not take less.
+@test "run: --disk-rate and --disk-iops hold" {
+	moved='a=$(cut -d" " -f1 /proc/uptime); "$@" 2>/dev/null; b=$(cut -d" " -f1 /proc/uptime)
+		awk "BEGIN { print int(($b - $a) * 10) }"'
+	run -0 run_vm --scratch 64M --disk-rate 8M -- sh -c "$moved" - \
+		dd if=/dev/zero of=/scratch/file bs=1M count=24 oflag=direct
+	[ "$output" -ge 27 ]
+	run -0 run_vm --disk-iops 50 -- sh -c "$moved" - dd if=/dev/vda of=/dev/null bs=4k count=100 iflag=direct
+	[ "$output" -ge 18 ]
+}
+
 @test "run: the root disk can be written, and each VM starts with a fresh one" {
 	run -0 run_vm -- sh -c 'test ! -e /var/tmp/mark && touch /var/tmp/mark && head -c 50M /dev/zero >/var/tmp/big'
 	run -1 run_vm -- test -e /var/tmp/mark
