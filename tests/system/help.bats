@@ -52,7 +52,8 @@ for_each_verb() {
 	check() {
 		local option
 		for option in $("$WNODES" "$@" --help | sed -n 's/^  .\{4\}--\([a-z-]*\).*/\1/p'); do
-			run "$WNODES" "$@" "--$option" --help
+			# With its value, or --help would be that.
+			run "$WNODES" "$@" "--$option=" --help
 			[[ $output != *"unknown option"* ]] || return 1
 		done
 	}
