@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "engine/network.h"
 #include "lib/parse.h"
 
 #define TIB (UINT64_C(1) << 40)
@@ -71,7 +72,7 @@ static const struct {
 } texts[] = {
 	{A_LRMS, offsetof(struct arguments, lrms), NULL},
 	{A_IMAGE, offsetof(struct arguments, options.image), NULL},
-	{A_NETWORK, offsetof(struct arguments, options.network), "none|user"},
+	{A_NETWORK, offsetof(struct arguments, options.network), NULL},
 	{A_START, offsetof(struct arguments, options.start), "auto|clone|boot"},
 	{A_WORKDIR, offsetof(struct arguments, options.workdir), NULL},
 	{A_MPI, offsetof(struct arguments, mpi), NULL},
@@ -96,6 +97,8 @@ static int set_text(struct arguments *a, size_t i, const char *value, struct err
 	const char **member = (const char **)((uint8_t *)a + texts[i].offset);
 
 	*member = value;
+	if (texts[i].option == A_NETWORK)
+		return network_check_name(value, err);
 	return texts[i].choices ? parse_choice(value, texts[i].choices, err) : 0;
 }
 

@@ -98,7 +98,7 @@ static void variables_stand_for_options_and_options_win(void **state)
 static void wrong_values_are_told_with_their_option(void **state)
 {
 	static const char *const bad[][2] = {{"--cpus", "x"}, {"--cpus", "0"}, {"--memory", "1X"},
-		{"--network", "lan"}, {"--start", "now"}, {"--local-tasks", "0"},
+		{"--network", "the lan"}, {"--start", "now"}, {"--local-tasks", "0"},
 		{"--job-memory", "-1"}, {"--scratch", ""}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

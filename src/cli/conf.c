@@ -2,6 +2,7 @@
 #include "cli/conf.h"
 
 #include "config.h"
+#include "engine/network.h"
 #include "engine/policy.h"
 #include "image/recipe.h"
 
@@ -28,11 +29,12 @@ static void print_man(FILE *out)
 		"~/.config/wnodes/wnodes.conf, which wins; options of the command line win over\n"
 		"both. Sections stand in brackets, a setting is a line\n"
 		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A key that does not exist is\n"
-		"an error. Sections whose names begin with policy are only for the system's\n"
-		"file.\n"
+		"an error. Sections whose names begin with network or policy are only for the\n"
+		"system's file.\n"
 		".SH SETTINGS\n",
 		WNODES_VERSION, WNODES_SYSCONFDIR);
 	conf_print_man(settings_table, out);
+	conf_print_list_man(&network_section, out);
 	conf_print_list_man(&policy_section, out);
 	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-run (1),\n.BR wnodes\\-policy\\-test (1)\n");
 }
@@ -60,6 +62,7 @@ static void print_recipe_man(FILE *out)
 static void print_example(FILE *out)
 {
 	conf_print_example(settings_table, out);
+	conf_print_list_example(&network_section, out);
 	conf_print_list_example(&policy_section, out);
 }
 

@@ -50,7 +50,7 @@ static const struct verb_option options[] = {
 		.given = offsetof(struct test_options, scratch_given)),
 	OPTION("mount", 'v', OPTION_LIST, mounts, "HOST[:GUEST][:ro][:gateway=NAME]", NULL, "dir",
 		"The job asks for this directory. May be repeated"),
-	OPTION("network", 0, OPTION_CHOICE, network, "KIND", SETTINGS_NETWORKS, NULL,
+	OPTION("network", 0, OPTION_STRING, network, "none|user|NAME", NULL, NULL,
 		"The job asks for this network"),
 	OPTION("start", 0, OPTION_CHOICE, start, "HOW", SETTINGS_STARTS, NULL,
 		"The job asks for this way to start"),

@@ -63,8 +63,8 @@ static int fill_request(struct warm_request *r, const struct create_options *o, 
 		.accel = accel,
 		.cpus = o->cpus ? o->cpus : s->cpus,
 		.memory_mib = (o->memory ? o->memory : s->memory) / MIB,
-		.network = streq(o->network ? o->network : s->network, "user") ? VM_NETWORK_USER
-									       : VM_NETWORK_NONE,
+		.network = streq(o->network ? o->network : s->network, "none") ? VM_NETWORK_NONE
+									       : VM_NETWORK_USER,
 		.scratch = o->scratch || s->scratch > 0,
 		.slots = shape_slots(shares),
 		.own_memory = streq(s->template_memory, "own"),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "engine/network.h"
 #include "engine/policy.h"
 #include "lib/strv.h"
 
@@ -20,6 +21,7 @@ static const struct {
 	{"vm", "broker"},
 	{"node", "user"},
 	{"node", "administrators"},
+	{"node", "vlans"},
 	{"site", NULL},
 };
 
@@ -30,20 +32,28 @@ struct line {
 	const char *text;
 };
 
-static bool is_policy(const char *section)
+/* Of a section with a name: how long its kind is. 0: it is another. */
+static size_t kind_length(const char *section)
 {
-	const char *rest = str_after(section, policy_section.kind);
+	const char *const kinds[] = {policy_section.kind, network_section.kind};
 
-	return rest && isspace((unsigned char)*rest);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const char *rest = str_after(section, kinds[i]);
+
+		if (rest && isspace((unsigned char)*rest))
+			return strlen(kinds[i]);
+	}
+	return 0;
 }
 
 /* "policy  batch" is "policy batch". */
 static void read_section(const char *text, char ret[KEY_MAX])
 {
-	size_t kind = strlen(policy_section.kind);
+	size_t kind;
 
 	snprintf(ret, KEY_MAX, "%.*s", (int)strcspn(text, "]"), text);
-	if (is_policy(ret)) {
+	kind = kind_length(ret);
+	if (kind) {
 		char *name = ret + kind + strspn(ret + kind, " \t");
 
 		memmove(ret + kind + 1, name, strlen(name) + 1);
@@ -84,6 +94,9 @@ static int check_line(const struct line *line, void *userdata)
 {
 	struct error *err = userdata;
 
+	if (str_after(line->section, "network "))
+		return fail(err, -EINVAL, "[%s] is set by administrators of the site only",
+			line->section);
 	for (size_t i = 0; line->key && i < ARRAY_SIZE(of_site); i++)
 		if (streq(line->section, of_site[i].section) &&
 			(!of_site[i].key || streq(line->key, of_site[i].key)))
@@ -150,7 +163,7 @@ struct merge {
 /* By what a line is known. */
 static const char *name_of(const struct line *line, char name[2 * KEY_MAX])
 {
-	if (is_policy(line->section) || !line->key)
+	if (kind_length(line->section) || !line->key)
 		snprintf(name, 2 * KEY_MAX, "%s", line->section);
 	else
 		snprintf(name, 2 * KEY_MAX, "%s\n%s", line->section, line->key);
@@ -163,7 +176,7 @@ static int note_line(const struct line *line, void *userdata)
 	char name[2 * KEY_MAX];
 	int r = 0;
 
-	if (!line->key && !is_policy(line->section)) {
+	if (!line->key && !kind_length(line->section)) {
 		if (!json_object_get(m->narrowest, line->section))
 			strv_add(&m->sections, line->section);
 	}
@@ -175,19 +188,19 @@ static int note_line(const struct line *line, void *userdata)
 static int write_line(const struct line *line, void *userdata)
 {
 	struct merge *m = userdata;
-	bool policy = is_policy(line->section);
+	bool named = kind_length(line->section) > 0;
 	char name[2 * KEY_MAX];
 
-	if (m->section ? !streq(line->section, m->section) : !policy)
+	if (m->section ? !streq(line->section, m->section) : !named)
 		return 0;
 	if (json_integer_value(json_object_get(m->narrowest, name_of(line, name))) != m->scope)
 		return 0;
 	if (!line->key) {
-		if (policy)
+		if (named)
 			fprintf(m->out, "[%s]\n", line->section);
 		return 0;
 	}
-	if (!policy && !m->header)
+	if (!named && !m->header)
 		fprintf(m->out, "[%s]\n", line->section);
 	m->header = true;
 	fprintf(m->out, "%s\n", line->text);

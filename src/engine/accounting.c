@@ -79,7 +79,7 @@ static void fill_request(const struct request *request, struct record *r)
 	r->cpus = request->cpus;
 	r->memory_bytes = request->memory_mib << 20;
 	r->scratch_bytes = request->scratch_bytes;
-	r->network = request->network == VM_NETWORK_USER ? "user" : "none";
+	r->network = request_network(request);
 }
 
 /* The last start that was tried. */

@@ -109,11 +109,12 @@ static json_t *open_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:s*}", "op", "open", "image",
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:s*, s:s*}", "op", "open", "image",
 		request->image, "cpus", (json_int_t)request->cpus, "memory_mib",
 		(json_int_t)request->memory_mib, "scratch_bytes",
 		(json_int_t)request->scratch_bytes, "own", b->own_image, "digest",
-		b->own_image ? b->resources->image_digest : NULL);
+		b->own_image ? b->resources->image_digest : NULL, "network",
+		request->network == VM_NETWORK_TAP ? request->network_name : NULL);
 }
 
 static json_t *hold_to_json(const struct broker *b)
@@ -208,7 +209,8 @@ static int *find_member(struct resources *r, const char *name)
 		const char *name;
 		int *fd;
 	} members[] = {{"disk", &r->disk_fd}, {"kernel", &r->kernel_fd}, {"initrd", &r->initrd_fd},
-		{"seed", &r->seed_fd}, {"overlay", &r->overlay_fd}, {"scratch", &r->scratch_fd}};
+		{"seed", &r->seed_fd}, {"overlay", &r->overlay_fd}, {"scratch", &r->scratch_fd},
+		{"tap", &r->tap_fd}};
 
 	for (size_t i = 0; name && i < ARRAY_SIZE(members); i++)
 		if (streq(members[i].name, name) && *members[i].fd < 0)
@@ -250,7 +252,8 @@ static int check_descriptors(struct broker *b)
 	if (r->disk_fd < 0 || r->overlay_fd < 0 ||
 		(kernel && (r->kernel_fd < 0 || r->initrd_fd < 0)) ||
 		(r->manifest->agent == IMAGE_AGENT_SEED && r->seed_fd < 0) ||
-		(b->request->scratch_bytes > 0 && r->scratch_fd < 0))
+		(b->request->scratch_bytes > 0 && r->scratch_fd < 0) ||
+		(b->request->network == VM_NETWORK_TAP && r->tap_fd < 0))
 		return fail(b->err, -EPROTO, "the node's daemon lent less than was asked for");
 	return 0;
 }
@@ -264,6 +267,8 @@ static int broker_take(struct broker *b, json_t *answer, int *fds, size_t count)
 	ret = b->own_image ? 0 : take_manifest(b, answer);
 	if (ret == 0)
 		ret = check_descriptors(b);
+	if (ret == 0 && b->request->network == VM_NETWORK_TAP)
+		ret = card_parse(json_object_get(answer, "network"), &r->card, b->err);
 	if (ret == 0)
 		ret = local_check(b->request, r->manifest, b->err);
 	if (ret == 0)

@@ -183,6 +183,8 @@ void launch_fill_spec(
 		l->cloning ? VM_START_CLONE : VM_START_BOOT, ret);
 	ret->name = name;
 	ret->mac = mac;
+	ret->network = request->network;
+	ret->tap_fd = l->resources->tap_fd;
 	ret->scratch_fd = l->resources->scratch_fd;
 	ret->scratch_is_volume = scratch_is_volume(ret->scratch_fd);
 	/* A volume is as large as LVM makes it: a clone's disk gets the size that is told. */

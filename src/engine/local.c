@@ -195,9 +195,16 @@ static int open_given(const struct request_parts *parts, struct resources *ret, 
 
 int local_open(const struct request *request, struct resources *ret, struct error *err)
 {
-	int r = request->parts ? open_given(request->parts, ret, err)
-			       : local_open_image(request->image, request->cpus,
-					 request->memory_mib, ret, err);
+	int r;
+
+	if (request->network == VM_NETWORK_TAP)
+		return fail(err, -ENETUNREACH,
+			"the network '%s' is the node's, and no daemon, wnodes-hypervisor, is there to "
+			"connect it; use --network user, or none",
+			request->network_name);
+	r = request->parts ? open_given(request->parts, ret, err)
+			   : local_open_image(
+				     request->image, request->cpus, request->memory_mib, ret, err);
 
 	if (r == 0)
 		r = share_choice_check(&request->shares, request->image, ret->manifest, err);
@@ -228,6 +235,7 @@ void local_close(struct resources *r)
 	base_close(r->scratch_fd);
 	base_close(r->seed_fd);
 	base_close(r->memory_fd);
+	base_close(r->tap_fd);
 	template_close(r->template);
 	*r = (struct resources)RESOURCES_INIT;
 }

@@ -1,6 +1,7 @@
 /* What a VM needs, from the user's own directories: nothing privileged, no daemon. */
 #pragma once
 
+#include "engine/card.h"
 #include "engine/request.h"
 #include "image/manifest.h"
 #include "vm/template.h"
@@ -14,6 +15,8 @@ struct resources {
 	bool own_image; /* of the user's own store, not the machine's */
 	char *hostname; /* of the lease that came with it; NULL: none */
 	int kernel_fd, initrd_fd, disk_fd, scratch_fd, seed_fd;
+	int tap_fd;                /* of one of the node's networks; -1: none */
+	struct card card;          /* what it is on it */
 	int overlay_fd;            /* -1: the VM writes to the disk itself */
 	struct template *template; /* to start from; NULL: none */
 	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */
@@ -24,7 +27,7 @@ struct resources {
 #define RESOURCES_INIT                                                             \
 	{                                                                          \
 		.kernel_fd = -1, .initrd_fd = -1, .disk_fd = -1, .overlay_fd = -1, \
-		.scratch_fd = -1, .seed_fd = -1, .memory_fd = -1                   \
+		.scratch_fd = -1, .seed_fd = -1, .memory_fd = -1, .tap_fd = -1     \
 	}
 
 /* Finds the image in the user's store (else the system's; or takes the request's parts), checks

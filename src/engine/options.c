@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "engine/network.h"
 #include "lib/path.h"
 
 #define MIB UINT64_C(1048576)
@@ -18,6 +19,13 @@ static enum request_start parse_start(const char *name)
 	return streq(name, "clone") ? REQUEST_START_CLONE : REQUEST_START_AUTO;
 }
 
+static enum vm_network parse_network(const char *name)
+{
+	if (streq(name, "none"))
+		return VM_NETWORK_NONE;
+	return streq(name, "user") ? VM_NETWORK_USER : VM_NETWORK_TAP;
+}
+
 static void fill_shape(struct request *r, const struct options *o, const struct settings *s)
 {
 	r->image = either(o->image, s->image);
@@ -27,8 +35,8 @@ static void fill_shape(struct request *r, const struct options *o, const struct 
 	r->disk_iops = o->disk_iops ? o->disk_iops : s->disk_iops;
 	r->disk_rate = o->disk_rate ? o->disk_rate : s->disk_rate;
 	r->timeout_us = o->timeout_given ? o->timeout : s->timeout;
-	r->network =
-		streq(either(o->network, s->network), "user") ? VM_NETWORK_USER : VM_NETWORK_NONE;
+	r->network_name = either(o->network, s->network);
+	r->network = parse_network(r->network_name);
 	r->accel = accel_parse(either(o->accel, s->accel));
 	r->start = parse_start(either(o->start, s->start));
 }
@@ -105,6 +113,8 @@ int options_fill_request(const struct options *o, struct request *r, struct erro
 	bool none = false;
 	int ret;
 
+	if (network_check_name(either(o->network, s->network), err) < 0)
+		return err->code;
 	fill_shape(r, o, s);
 	r->tty = o->tty;
 	r->report = o->report;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "engine/network.h"
 #include "lib/parse.h"
 
 #define MIB UINT64_C(1048576)
@@ -66,8 +67,8 @@ static const struct conf_setting policy_table[] = {
 		.help = "Host directory for the VM, as --mount, with an absolute path; those of the "
 			"job are added.",
 		.check = check_mount),
-	ROW("network", CHOICE, values.network, .choices = SETTINGS_NETWORKS,
-		.help = "Network of the VM."),
+	ROW("network", STRING, values.network, .help = "Network of the VM, as [run] network.",
+		.check = network_check_name),
 	ROW("start", CHOICE, values.start, .choices = SETTINGS_STARTS,
 		.help = "How the VM starts; see [run] start."),
 	ROW("env", STRINGS, values.env,
@@ -167,11 +168,18 @@ static int policies_complete(const struct policies *p, const char *path, struct 
 	return 0;
 }
 
+/* Networks are checked as well, for who only reads policies. */
 static int load(struct policies *p, struct settings *settings, const char *path, struct error *err)
 {
-	int r = conf_load_list(settings_table, settings, &p->list, path, err);
+	struct networks networks AUTO(networks_done) = {network_section};
+	int r;
 
-	return r == 0 ? policies_complete(p, path, err) : r;
+	p->list.next = &networks.list;
+	r = conf_load_list(settings_table, settings, &p->list, path, err);
+	p->list.next = NULL;
+	if (r == 0)
+		r = policies_complete(p, path, err);
+	return r == 0 ? networks_check(&networks, path, err) : r;
 }
 
 int policies_load(

@@ -147,15 +147,20 @@ static int prepare_clock(struct prepare *p, struct agent *agent)
 		p, agent, strdup("set the clock"), FRAME_CLOCK, clock_set_fields, &message);
 }
 
+static const char *own_address(const struct request *request, const struct prepare_vm *vm)
+{
+	if (request->network == VM_NETWORK_TAP)
+		return vm->card->address;
+	return request->network == VM_NETWORK_USER ? USER_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS;
+}
+
 /* The names of all VMs that this one can reach, its own among them. */
 static char *prepare_hosts(const struct request *request, const struct prepare_vm *vm)
 {
-	bool has_address = request->network == VM_NETWORK_USER;
 	autofree char *crew = NULL;
 
 	if (!request->crew || request->crew->count == 1)
-		return vm_identity_hosts(
-			has_address ? USER_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS, vm->hostname);
+		return vm_identity_hosts(own_address(request, vm), vm->hostname);
 	crew = crew_hosts(request->crew);
 	return crew ? path_format("%s%s", VM_IDENTITY_LOOPBACK, crew) : NULL;
 }
@@ -189,13 +194,23 @@ static int prepare_network(struct prepare *p, struct agent *agent, const struct 
 
 	if (request->network == VM_NETWORK_USER)
 		message = (struct network_request){
-			.mac = vm->mac,
-			.card = vm->is_clone ? VM_TEMPLATE_MAC : "",
 			.address = USER_ADDRESS,
 			.prefix = USER_PREFIX,
 			.gateway = USER_GATEWAY,
 			.nameservers = nameservers,
 		};
+	if (request->network == VM_NETWORK_TAP)
+		message = (struct network_request){
+			.address = vm->card->address,
+			.prefix = vm->card->prefix,
+			.gateway = vm->card->gateway,
+			.mtu = vm->card->mtu,
+			.nameservers = (const char **)(uintptr_t)vm->card->nameservers,
+		};
+	if (request->network != VM_NETWORK_NONE) {
+		message.mac = vm->mac;
+		message.card = vm->is_clone ? VM_TEMPLATE_MAC : "";
+	}
 	return prepare_send(p, agent, strdup("set up the network"), FRAME_NETWORK,
 		network_request_fields, &message);
 }

@@ -23,6 +23,7 @@ typedef void (*prepare_fn)(const char *error, void *userdata);
 struct prepare_vm {
 	const char *hostname, *mac;
 	const struct vm_identity *identity;
+	const struct card *card;         /* of VM_NETWORK_TAP */
 	const struct share_list *shares; /* with their gateways */
 	bool is_clone; /* what it was when it was saved must be changed, not only set */
 };

@@ -72,7 +72,10 @@ static int setup(void **state)
 			.count = 2},
 	};
 	assert_int_equal(vm_identity_new("vm-12345678", &x->identity, &err), 0);
-	x->vm = (struct prepare_vm){"vm-12345678", MAC, &x->identity, &x->request.shares, false};
+	x->vm = (struct prepare_vm){.hostname = "vm-12345678",
+		.mac = MAC,
+		.identity = &x->identity,
+		.shares = &x->request.shares};
 	*state = x;
 	return 0;
 }

@@ -119,8 +119,7 @@ json_t *report_to_json(const struct report *r)
 		"name", r->name, "image", image_to_json(r->resources), "accel",
 		accel_name(r->accel), "cpus", (json_int_t)request->cpus, "memory_bytes",
 		(json_int_t)request->memory_mib * 1024 * 1024, "scratch_bytes",
-		(json_int_t)request->scratch_bytes, "network",
-		request->network == VM_NETWORK_USER ? "user" : "none", "mounts",
+		(json_int_t)request->scratch_bytes, "network", request_network(request), "mounts",
 		shares_to_json(r->shares), "phase", phase_name(r->phases->now), "total_s",
 		seconds(phase_total_us(r->phases)), "phases", phase_to_json(r->phases),
 		"guest_boot_s", seconds(r->guest_boot_us));

@@ -45,6 +45,7 @@ struct request {
 	uint64_t disk_iops,
 		disk_rate; /* limits of root and scratch disk together, a second; 0: none */
 	enum vm_network network;
+	const char *network_name; /* of VM_NETWORK_TAP: one of the node's */
 	enum accel accel;
 	enum request_start start;
 	struct share_list shares;
@@ -80,6 +81,14 @@ struct request {
 };
 
 void request_done(struct request *r);
+
+/* The word by which it was asked for. */
+static inline const char *request_network(const struct request *r)
+{
+	if (r->network == VM_NETWORK_TAP)
+		return r->network_name;
+	return r->network == VM_NETWORK_USER ? "user" : "none";
+}
 
 /* Is this "NAME", "NAME=VALUE" or a pattern? Returns 0 or -EINVAL. */
 int request_check_env(const char *text, struct error *err);

@@ -176,6 +176,12 @@ static const char *run_hostname(const struct run *run)
 	return request->hostname ? request->hostname : run->rundir.name;
 }
 
+/* On one of the node's networks no other is let through. */
+static const char *run_mac(const struct run *run)
+{
+	return run->resources.card.mac[0] ? run->resources.card.mac : run->mac;
+}
+
 static void on_prepared(const char *error, void *userdata);
 
 static int run_prepare(struct run *run)
@@ -183,7 +189,8 @@ static int run_prepare(struct run *run)
 	const struct prepare_vm vm = {
 		.shares = &run->launch.shares,
 		.hostname = run_hostname(run),
-		.mac = run->mac,
+		.mac = run_mac(run),
+		.card = &run->resources.card,
 		.identity = &run->identity,
 		.is_clone = run->launch.cloning,
 	};
@@ -275,7 +282,7 @@ static void run_start(struct run *run)
 		run_fail(run, "%s", err.text);
 		return;
 	}
-	launch_fill_spec(&run->launch, run->rundir.name, run->mac, &spec);
+	launch_fill_spec(&run->launch, run->rundir.name, run_mac(run), &spec);
 	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0 ||
 		run_identify(run, &err) < 0)
 		run_fail(run, "%s", err.text);

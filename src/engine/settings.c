@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "engine/network.h"
 #include "engine/policy.h"
 #include "lib/parse.h"
 #include "lib/path.h"
@@ -99,8 +100,9 @@ const struct conf_setting settings_table[] = {
 	ROW("run", "disk_rate", CONF_SIZE, disk_rate, "0", 0, 0, NULL,
 		"How many bytes a second a VM may read from its disks and write to them; 0 means no "
 		"limit."),
-	ROW("run", "network", CONF_CHOICE, network, "user", 0, 0, SETTINGS_NETWORKS,
-		"Network of a VM: none, or user (the VM reaches out, nothing reaches in)."),
+	CHECKED("run", "network", CONF_STRING, network, "user", network_check_name,
+		"Network of a VM: none, user (the VM reaches out, nothing reaches in), or the name of one "
+		"of the node's networks, [network NAME]; bridge is the first of them."),
 	ROW("run", "env", CONF_STRINGS, env, NULL, 0, 0, NULL,
 		"Environment variable for the command, as --env; may be repeated."),
 	ROW("run", "mount", CONF_STRINGS, mount, NULL, 0, 0, NULL,
@@ -193,6 +195,9 @@ const struct conf_setting settings_table[] = {
 		"Batch system that is told when a node drains itself; auto: Slurm if it has scontrol."),
 	ROW("node", "name", CONF_STRING, node_name, NULL, 0, 0, NULL,
 		"Name of the node in the batch system; the short host name when not set."),
+	ROW("node", "vlans", CONF_WORDS, node_vlans, NULL, 0, 0, NULL,
+		"Numbers of the VLANs, or ranges such as 100-199, that networks of VMs may use on this "
+		"node; all when not set."),
 	ROW("lrms", "type", CONF_CHOICE, lrms_type, "auto", 0, 0, "auto|local|slurm",
 		"Batch system of wnodes submit: slurm, local (a queue of your own on this machine), "
 		"or auto: slurm where SLURM_CONF is set or a controller answers, else local."),
@@ -305,9 +310,11 @@ static int settings_load_site(
 
 static int settings_load_own(struct settings *s, const char *path, struct error *err)
 {
-	struct conf_list none = policy_section_refused;
-	int r = conf_load_list(settings_table, s, &none, path, err);
+	struct conf_list networks = network_section_refused, none = policy_section_refused;
+	int r;
 
+	none.next = &networks;
+	r = conf_load_list(settings_table, s, &none, path, err);
 	return r == -ENOENT ? 0 : r;
 }
 

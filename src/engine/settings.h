@@ -10,7 +10,7 @@ struct settings {
 	uint64_t memory;               /* bytes */
 	uint64_t disk_iops, disk_rate; /* a second; 0: no limit */
 	uint64_t scratch;              /* bytes; 0: none */
-	char *network;                 /* "none" or "user" */
+	char *network;                 /* "none", "user" or a name */
 	char **env;                    /* as --env */
 	char **mount;                  /* as --mount */
 	uint64_t timeout;              /* us; 0: none */
@@ -44,6 +44,7 @@ struct settings {
 	char **node_administrators;
 	uint64_t node_failures;
 	char *node_lrms, *node_name;
+	char **node_vlans; /* numbers and ranges */
 	/* [lrms] */
 	char *lrms_type;                 /* "auto", "local" or "slurm" */
 	uint64_t lrms_cpus, lrms_memory; /* bytes; 0: the machine's */
@@ -76,7 +77,6 @@ struct settings {
 
 extern const struct conf_setting settings_table[];
 
-#define SETTINGS_NETWORKS "none|user"
 #define SETTINGS_STARTS   "auto|clone|boot"
 #define SETTINGS_GATEWAYS "auto|9p"
 

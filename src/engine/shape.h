@@ -7,9 +7,9 @@
 struct shape {
 	enum accel accel;
 	uint64_t cpus, memory_mib;
-	enum vm_network network;
-	bool scratch;    /* has a scratch disk, of whatever size */
-	size_t slots;    /* of shares */
+	enum vm_network network; /* NONE or USER: whether there is a card */
+	bool scratch;            /* has a scratch disk, of whatever size */
+	size_t slots;            /* of shares */
 	bool own_memory; /* not shared with the template: what is freed goes back to the host */
 };
 

@@ -41,7 +41,8 @@ static const struct {
 	{{"reason", FIELD_TEXT, AT(reason), 0, CALL_REASON_MAX},
 		BIT(CALL_FAILED) | BIT(CALL_DRAIN)},
 	{{"accel", FIELD_WORD, AT(accel), .words = "kvm|tcg"}, BIT(CALL_WISH)},
-	{{"network", FIELD_WORD, AT(network), .words = "none|user"}, BIT(CALL_WISH)},
+	{{"network", FIELD_TEXT, AT(network), 0, NETWORK_NAME_MAX, .check = network_check_name},
+		BIT(CALL_WISH)},
 	{{"cpus", FIELD_NUMBER, AT(cpus), 1, 4096}, SHAPED},
 	{{"memory_mib", FIELD_NUMBER, AT(memory_mib), 1, MIB_MAX}, SHAPED},
 	{{"scratch_bytes", FIELD_NUMBER, AT(scratch_bytes), 0, BYTES_MAX}, 0},
@@ -83,6 +84,9 @@ int call_parse(json_t *json, struct call *ret, struct error *err)
 		else if (fields[i].needs & BIT(ret->op))
 			r = fail(err, -EINVAL, "'%s' is missing", row->name);
 	}
+	if (r == 0 && ret->op == CALL_WISH && !streq(ret->network, "none") &&
+		!streq(ret->network, "user"))
+		r = fail(err, -EINVAL, "a template's 'network' is none or user");
 	if (r == 0 && ret->op == CALL_OPEN && ret->own && !ret->digest[0])
 		r = fail(err, -EINVAL, "'digest' is missing");
 	return r;

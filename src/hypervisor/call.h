@@ -10,6 +10,10 @@
  * of times before,
  * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
+ * With "network":"NAME", one of the node's networks, there is a descriptor "tap" as well, with
+ * virtio headers before its frames, and
+ * "network":{"name","mac","address","prefix","gateway","nameservers","mtu"}: what the VM's card is
+ * to have, as nothing else is let through.
  * The answer has a "record_id", by which the VM's usage record is known, and a "lease" if the node
  * keeps some of the site's: {"id","name","mac","address","prefix","gateway","nameservers","vlan"};
  * and "limits": {"disk_iops":n,"disk_rate":n}, a second, 0 for none.
@@ -38,6 +42,7 @@
 
 #include <jansson.h>
 
+#include "engine/network.h"
 #include "lib/digest.h"
 #include "lib/uuid.h"
 #include "vm/spec.h"
@@ -70,7 +75,7 @@ struct call {
 	char digest[DIGEST_HEX_SIZE];
 	char key[DIGEST_HEX_SIZE];
 	char reason[CALL_REASON_MAX]; /* printable, one line */
-	char accel[8], network[8];
+	char accel[8], network[NETWORK_NAME_MAX];
 	char name[CALL_NAME_MAX]; /* of the VM, as its user sees it */
 	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
 	bool own, scratch, no_wait;

@@ -53,6 +53,7 @@ struct client {
 	char digest[DIGEST_HEX_SIZE];
 	char image[CALL_IMAGE_MAX];
 	struct loan_disks disks;
+	struct tap *tap;                      /* NULL: it has no network of the node's */
 	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
 	size_t key_count;
 	bool asking_template;
@@ -83,6 +84,7 @@ static void client_take_back(struct client *c)
 	if (c->state == CLIENT_LENT && !c->hypervisor->ending)
 		liaison_take_back(c->hypervisor->liaison, c->tally.record_id);
 	tally_end(&c->tally, c, c->hypervisor->ending);
+	c->tap = taps_close(c->hypervisor->taps, c->tap, c->hypervisor->ending);
 	borrow_cancel(c->borrow);
 	shelf_forget(c->hypervisor->shelf, c);
 	volumes_cancel(c->hypervisor->volumes, c);
@@ -156,24 +158,43 @@ static json_t *client_take_lease(const struct client *c)
 	return liaison_lend(c->hypervisor->liaison, &use);
 }
 
+/* A card on the network that was asked for. */
+static int client_lend_tap(struct client *c, const json_t *lease, struct error *err)
+{
+	const struct tap_wish wish = {.network = c->wanted.network,
+		.record_id = c->tally.record_id,
+		.uid = c->peer.uid,
+		.lease = lease};
+	int r = wish.network[0] ? taps_open(c->hypervisor->taps, &wish, &c->tap, err) : 0;
+
+	c->tally.tap = c->tap;
+	return r;
+}
+
 /* All is there: `image` is NULL for one of the client's own. */
 static void client_lend(struct client *c, const struct loan_image *image)
 {
-	struct descriptors d = {.names = json_array()};
+	struct descriptors d = {.names = NULL};
 	/* Of an image that is not ours the size is not known. */
 	uint64_t disk = image ? image->manifest->disk_size : c->hypervisor->settings.node_vm_disk;
 	struct error err = {0};
 	int r = loan_disks_make(&c->disks, c->hypervisor, c->peer.uid, c->peer.gid,
 		disk ? disk : (UINT64_C(1) << 43), c->wanted.scratch_bytes, &err);
-	json_t *answer;
+	json_t *answer, *lease = NULL;
 
 	if (r == 0 && tally_lend(&c->tally, c->hypervisor->ledger) < 0)
 		r = fail(&err, -EIO, "the node has no random numbers");
+	if (r == 0) {
+		c->state = CLIENT_LENT; /* what is lent now is taken back */
+		lease = client_take_lease(c);
+		r = client_lend_tap(c, lease, &err);
+	}
 	if (r < 0) {
-		json_decref(d.names);
+		json_decref(lease);
 		client_fail(c, err.text);
 		return;
 	}
+	d.names = json_array();
 	if (image) {
 		add_descriptor(&d, "disk", image->disk_fd);
 		add_descriptor(&d, "kernel", image->kernel_fd);
@@ -182,13 +203,15 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	}
 	add_descriptor(&d, "overlay", c->disks.overlay.fd);
 	add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
-	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*, s:{s:I, s:I}}", "descriptors",
-		d.names, "digest", c->digest, "record_id", c->tally.record_id, "name",
-		image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
-		image ? manifest_to_json(image->manifest) : NULL, "lease", client_take_lease(c),
-		"limits", "disk_iops", (json_int_t)c->hypervisor->settings.node_disk_iops,
-		"disk_rate", (json_int_t)c->hypervisor->settings.node_disk_rate);
-	c->state = CLIENT_LENT;
+	if (c->tap)
+		add_descriptor(&d, "tap", tap_descriptor(c->tap));
+	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*, s:{s:I, s:I}, s:o*}",
+		"descriptors", d.names, "digest", c->digest, "record_id", c->tally.record_id,
+		"name", image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
+		image ? manifest_to_json(image->manifest) : NULL, "lease", lease, "limits",
+		"disk_iops", (json_int_t)c->hypervisor->settings.node_disk_iops, "disk_rate",
+		(json_int_t)c->hypervisor->settings.node_disk_rate, "network",
+		c->tap ? tap_to_json(c->tap) : NULL);
 	client_answer(c, answer, d.fds, d.count);
 }
 
@@ -354,6 +377,7 @@ static void on_open(struct client *c, const struct call *call)
 {
 	const struct hypervisor *h = c->hypervisor;
 	uint64_t most = h->settings.node_vm_disk;
+	struct error err = {0};
 
 	if (c->state != CLIENT_IDLE) {
 		client_refuse(c, "this connection has its VM already");
@@ -367,6 +391,8 @@ static void on_open(struct client *c, const struct call *call)
 		   streq(h->settings.node_scratch, "lvm")) {
 		refuse_drained(c, "the node lends no scratch disk",
 			"[node] scratch is lvm, and there is no volume_group");
+	} else if (call->network[0] && taps_check(h->taps, call->network, c->peer.uid, &err) < 0) {
+		client_refuse(c, err.text);
 	} else {
 		c->wanted = *call;
 		c->own_image = call->own;
@@ -396,6 +422,7 @@ static void client_hold_record(struct client *c, const struct call *call)
 		return;
 	}
 	tally_hold(&c->tally, call->record_id, &w, (pid_t)call->pid);
+	c->tally.tap = c->tap = taps_claim(c->hypervisor->taps, c->tally.record_id);
 	liaison_claim(c->hypervisor->liaison, c->tally.record_id);
 	client_answer(c, json_pack("{s:s}", "record_id", c->tally.record_id), NULL, 0);
 }

@@ -87,6 +87,14 @@ static int open_templates(struct hypervisor *h, struct error *err)
 			       err);
 }
 
+static int open_taps(struct hypervisor *h, struct error *err)
+{
+	autofree char *pushed = path_format("%s/" SETTINGS_PUSHED, h->state);
+
+	return pushed ? taps_new(h->event, &h->settings, pushed, h->config, &h->taps, err)
+		      : fail(err, -ENOMEM, "out of memory");
+}
+
 /* The spool of records is beside the socket, where programs find it. */
 static int open_ledger(struct hypervisor *h, const char *socket, struct error *err)
 {
@@ -120,10 +128,12 @@ int hypervisor_load(struct hypervisor *h, const char *state, struct error *err)
 
 void hypervisor_reload(struct hypervisor *h)
 {
+	autofree char *pushed = path_format("%s/" SETTINGS_PUSHED, h->state);
 	struct slots_limits limits;
 	struct error err = {0};
 
-	if (hypervisor_load(h, h->state, &err) < 0) {
+	if (!pushed || hypervisor_load(h, h->state, &err) < 0 ||
+		taps_load(h->taps, pushed, h->config, &err) < 0) {
 		log_warning(
 			"the settings are not read again: %s; those from before hold", err.text);
 		return;
@@ -158,6 +168,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 	if (r == 0 && h->keeper_fd >= 0)
 		r = volumes_new(h->event, TAKE_FD(h->keeper_fd), &h->settings, &h->volumes, err);
 	if (r == 0)
+		r = open_taps(h, err);
+	if (r == 0)
 		r = images_open(h, err);
 	if (r == 0)
 		r = liaison_new(h, &h->liaison, err);
@@ -174,6 +186,7 @@ void hypervisor_close(struct hypervisor *h)
 	listener_free(h->listener);
 	liaison_free(h->liaison);
 	images_close(h);
+	taps_free(h->taps);
 	store_free(h->store);
 	volumes_free(h->volumes);
 	trial_free(h->trial);

@@ -8,6 +8,7 @@
 #include "hypervisor/maker.h"
 #include "hypervisor/servant.h"
 #include "hypervisor/slots.h"
+#include "hypervisor/taps.h"
 #include "hypervisor/volumes.h"
 
 struct hypervisor {
@@ -31,6 +32,7 @@ struct hypervisor {
 	struct trial *trial;
 	struct drain *drain;
 	struct volumes *volumes; /* NULL: there is no volume group */
+	struct taps *taps; /* VMs' network cards */
 	/* Of images: */
 	struct worker *mover;      /* for what may take minutes */
 	struct store *mover_store; /* the same store; the mover's alone */

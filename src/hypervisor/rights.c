@@ -12,10 +12,11 @@
 
 /* All that is kept of root's rights, and what for. */
 static const int kept[] = {
-	CAP_CHOWN,           /* a VM's files become its user's */
-	CAP_SETUID,          /* templates are made by the user without rights */
-	CAP_SETGID,          /* the same */
-	CAP_KILL,            /* ends that process */
+	CAP_CHOWN,     /* a VM's files become its user's */
+	CAP_SETUID,    /* templates are made by the user without rights */
+	CAP_SETGID,    /* the same */
+	CAP_KILL,      /* ends that process */
+	CAP_NET_ADMIN, /* VMs' taps, their bridges, rules and rates; of programs, nft has it */
 	CAP_DAC_READ_SEARCH, /* reads what it has made, and records that users have left */
 };
 

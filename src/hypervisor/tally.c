@@ -34,6 +34,14 @@ void tally_hold(struct tally *t, const char *id, struct witness *w, pid_t qemu)
 	tally_start(t, w, qemu);
 }
 
+void tally_look(struct tally *t)
+{
+	if (t->known && t->qemu > 0)
+		witness_look(t->qemu, &t->usage);
+	if (t->tap && tap_count(t->tap, &t->usage.received_bytes, &t->usage.sent_bytes))
+		t->usage.has_network = true;
+}
+
 int tally_record(
 	struct tally *t, const json_t *told, ledger_fn done, void *userdata, struct error *err)
 {
@@ -45,16 +53,12 @@ int tally_record(
 	record = record_check(told, err);
 	if (!record)
 		return -EINVAL;
+	tally_look(t);
 	witness_correct(record, t->known, timestamp_now_us());
+	witness_correct_usage(record, &t->usage);
 	r = ledger_write(t->ledger, record, done, userdata);
 	t->told = r == 0;
 	return r < 0 ? fail_errno(err, r, "the usage record cannot be taken") : 0;
-}
-
-void tally_look(struct tally *t)
-{
-	if (t->known && t->qemu > 0)
-		witness_look(t->qemu, &t->usage);
 }
 
 static void write_alone(struct tally *t)
@@ -69,6 +73,7 @@ static void write_alone(struct tally *t)
 void tally_end(struct tally *t, void *userdata, bool leave)
 {
 	if (t->ledger && !leave) {
+		tally_look(t);
 		ledger_forget(t->ledger, userdata);
 		if (t->known && !t->told)
 			write_alone(t);

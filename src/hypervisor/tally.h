@@ -3,6 +3,7 @@
 #pragma once
 
 #include "hypervisor/ledger.h"
+#include "hypervisor/taps.h"
 #include "hypervisor/witness.h"
 
 struct tally {
@@ -12,6 +13,7 @@ struct tally {
 	bool told;     /* by its program */
 	pid_t qemu;
 	struct witness_usage usage;
+	struct tap *tap;  /* whose bytes count; NULL: none */
 	uint64_t lent_us; /* since the epoch */
 };
 

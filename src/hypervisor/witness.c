@@ -137,6 +137,18 @@ void witness_correct(json_t *told, const json_t *known, uint64_t ended_us)
 	correct_times(told, time_of(known, "lent", 0), ended_us);
 }
 
+void witness_correct_usage(json_t *told, const struct witness_usage *usage)
+{
+	json_t *used = json_object_get(told, "usage");
+
+	if (!usage->has_network)
+		return;
+	json_object_set_new(
+		used, "network_received_bytes", json_integer((json_int_t)usage->received_bytes));
+	json_object_set_new(
+		used, "network_sent_bytes", json_integer((json_int_t)usage->sent_bytes));
+}
+
 void witness_correct_stranger(
 	json_t *told, const char *node, uid_t uid, gid_t gid, uint64_t ended_us)
 {
@@ -167,6 +179,8 @@ json_t *witness_alone(const json_t *known, const struct witness_usage *usage, ui
 		json_object_set_new(
 			used, "memory_peak_bytes", json_integer((json_int_t)usage->peak_bytes));
 	}
+	if (usage)
+		witness_correct_usage(record, usage);
 	return record;
 }
 

@@ -12,6 +12,8 @@
 struct witness_usage {
 	bool known;
 	uint64_t user_us, system_us, peak_bytes;
+	bool has_network; /* a tap, whose kernel counts */
+	uint64_t received_bytes, sent_bytes;
 };
 
 struct witness {
@@ -30,6 +32,9 @@ json_t *witness_new(const struct witness *w);
 /* Lays what is known over what was told: `told` is a checked record, which is changed. `ended_us`
  * is the latest that the end may have been. */
 void witness_correct(json_t *told, const json_t *known, uint64_t ended_us);
+
+/* The same for what a VM's tap has counted: the guest's own word does not stand beside it. */
+void witness_correct_usage(json_t *told, const struct witness_usage *usage);
 
 /* For who left a record of a VM that nothing is known of: what the file's owner makes it. */
 void witness_correct_stranger(

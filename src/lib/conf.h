@@ -69,6 +69,7 @@ struct conf_list {
 	const char *help;    /* a paragraph: what the sections are for */
 	struct conf_item *items;
 	size_t count;
+	struct conf_list *next; /* another kind that the file may have; NULL: none */
 };
 
 /* As conf_load() where the file may also have sections of `list`, which are added to it. A name is

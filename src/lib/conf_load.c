@@ -36,13 +36,20 @@ static int parser_fail(struct conf_parser *p)
 	return 0;
 }
 
-/* What follows "KIND" in the header of a section with a name; NULL: it is another section. */
-static const char *section_name(const struct conf_list *list, const char *section)
+/* What follows "KIND" in the header of a section with a name, and the list of its kind; NULL: it is
+ * another section. */
+static const char *section_name(
+	const struct conf_parser *p, const char *section, struct conf_list **ret)
 {
-	const char *rest = list ? str_after(section, list->kind) : NULL;
+	for (struct conf_list *list = p->list; list; list = list->next) {
+		const char *rest = str_after(section, list->kind);
 
-	return rest && (*rest == '\0' || *rest == ' ' || *rest == '\t') ? rest + strspn(rest, " \t")
-									: NULL;
+		if (rest && (*rest == '\0' || *rest == ' ' || *rest == '\t')) {
+			*ret = list;
+			return rest + strspn(rest, " \t");
+		}
+	}
+	return NULL;
 }
 
 static size_t table_rows(const struct conf_setting *table)
@@ -116,18 +123,19 @@ static int item_add(struct conf_list *list, const char *name, int line, struct e
 /* The header of a section, between its brackets. */
 static void on_header(struct conf_parser *p, const char *section)
 {
-	const char *name = section_name(p->list, section);
+	struct conf_list *list = NULL;
+	const char *name = section_name(p, section, &list);
 	int r = 0;
 
 	if (strlen(section) > SECTION_MAX)
 		r = fail(
 			&p->error, -EINVAL, "the name of a section is above %d bytes", SECTION_MAX);
-	else if (name && p->list->refused)
-		r = fail(&p->error, -EINVAL, "[%s]: %s", section, p->list->refused);
+	else if (name && list->refused)
+		r = fail(&p->error, -EINVAL, "[%s]: %s", section, list->refused);
 	else if (name)
-		r = item_check_name(p->list, name, &p->error);
+		r = item_check_name(list, name, &p->error);
 	if (r == 0 && name)
-		r = item_add(p->list, name, p->line, &p->error);
+		r = item_add(list, name, p->line, &p->error);
 	if (r < 0)
 		parser_fail(p);
 }
@@ -193,8 +201,10 @@ static int section_unknown(struct conf_parser *p, const char *section, const cha
 				used ? ", " : "", row->section);
 		last = row->section;
 	}
-	if (p->list && !p->list->refused && used < sizeof(known))
-		snprintf(known + used, sizeof(known) - used, ", [%s NAME]", p->list->kind);
+	for (const struct conf_list *list = p->list; list; list = list->next)
+		if (!list->refused && used < sizeof(known))
+			used += (size_t)snprintf(
+				known + used, sizeof(known) - used, ", [%s NAME]", list->kind);
 	if (!*section)
 		fail(&p->error, -EINVAL, "'%s' stands before any section; there are %s", key,
 			known);
@@ -245,15 +255,15 @@ static int on_setting(void *userdata, const char *section, const char *key, cons
 {
 	struct conf_parser *p = userdata;
 	struct conf_target to = {p->table, section, p->settings, p->seen};
+	struct conf_list *list;
 
 	if (p->error_line)
 		return 0;
 	/* Its header has been read, and is the last. */
-	if (section_name(p->list, section)) {
-		const struct conf_item *item = &p->list->items[p->list->count - 1];
+	if (section_name(p, section, &list)) {
+		const struct conf_item *item = &list->items[list->count - 1];
 
-		to = (struct conf_target){
-			p->list->table, p->list->kind, item->settings, item->given};
+		to = (struct conf_target){list->table, list->kind, item->settings, item->given};
 	} else if (!section_is_known(p, section)) {
 		return section_unknown(p, section, key);
 	}

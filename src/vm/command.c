@@ -121,8 +121,12 @@ static void add_network(struct strv *argv, const struct vm_spec *spec)
 	/* No IPv6 until it can be given the host's real reachability: a dead default route makes
 	 * programs wait. romfile= spares the guest's firmware a network boot, and a clone has
 	 * nobody to announce itself to. */
-	if (connected)
+	if (connected && spec->network == VM_NETWORK_TAP) {
+		strv_add(argv, "-netdev");
+		strv_add_format(argv, "tap,id=net0,fd=%d", spec->tap_fd);
+	} else if (connected) {
 		strv_add_all(argv, "-netdev", "user,id=net0,ipv6=off", NULL);
+	}
 	strv_add(argv, "-device");
 	strv_add_format(argv, "virtio-net-pci,%smac=%s,romfile=,guest_announce=off",
 		connected ? "netdev=net0," : "",
@@ -181,6 +185,7 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 		spec->overlay_fd,
 		spec->scratch_fd,
 		spec->seed_fd,
+		spec->network == VM_NETWORK_TAP ? spec->tap_fd : -1,
 	};
 	size_t n = 0;
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "engine/network.h"
 #include "engine/request.h"
 #include "engine/share.h"
 #include "image/store.h"
@@ -42,7 +43,7 @@ static int check_mount(const char *text, struct error *err)
 
 static int check_network(const char *text, struct error *err)
 {
-	return parse_choice(text, "none|user", err);
+	return network_check_name(text, err);
 }
 
 static int check_scratch(const char *text, struct error *err)
@@ -82,8 +83,8 @@ const struct option_row option_rows[OPTION_COUNT] = {
 		"overhead)"),
 	[OPTION_MOUNT] = ROW("mount", SHARE_SYNTAX, true, check_mount,
 		"shows the node's directory HOST in the VM; may be repeated"),
-	[OPTION_NETWORK] = ROW("network", "none|user", false, check_network,
-		"none, or user: the VM reaches the network as you do"),
+	[OPTION_NETWORK] = ROW("network", "none|user|NAME", false, check_network,
+		"none; user: the VM reaches the network as you do; or one of the node's networks"),
 	[OPTION_SCRATCH] = ROW("scratch", "SIZE", false, check_scratch,
 		"an empty disk of this size on /scratch and /tmp"),
 	[OPTION_START] = ROW("start", "auto|clone|boot", false, check_start,

@@ -148,7 +148,7 @@ static void bad_values_are_refused_with_a_sentence(void **state)
 		{"vm-memory", "65T", "64 TiB"}, {"vm-mount", "", "no directory"},
 		{"vm-mount", "/a:b", "no absolute path"},
 		{"vm-mount", "/a:/b:/c", "no absolute path"}, {"vm-mount", ":/a", "no directory"},
-		{"vm-network", "bridge", "none"}, {"vm-scratch", "-1", "-1"},
+		{"vm-network", "../x", "none"}, {"vm-scratch", "-1", "-1"},
 		{"vm-start", "now", "clone"}, {"vm-env", "", "no name"},
 		{"vm-env", "=x", "no name"}, {"vm-workdir", "", "no directory"}};
 

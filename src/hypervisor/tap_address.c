@@ -1,0 +1,81 @@
+/* A VM's addresses: those of its lease, or the next of the network's own range. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "hypervisor/tap_private.h"
+
+/* Locally administered; with the address behind them no two VMs of a network have the same. */
+static const uint8_t mac_prefix[] = {0x52, 0x57};
+
+static bool is_taken(const struct taps *t, const char *network, struct in_addr address)
+{
+	for (const struct tap *tap = t->list; tap; tap = tap->next)
+		if (tap->address.s_addr == address.s_addr && streq(tap->network, network))
+			return true;
+	return false;
+}
+
+static int choose_from_range(struct taps *t, const struct network *network,
+	const struct network_range *range, struct tap *tap, struct error *err)
+{
+	for (uint64_t number = range->first; number <= range->last; number++) {
+		const struct in_addr address = {htonl((uint32_t)number)};
+
+		if (is_taken(t, network->name, address))
+			continue;
+		tap->address = address;
+		tap->prefix = range->prefix;
+		memcpy(tap->mac, mac_prefix, sizeof(mac_prefix));
+		memcpy(tap->mac + sizeof(mac_prefix), &address, sizeof(address));
+		return 0;
+	}
+	return fail(
+		err, -EAGAIN, "the network '%s' has no address left on this node", network->name);
+}
+
+static int choose_from_lease(
+	const struct network *network, const json_t *lease, struct tap *tap, struct error *err)
+{
+	const char *address = json_string_value(json_object_get(lease, "address"));
+	const char *mac = json_string_value(json_object_get(lease, "mac"));
+	const char *gateway = json_string_value(json_object_get(lease, "gateway"));
+	json_int_t prefix = json_integer_value(json_object_get(lease, "prefix"));
+	json_int_t vlan = json_integer_value(json_object_get(lease, "vlan"));
+
+	if (!address || !mac || inet_pton(AF_INET, address, &tap->address) != 1 ||
+		link_parse_mac(mac, tap->mac) < 0 || prefix < 1 || prefix > 32)
+		return fail(err, -EAGAIN,
+			"the network '%s' needs a lease of the site for an address, and the node has "
+			"none left; [site] pool and lease_block say how many it keeps",
+			network->name);
+	if (vlan && (uint64_t)vlan != network->vlan)
+		return fail(err, -EINVAL,
+			"the leases of this node are of the VLAN %lld, and the network '%s' is of %llu",
+			(long long)vlan, network->name, (unsigned long long)network->vlan);
+	tap->prefix = (uint8_t)prefix;
+	snprintf(tap->gateway, sizeof(tap->gateway), "%s", gateway ? gateway : "");
+	tap->nameservers = json_incref(json_object_get(lease, "nameservers"));
+	return 0;
+}
+
+int tap_choose_address(struct taps *t, const struct network *network, const struct tap_wish *wish,
+	struct tap *tap, struct error *err)
+{
+	struct network_range range;
+	int r = network_get_range(network, &range);
+
+	r = r == 0 ? choose_from_range(t, network, &range, tap, err)
+		   : choose_from_lease(network, wish->lease, tap, err);
+	if (r < 0)
+		return r;
+	if (network->gateway)
+		snprintf(tap->gateway, sizeof(tap->gateway), "%s", network->gateway);
+	if (!network->nameservers[0])
+		return 0;
+	json_decref(tap->nameservers);
+	tap->nameservers = json_array();
+	for (char **i = network->nameservers; *i; i++)
+		json_array_append_new(tap->nameservers, json_string(*i));
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* What the files of taps share. */
+#pragma once
+
+#include "engine/network.h"
+#include "hypervisor/taps.h"
+#include "hypervisor/worker.h"
+#include "net/firewall.h"
+#include "net/link.h"
+#include "net/rate.h"
+
+/* A tap's name is this and the first digits of its VM's record id. */
+#define TAP_PREFIX "wnt"
+
+/* Devices of networks: the bridge, and what it reaches its VLAN by. */
+#define NETWORK_BRIDGE "wn-"
+#define NETWORK_VLAN   "wnv-"
+
+struct tap {
+	struct taps *taps;
+	struct tap *next;
+	char name[IFNAMSIZ];
+	char network[NETWORK_NAME_MAX];
+	int index, fd; /* -1: a daemon before us has lent it */
+	bool claimed;
+	struct in_addr address;
+	uint16_t share; /* of the uplink; 0: none */
+	/* What its VM is told, of a tap that we have made: */
+	uint8_t mac[LINK_MAC_SIZE];
+	uint8_t prefix;
+	uint32_t mtu;
+	char gateway[INET_ADDRSTRLEN];
+	json_t *nameservers;
+};
+
+struct taps {
+	sd_event *event;
+	const struct settings *settings;
+	struct networks networks;
+	struct netlink *netlink; /* NULL: not opened yet */
+	struct tap *list;
+	struct worker *worker;
+	struct departure *departure; /* taps that are to be removed next; NULL: none */
+	bool departing;              /* some are being removed */
+	sd_event_source *sweep;
+};
+
+/* Makes the devices and rules of a network, as far as they are not there. `ret` is the bridge. */
+int tap_network_open(struct taps *t, const struct network *network, const struct tap_wish *wish,
+	struct link *ret, struct error *err);
+
+/* Chooses MAC and addresses. Returns 0 or negative errno with what to do. */
+int tap_choose_address(struct taps *t, const struct network *network, const struct tap_wish *wish,
+	struct tap *tap, struct error *err);
+
+/* Nothing goes through it any more; a worker removes it, with all others that end meanwhile, which
+ * takes the kernel as long as one. */
+void tap_depart(struct taps *t, const char *name, int index);

@@ -1,0 +1,53 @@
+/* Network cards that VMs are lent: a tap each, connected to one of the node's networks.
+ *
+ * A tap is gone with its last descriptor, so that nothing is left of a daemon that is killed while
+ * it makes one, or of a VM that ends while there is none. Whoever still has a descriptor when the
+ * VM's connection ends has one of nothing. */
+#pragma once
+
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+#include "engine/settings.h"
+
+struct taps;
+struct tap;
+
+/* Reads the networks of the settings, as taps_load(), and looks what taps a daemon before us has
+ * lent. Returns 0 or negative errno; that there are no rights for networks is told to who wants
+ * one. */
+int taps_new(sd_event *event, const struct settings *settings, const char *pushed, const char *path,
+	struct taps **ret, struct error *err);
+struct taps *taps_free(struct taps *t);
+
+/* Reads them again, of the files of the settings; VMs keep the ones they have. Returns 0, or
+ * negative errno and nothing has changed. */
+int taps_load(struct taps *t, const char *pushed, const char *path, struct error *err);
+
+struct tap_wish {
+	const char *network;
+	const char *record_id; /* of the VM's usage record, by which its tap is called */
+	uid_t uid;
+	const json_t *lease; /* of the site; NULL: none */
+};
+
+/* Is this network there for this user? Makes nothing. Returns 0 or negative errno with what to do.
+ */
+int taps_check(const struct taps *t, const char *network, uid_t uid, struct error *err);
+
+int taps_open(struct taps *t, const struct tap_wish *wish, struct tap **ret, struct error *err);
+
+/* That of a VM which has come back, or NULL. */
+struct tap *taps_claim(struct taps *t, const char *record_id);
+
+/* Takes it back: from now on nothing goes through it. NULL is none. With `leave` the VM goes on. */
+struct tap *taps_close(struct taps *t, struct tap *tap, bool leave);
+
+int tap_descriptor(const struct tap *tap);
+
+/* What the VM is to be told: {"name","mac","address","prefix","gateway","nameservers","mtu"}. A new
+ * object. */
+json_t *tap_to_json(const struct tap *tap);
+
+/* What the VM has received and sent, by the kernel. Returns false if that cannot be seen. */
+bool tap_count(struct tap *tap, uint64_t *ret_received_bytes, uint64_t *ret_sent_bytes);
