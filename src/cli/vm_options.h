@@ -47,8 +47,8 @@ struct vm_options {
 		VM_ROW(type, member, "env", 'e', OPTION_LIST, env, "NAME[=VALUE]", NULL, NULL,     \
 			"Environment variable for the command; without a value, your own one. "    \
 			"NAME may be a pattern such as 'OMP_*'. May be repeated"),                 \
-		VM_ROW(type, member, "network", 0, OPTION_STRING, network, "none|user|NAME", NULL, \
-			NULL,                                                                      \
+		VM_ROW(type, member, "network", 0, OPTION_STRING, network, "KIND",                 \
+			"none|user|bridge", NULL,                                                  \
 			"none; user: the VM reaches the network as you do, nothing reaches it; "   \
 			"or NAME, one of the node's networks (bridge: its first)"),                \
 		VM_ROW(type, member, "timeout", 0, OPTION_DURATION, timeout, "DURATION", NULL,     \

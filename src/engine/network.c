@@ -84,7 +84,7 @@ static int parse_range(const char *text, struct network_range *ret)
 
 	if (strlen(text) >= sizeof(copy))
 		return -EINVAL;
-	strcpy(copy, text);
+	snprintf(copy, sizeof(copy), "%s", text);
 	dash = strchr(copy, '-');
 	slash = strchr(copy, '/');
 	if (!dash || !slash || slash < dash)
@@ -209,10 +209,10 @@ static const struct conf_setting network_table[] = {
 	{.key = NULL},
 };
 
-#define SECTION                                                                                         \
-	.kind = "network", .table = network_table, .size = sizeof(struct network),                      \
-	.help = "Networks of a node that VMs can be on, by --network NAME; the node's daemon connects " \
-		"them. Only the system's file, and what a site gives its nodes, may have them."
+#define SECTION                                                                                \
+	.kind = "network", .table = network_table, .size = sizeof(struct network),             \
+	.help = "Networks of a node that VMs can be on, by --network NAME. Only the system's " \
+		"file, and what a site gives its nodes, may have them."
 
 const struct conf_list network_section = {SECTION};
 const struct conf_list network_section_refused = {

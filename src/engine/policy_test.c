@@ -123,7 +123,9 @@ static void mistakes_are_told_with_file_and_line(void **state)
 		{"[policy a]\npartition = , \n", 2, "partition: has no value"},
 		{"[policy a]\nvm = maybe\n", 2, "vm: 'maybe' is not one of allow|force|forbid"},
 		{"[policy a]\ncpus = 0\n", 2, "cpus: '0' is no whole number from 1 to 256"},
-		{"[policy a]\nnetwork = bridge\n", 2, "network: 'bridge' is not one of none|user"},
+		{"[policy a]\nnetwork = a bridge\n", 2,
+			"network: 'a bridge' is no network: there are none, user, and the node's own, whose "
+			"names have at most 11 letters, digits, '.', '_' and '-'"},
 		{"[policy a]\n\njob-name = a(b\n", 3,
 			"job-name: 'a(b' is no regular expression that can be used: Unmatched ( or \\("},
 		{"[policy a]\nmount = data\n", 2,
@@ -150,10 +152,10 @@ static void mistakes_are_told_with_file_and_line(void **state)
 			"vm is set a second time in this section"},
 		{"[polcy a]\nvm = force\n", 2,
 			"unknown section [polcy a]; there are [run], [vm], [template], [deadline], "
-			"[node], [lrms], [record], [site], [images], [policy NAME]"},
+			"[node], [lrms], [record], [site], [images], [policy NAME], [network NAME]"},
 		{"[policya]\nvm = force\n", 2,
 			"unknown section [policya]; there are [run], [vm], [template], [deadline], "
-			"[node], [lrms], [record], [site], [images], [policy NAME]"},
+			"[node], [lrms], [record], [site], [images], [policy NAME], [network NAME]"},
 		{"[run]\ncpu = 4\n", 2, "unknown key 'cpu' in [run]; did you mean 'cpus'?"},
 	};
 

@@ -113,7 +113,7 @@ static void mistakes_are_told_with_file_and_line(void **state)
 		{"[run]\n\ncpus = 0\n", "wnodes.conf:3: "},
 		{"[run]\nmemory = 1M\n", "wnodes.conf:2: "},
 		{"[vm]\naccel = fast\n", "wnodes.conf:2: "},
-		{"[run]\nnetwork = bridge\n", "wnodes.conf:2: "},
+		{"[run]\nnetwork = a bridge\n", "wnodes.conf:2: "},
 		{"[deadline]\nboot = 0\n", "wnodes.conf:2: "},
 		{"garbage\n", "wnodes.conf:1: "},
 		{"[run]\n[policy mine]\nvm = allow\n",

@@ -20,9 +20,9 @@
 /* Is true of what the kernel could look into: rules about ports and types pass over the rest. */
 #define WHOLE "meta l4proto != 255 "
 
-/* Of what is sent at once: 50 ms, so that TCP comes near the rate, and a few large frames. */
-#define BURST_PART  20
-#define BURST_BYTES UINT64_C(262144)
+/* The kernel lets a second of the rate and this pass at once: the largest frame that a card with
+ * segmentation offload is handed. */
+#define BURST_BYTES 65536
 
 /* Chains of networks, and of what goes to a device. No device of ours begins so. */
 #define NETWORK_CHAIN "net-"
@@ -164,9 +164,8 @@ int firewall_add(const struct firewall_port *port, struct error *err)
 	if (port->rate)
 		rules_add(&rules,
 			"add rule " TABLE
-			" %s limit rate over %llu bytes/second burst %llu bytes drop\n",
-			device, (unsigned long long)port->rate,
-			(unsigned long long)MAX_OF(port->rate / BURST_PART, BURST_BYTES));
+			" %s limit rate over %llu bytes/second burst %d bytes drop\n",
+			device, (unsigned long long)port->rate, BURST_BYTES);
 	if (port->share)
 		rules_add(&rules, "add rule " TABLE " %s meta priority set 1:%x\n", device,
 			port->share);
