@@ -32,7 +32,7 @@ struct hypervisor {
 	struct trial *trial;
 	struct drain *drain;
 	struct volumes *volumes; /* NULL: there is no volume group */
-	struct taps *taps; /* VMs' network cards */
+	struct taps *taps;       /* VMs' network cards */
 	/* Of images: */
 	struct worker *mover;      /* for what may take minutes */
 	struct store *mover_store; /* the same store; the mover's alone */
