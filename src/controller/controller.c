@@ -18,6 +18,7 @@
 #include "controller/privileges.h"
 #include "controller/reader.h"
 #include "controller/request.h"
+#include "controller/roster.h"
 #include "controller/schema.h"
 #include "controller/server.h"
 #include "controller/stock.h"
@@ -33,6 +34,10 @@
 
 /* How long requests that were begun have at the end. */
 #define END_US (5 * UINT64_C(1000000))
+
+/* How long all of the end may take: a file system or a database that hangs is not waited for. Well
+ * below what systemd gives. */
+#define CLOSE_MAX_S 30
 
 /* How often a database without which nothing can begin is looked for. */
 #define DATABASE_PAUSE_S 1
@@ -152,8 +157,9 @@ static int open_parts(struct controller *c, struct error *err)
 	c->metrics = metrics_new();
 	c->identity = identity_new();
 	c->editions = editions_new();
-	if (!c->editions || !c->connections || !c->requests || !c->guesses || !c->metrics ||
-		!c->identity)
+	c->rosters = rosters_new();
+	if (!c->editions || !c->rosters || !c->connections || !c->requests || !c->guesses ||
+		!c->metrics || !c->identity)
 		return fail(err, -ENOMEM, "out of memory");
 	r = writer_new(s->database, &c->writer, err);
 	if (r == 0)
@@ -219,8 +225,21 @@ static void free_settings(struct controller *c)
 	}
 }
 
+/* Whoever is killed leaves a sound depot, and what was answered is on the disk. */
+static void on_alarm(int signal)
+{
+	static const char text[] = "wnodes-controller: the end takes too long, what is still being "
+				   "written is left as it is\n";
+
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(EXIT_FAILURE);
+	_exit(EXIT_FAILURE);
+}
+
 void controller_close(struct controller *c)
 {
+	signal(SIGALRM, on_alarm);
+	alarm(CLOSE_MAX_S);
 	housekeeping_stop(c->housekeeping);
 	if (c->server) {
 		server_quiesce(c->server);
@@ -236,6 +255,7 @@ void controller_close(struct controller *c)
 	writer_free(c->writer);
 	stocks_free(c->stocks);
 	editions_free(c->editions);
+	rosters_free(c->rosters);
 	depot_free(c->depot);
 	budget_free(c->budget);
 	free(c->depot_temporary);
@@ -250,6 +270,7 @@ void controller_close(struct controller *c)
 	credential_done(&c->credential);
 	sd_event_unref(c->event);
 	free_settings(c);
+	alarm(0);
 }
 
 void controller_renew_credential(struct controller *c)

@@ -20,6 +20,7 @@ struct controller {
 	struct depot *depot;       /* NULL: none; the worker's, but for reading */
 	struct stocks *stocks;     /* what is given of it; for all threads */
 	struct editions *editions; /* of the catalogue; for all threads */
+	struct rosters *rosters;   /* who has an image; for all threads */
 	struct budget *budget;     /* the worker's */
 	char *depot_temporary;     /* directory in it */
 	struct identity *identity; /* for all threads */

@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 #include "controller/body.h"
+#include "controller/controller.h"
 #include "controller/event.h"
 #include "controller/image.h"
+#include "controller/roster.h"
 
 /* Named at a time: more than a node has slots for. */
 #define PEERS_MAX 20
@@ -41,42 +44,113 @@ static const struct field report_fields[] = {
 	{.name = NULL},
 };
 
-static int add_peers(struct sql_rows *rows, json_t *peers, struct error *err)
+static void take_node(const struct sql_rows *rows, struct roster_node *ret)
 {
-	int r;
-
-	while ((r = sql_rows_next(rows, err)) > 0)
-		if (json_array_append_new(peers,
-			    json_pack("{s:s, s:s, s:s, s:s, s:f}", "node", sql_rows_text(rows, 0),
-				    "address", sql_rows_text(rows, 1), "rack",
-				    sql_rows_text(rows, 2), "state", sql_rows_text(rows, 3), "done",
-				    (double)sql_rows_number(rows, 4) / 1000)) < 0)
-			return fail(err, -ENOMEM, "out of memory");
-	return r;
+	snprintf(ret->name, sizeof(ret->name), "%s", sql_rows_text(rows, 0));
+	snprintf(ret->address, sizeof(ret->address), "%s", sql_rows_text(rows, 1));
+	snprintf(ret->rack, sizeof(ret->rack), "%s", sql_rows_text(rows, 2));
+	ret->complete = streq(sql_rows_text(rows, 3), "complete");
+	ret->done = sql_rows_number(rows, 4);
 }
 
-/* At random, so that all carry the same: those of the caller's rack, or those that are not. */
-static int find_peers(
-	struct exchange *x, struct sql *db, bool near, json_t *peers, struct error *err)
+/* All who have something of the image and a good name. */
+static int read_roster(struct exchange *x, struct sql *db, struct roster *ret, struct error *err)
 {
 	struct sql_rows *rows AUTO(sql_rows_freep) = NULL;
 	int r = sql_select(db, err, &rows,
 		"SELECT p.node, p.address, p.rack, i.state, i.done FROM node_image i"
 		" JOIN porter p ON p.node = i.node JOIN node n ON n.name = i.node"
-		" WHERE i.digest = ?1 AND i.node <> ?2 AND i.done > 0"
-		" AND i.state IN ('complete', 'fetching') AND p.address <> '' AND p.seen > ?3"
-		" AND n.state IN ('up', 'drained')"
-		" AND (SELECT count(*) FROM peer_report r WHERE r.peer = p.node AND r.time > ?4)"
-		" < ?5 AND NOT EXISTS (SELECT 1 FROM peer_report r WHERE r.peer = p.node"
-		" AND r.node = ?2 AND r.time > ?4)"
-		" AND CASE WHEN p.rack <> '' AND p.rack = (SELECT rack FROM porter"
-		" WHERE node = ?2) THEN 1 ELSE 0 END = ?7 ORDER BY random() LIMIT ?6",
-		sql_text(x->params[0]), sql_text(x->caller.name),
-		sql_number((int64_t)(x->now_us - SEEN_US)),
+		" WHERE i.digest = ?1 AND i.done > 0 AND i.state IN ('complete', 'fetching')"
+		" AND p.address <> '' AND p.seen > ?2 AND n.state IN ('up', 'drained')"
+		" AND (SELECT count(*) FROM peer_report r WHERE r.peer = p.node AND r.time > ?3)"
+		" < ?4 ORDER BY random() LIMIT ?5",
+		sql_text(ret->digest), sql_number((int64_t)(x->now_us - SEEN_US)),
 		sql_number((int64_t)(x->now_us - REPORT_US)), sql_number(REPORTS_MAX),
-		sql_number(PEERS_MAX), sql_number(near));
+		sql_number(ROSTER_MAX));
 
-	return r < 0 ? r : add_peers(rows, peers, err);
+	while (r >= 0 && ret->count < ROSTER_MAX && (r = sql_rows_next(rows, err)) > 0)
+		take_node(rows, &ret->nodes[ret->count++]);
+	return MIN_OF(r, 0);
+}
+
+/* Returns 0 and a reference. */
+static int get_roster(struct exchange *x, struct sql *db, struct roster **ret, struct error *err)
+{
+	struct rosters *rosters = x->controller->rosters;
+	struct roster *fresh AUTO(roster_unrefp) = NULL;
+	int r;
+
+	*ret = rosters_find(rosters, x->params[0], x->now_us);
+	if (*ret)
+		return 0;
+	fresh = roster_new(x->params[0], x->now_us);
+	r = fresh ? read_roster(x, db, fresh, err) : fail(err, -ENOMEM, "out of memory");
+	if (r < 0)
+		return r;
+	rosters_add(rosters, fresh);
+	*ret = TAKE_PTR(fresh);
+	return 0;
+}
+
+/* What matters of who asks. */
+struct asker {
+	const char *name;
+	char rack[CALLER_NAME_MAX];
+	json_t *shunned; /* names: of whom it has complained */
+	uint64_t random;
+};
+
+static int get_asker(struct exchange *x, struct sql *db, struct asker *ret, struct error *err)
+{
+	struct sql_rows *racks AUTO(sql_rows_freep) = NULL, *reports AUTO(sql_rows_freep) = NULL;
+	int r = sql_select(db, err, &racks, "SELECT rack FROM porter WHERE node = ?1",
+		sql_text(x->caller.name));
+
+	if (r >= 0 && (r = sql_rows_next(racks, err)) > 0)
+		snprintf(ret->rack, sizeof(ret->rack), "%s", sql_rows_text(racks, 0));
+	if (r >= 0)
+		r = sql_select(db, err, &reports,
+			"SELECT peer FROM peer_report WHERE node = ?1 AND time > ?2",
+			sql_text(x->caller.name), sql_number((int64_t)(x->now_us - REPORT_US)));
+	while (r >= 0 && (r = sql_rows_next(reports, err)) > 0)
+		json_object_set_new(ret->shunned, sql_rows_text(reports, 0), json_true());
+	return MIN_OF(r, 0);
+}
+
+static size_t next_random(struct asker *a, size_t below)
+{
+	a->random ^= a->random >> 12;
+	a->random ^= a->random << 25;
+	a->random ^= a->random >> 27;
+	return (size_t)(a->random * UINT64_C(2685821657736338717) >> 11) % below;
+}
+
+/* Adds some at random, so that all carry the same: of the asker's rack, or of others. */
+static int add_peers(const struct roster *r, struct asker *a, bool near, json_t *peers)
+{
+	const struct roster_node *chosen[PEERS_MAX];
+	size_t fit = 0;
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct roster_node *n = &r->nodes[i];
+		size_t place = fit;
+
+		if (streq(n->name, a->name) || json_object_get(a->shunned, n->name) ||
+			near != (n->rack[0] && streq(n->rack, a->rack)))
+			continue;
+		if (++fit > PEERS_MAX)
+			place = next_random(a, fit);
+		if (place < PEERS_MAX)
+			chosen[place] = n;
+	}
+	for (size_t i = 0; i < MIN_OF(fit, (size_t)PEERS_MAX); i++)
+		if (json_array_append_new(
+			    peers, json_pack("{s:s, s:s, s:s, s:s, s:f}", "node", chosen[i]->name,
+					   "address", chosen[i]->address, "rack", chosen[i]->rack,
+					   "state", chosen[i]->complete ? "complete" : "fetching",
+					   "done", (double)chosen[i]->done / 1000)) < 0)
+			return -ENOMEM;
+	return 0;
 }
 
 /* Some of the near ones, the far ones, and as many of the other near ones as there is room for. */
@@ -90,14 +164,31 @@ static void mix(json_t *near, json_t *far)
 		json_array_remove(near, json_array_size(near) - 1);
 }
 
+static int choose(struct exchange *x, struct sql *db, json_t *peers, json_t *far, struct error *err)
+{
+	struct roster *roster AUTO(roster_unrefp) = NULL;
+	struct asker asker = {.name = x->caller.name, .shunned = json_object()};
+	int r = get_asker(x, db, &asker, err);
+
+	if (getrandom(&asker.random, sizeof(asker.random), GRND_NONBLOCK) < 0)
+		asker.random = x->now_us;
+	asker.random |= 1;
+	if (r == 0)
+		r = get_roster(x, db, &roster, err);
+	if (r == 0)
+		r = add_peers(roster, &asker, true, peers);
+	if (r == 0)
+		r = add_peers(roster, &asker, false, far);
+	json_decref(asker.shunned);
+	return r;
+}
+
 static int run_get(struct exchange *x, struct sql *db)
 {
 	json_t *peers = json_array(), *far = json_array();
 	struct error err = {0};
-	int r = peers && far ? find_peers(x, db, true, peers, &err) : -ENOMEM;
+	int r = peers && far ? choose(x, db, peers, far, &err) : -ENOMEM;
 
-	if (r == 0)
-		r = find_peers(x, db, false, far, &err);
 	if (r == 0)
 		mix(peers, far);
 	json_decref(far);

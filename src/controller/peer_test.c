@@ -1,6 +1,8 @@
 #include "controller/peer.h"
 
+#include "controller/controller.h"
 #include "controller/harness_test.h"
+#include "controller/roster.h"
 #include "controller/specimen_test.h"
 
 #define SECOND_US UINT64_C(1000000)
@@ -93,6 +95,27 @@ static void other_racks_are_named_however_many_are_in_the_own_one(void **state)
 		far += streq(harness_text(path), "r2");
 	}
 	assert_int_equal(far, 10);
+}
+
+static void what_is_known_of_an_image_is_good_for_a_second(void **state)
+{
+	harness_open(state);
+	harness_controller.rosters = rosters_new();
+	specimen_publish("el9", 1, true, digest);
+	add("wn1", "r1", "fetching", 0.5);
+	add("wn2", "r1", "complete", 1);
+	assert_int_equal(ask("wn1"), 1);
+	add("wn3", "r1", "complete", 1);
+	assert_int_equal(ask("wn1"), 1);
+	/* Nobody is named to itself, and of whom it has complained is not named to it. */
+	assert_int_equal(ask("wn2"), 1);
+	assert_string_equal(harness_text("peers.0.node"), "wn1");
+	assert_int_equal(report("wn1", "wn2"), 204);
+	assert_int_equal(ask("wn1"), 0);
+	harness_now_us += 2 * SECOND_US;
+	assert_int_equal(ask("wn1"), 1);
+	assert_string_equal(harness_text("peers.0.node"), "wn3");
+	harness_controller.rosters = rosters_free(harness_controller.rosters);
 }
 
 static void who_is_gone_lost_or_silent_is_not_named(void **state)
@@ -206,6 +229,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		HARNESS_TEST(who_has_something_is_named_the_same_rack_first),
 		HARNESS_TEST(other_racks_are_named_however_many_are_in_the_own_one),
+		HARNESS_TEST(what_is_known_of_an_image_is_good_for_a_second),
 		HARNESS_TEST(who_is_gone_lost_or_silent_is_not_named),
 		HARNESS_TEST(the_same_again_changes_nothing_and_what_is_gone_goes),
 		HARNESS_TEST(what_is_wrong_is_not_taken),
