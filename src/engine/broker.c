@@ -607,6 +607,28 @@ void broker_tell_failed(struct broker *b, const char *reason)
 			       MIN_OF(strlen(reason), (size_t)200)));
 }
 
+int broker_map_groups(struct broker *b, pid_t pid)
+{
+	int fds[PACKET_FDS_MAX], r;
+	json_t *answer = NULL;
+	struct error err = {0};
+	size_t count = 0;
+
+	if (!b || !b->lent || b->fd < 0)
+		return -ENOENT;
+	r = broker_call(b, json_pack("{s:s, s:I}", "op", "map-groups", "pid", (json_int_t)pid),
+		&answer, fds, &count);
+	while (count > 0)
+		close(fds[--count]);
+	if (r == 0)
+		r = packet_check_refusal(&answer, &err);
+	if (r < 0)
+		log_debug("the node's daemon has not mapped the user's groups: %s",
+			err.text[0] ? err.text : strerror(-r));
+	json_decref(answer);
+	return r;
+}
+
 void broker_set_vm(struct broker *b, pid_t qemu, const char *name)
 {
 	if (!b)

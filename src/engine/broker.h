@@ -43,6 +43,10 @@ bool broker_has_told_place(const struct broker *b);
 #define BROKER_WAITING_MAX 256
 const char *broker_get_waiting(const struct broker *b);
 
+/* Has the daemon map the user's groups in the user namespace of `pid`, a child of ours. Returns 0
+ * or negative errno, which is no reason to give up; without a broker -ENOENT. */
+int broker_map_groups(struct broker *b, pid_t pid);
+
 /* By which process a daemon that is started anew knows that the VM lives, and its name. */
 void broker_set_vm(struct broker *b, pid_t qemu, const char *name);
 

@@ -93,7 +93,7 @@ int launch_find_template(struct launch *l, struct error *err)
 	/* A probe looks at what an image does when it boots. */
 	if (l->request->start == REQUEST_START_BOOT || l->request->probe)
 		return 0;
-	r = share_choice_may_clone(&l->request->shares, err);
+	r = share_choice_may_clone(&l->request->shares, l->resources->manifest, err);
 	if (r < 0)
 		return insists ? r : 0;
 	/* KVM that no guest has run with yet is tried with a boot. */
@@ -110,10 +110,18 @@ int launch_find_template(struct launch *l, struct error *err)
 	return 0;
 }
 
+static int on_map_groups(void *userdata, pid_t pid)
+{
+	return broker_map_groups(userdata, pid);
+}
+
 int launch_start_gateways(struct launch *l, struct error *err)
 {
 	const struct gateway_host host = {
 		.has_network = l->request->network != VM_NETWORK_NONE,
+		.virtiofsd = l->request->settings->virtiofsd,
+		.map_groups = l->resources->broker ? on_map_groups : NULL,
+		.userdata = l->resources->broker,
 	};
 
 	launch_stop_gateways(l);

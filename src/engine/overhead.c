@@ -36,16 +36,10 @@ static uint64_t divide_up(uint64_t n, uint64_t by)
 	return (n + by - 1) / by;
 }
 
-/* Which gateway it will be is not known yet where none was asked for. */
+/* Which gateway it will be is not known yet where none was asked for: nearly always 9p. */
 static uint64_t share_mib(const struct vm_share *share)
 {
-	const struct gateway *gateway;
-	uint64_t most = share->gateway ? share->gateway->overhead_mib : 0;
-
-	for (size_t i = 0; !share->gateway && (gateway = gateway_at(i)); i++)
-		if (gateway->boot_rank || gateway->clone_rank)
-			most = MAX_OF(most, gateway->overhead_mib);
-	return most;
+	return share->gateway ? share->gateway->overhead_mib : gateway_9p.overhead_mib;
 }
 
 static uint64_t shares_mib(const struct overhead_shape *shape)

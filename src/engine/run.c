@@ -278,7 +278,7 @@ static void run_start(struct run *run)
 		run->resources.image_name ? run->resources.image_name : "-",
 		run->resources.image_tag ? run->resources.image_tag : "-",
 		run->resources.image_digest, accel_name(run->launch.shape.accel));
-	if (launch_start_gateways(&run->launch, &err) < 0) {
+	if (run_start_gateways(run, &err) < 0) {
 		run_fail(run, "%s", err.text);
 		return;
 	}
@@ -583,7 +583,7 @@ static void run_close(struct run *run)
 	control_free(run->control);
 	session_free(run->session);
 	vm_free(run->vm);
-	launch_stop_gateways(&run->launch);
+	run_stop_gateways(run);
 	prepare_free(run->prepare);
 	interrupt_free(run->interrupt);
 	run_status_done(run);

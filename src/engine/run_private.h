@@ -45,6 +45,9 @@ struct run {
 	sd_event_source *guardian;
 	int warm_fd; /* of the process that makes a template */
 	struct launch launch;
+	sd_event_source *gateways[VM_SHARES_MAX]; /* the ends of what serves the shares */
+	sd_event_source *losing;
+	const struct vm_share *lost_share;
 	uint64_t tasks_ended;
 	struct vm *vm;
 	struct prepare *prepare;
@@ -86,6 +89,11 @@ bool run_task_ended(struct run *run);
 
 /* Tells those who wait for the VM that it has failed. */
 void run_refuse_tasks(struct run *run);
+
+/* Chooses the gateways of the shares for this start of the VM, and watches what serves them.
+ * Returns 0 or negative errno. */
+int run_start_gateways(struct run *run, struct error *err);
+void run_stop_gateways(struct run *run);
 
 /* Says why the command could not be started. */
 void run_explain_start(const struct run *run, const struct session_end *end);

@@ -125,6 +125,8 @@ const struct conf_setting settings_table[] = {
 	ROW("vm", "gateway", CONF_CHOICE, gateway, "auto", 0, 0, SETTINGS_GATEWAYS,
 		"How host directories get into a VM where --mount does not say it; auto: by the "
 		"best way that VM and host have, see docs/storage.md."),
+	ROW("vm", "virtiofsd", CONF_STRING, virtiofsd, NULL, 0, 0, NULL,
+		"Program of the gateway virtiofs; looked for in the usual places when not set."),
 	ROW("template", "automatic", CONF_BOOL, template_automatic, "yes", 0, 0, NULL,
 		"Whether wnodes run makes a template in the background when it has booted a VM."),
 	ROW("template", "budget", CONF_SIZE, template_budget, "8G", 0, 0, NULL,

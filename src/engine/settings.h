@@ -20,6 +20,7 @@ struct settings {
 	char *qemu;      /* program; NULL: found in PATH */
 	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
 	char *broker;    /* "auto", "none" or the path of a socket */
+	char *virtiofsd; /* program; NULL: the installed one */
 	char *gateway;   /* a word of SETTINGS_GATEWAYS */
 	/* [template] */
 	bool template_automatic;
@@ -78,7 +79,7 @@ struct settings {
 extern const struct conf_setting settings_table[];
 
 #define SETTINGS_STARTS   "auto|clone|boot"
-#define SETTINGS_GATEWAYS "auto|9p"
+#define SETTINGS_GATEWAYS "auto|9p|virtiofs"
 
 /* As APEL knows them. */
 #define SETTINGS_BENCHMARKS "none|si2k|hepspec|HEPscore23"

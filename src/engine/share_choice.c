@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "lib/file.h"
 #include "lib/log.h"
+#include "lib/path.h"
 
 /* What the choice is made by. */
 struct choice {
@@ -47,7 +49,19 @@ int share_choice_check(const struct share_list *shares, const char *image, const
 	return 0;
 }
 
-int share_choice_may_clone(const struct share_list *shares, struct error *err)
+/* Is there one that may be chosen in a clone? */
+static bool image_clones(const struct manifest *m)
+{
+	const struct gateway *gateway;
+
+	for (size_t i = 0; (gateway = gateway_at(i)); i++)
+		if (gateway->clone_rank && image_mounts(m, gateway))
+			return true;
+	return false;
+}
+
+int share_choice_may_clone(
+	const struct share_list *shares, const struct manifest *m, struct error *err)
 {
 	for (size_t i = 0; i < shares->count; i++) {
 		const struct gateway *gateway = shares->items[i].gateway;
@@ -57,6 +71,10 @@ int share_choice_may_clone(const struct share_list *shares, struct error *err)
 				"the gateway %s of '%s' is not possible in a clone; use another "
 				"one, or start with --start auto",
 				gateway->name, shares->items[i].source);
+		if (!gateway && !image_clones(m))
+			return fail(err, -EOPNOTSUPP,
+				"a clone of this image can mount no host directories; start with "
+				"--start auto, or --mount none");
 	}
 	return 0;
 }
@@ -135,12 +153,41 @@ static int choice_make(const struct choice *c, struct vm_share *share, struct er
 	return r;
 }
 
+/* The share in which the mount point of `shares->items[i]` lies, or NULL. */
+static const struct vm_share *share_around(const struct share_list *shares, size_t i)
+{
+	const struct vm_share *best = NULL;
+
+	for (size_t k = 0; k < shares->count; k++)
+		if (k != i && path_is_below(shares->items[i].target, shares->items[k].target) &&
+			(!best || strlen(shares->items[k].target) > strlen(best->target)))
+			best = &shares->items[k];
+	return best;
+}
+
+/* A mount point within another share is a directory of the host's, which the guest's root may have
+ * no right to make. That it cannot be made here is heard from the guest, with the reason. */
+static void make_mount_points(const struct share_list *shares)
+{
+	for (size_t i = 0; i < shares->count; i++) {
+		const struct vm_share *around = share_around(shares, i);
+		autofree char *path =
+			around ? path_format("%s%s", around->source,
+					 shares->items[i].target + strlen(around->target))
+			       : NULL;
+
+		if (path && !around->read_only)
+			file_make_dirs(path, 0755);
+	}
+}
+
 int share_choice_start(struct share_list *shares, const struct manifest *m, bool is_clone,
 	const struct gateway_host *host, struct error *err)
 {
 	const struct choice c = {m, host, is_clone};
 	int r = 0;
 
+	make_mount_points(shares);
 	for (size_t i = 0; i < shares->count && r == 0; i++)
 		r = choice_make(&c, &shares->items[i], err);
 	for (size_t i = 0; i < shares->count && r == 0; i++) {

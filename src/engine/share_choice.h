@@ -11,9 +11,10 @@
 int share_choice_check(const struct share_list *shares, const char *image, const struct manifest *m,
 	struct error *err);
 
-/* Does a VM with these shares start from a template? Returns 0, or -EOPNOTSUPP with which of the
- * gateways asked for stands against it. */
-int share_choice_may_clone(const struct share_list *shares, struct error *err);
+/* Does a VM of this image with these shares start from a template? Returns 0, or -EOPNOTSUPP with
+ * which stands against it. */
+int share_choice_may_clone(
+	const struct share_list *shares, const struct manifest *m, struct error *err);
 
 /* How many 9p shares there may be, for the slots of a template. */
 size_t share_choice_slots(const struct share_list *shares);

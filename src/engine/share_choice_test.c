@@ -10,6 +10,7 @@
 
 static char source[] = "/data", target[] = "/in";
 static char name_9p[] = "9p", name_other[] = "isofs";
+static char name_fs[] = "virtiofs", *mounts_fs[] = {name_fs, NULL};
 static char *mounts_9p[] = {name_9p, NULL}, *mounts_nothing[] = {name_other, NULL};
 
 static struct share_list share_by(const struct gateway *gateway)
@@ -59,6 +60,22 @@ static void clone_gets_what_its_template_has(void **state)
 	assert_ptr_equal(gateway, &gateway_9p);
 }
 
+static void clone_is_not_tried_where_no_gateway_would_do(void **state)
+{
+	const struct manifest by_9p = {.gateways = mounts_9p}, by_fs = {.gateways = mounts_fs};
+	struct share_list any = share_by(NULL), named = share_by(&gateway_virtiofs);
+	struct error err = {0};
+
+	assert_int_equal(share_choice_may_clone(&any, &by_9p, &err), 0);
+	assert_int_equal(share_choice_slots(&any), 1);
+	assert_int_equal(share_choice_may_clone(&any, &by_fs, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.text, "--start auto"));
+	assert_int_equal(share_choice_check(&any, "cloud", &by_fs, &err), 0);
+	assert_int_equal(share_choice_may_clone(&named, &by_9p, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.text, "virtiofs"));
+	assert_int_equal(share_choice_slots(&named), 0);
+}
+
 static void who_names_a_gateway_gets_it_or_hears_why_not(void **state)
 {
 	const struct gateway *gateway;
@@ -88,6 +105,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_word_for_a_gateway_has_one),
 		cmocka_unit_test(clone_gets_what_its_template_has),
+		cmocka_unit_test(clone_is_not_tried_where_no_gateway_would_do),
 		cmocka_unit_test(who_names_a_gateway_gets_it_or_hears_why_not),
 		cmocka_unit_test(image_that_mounts_nothing_is_refused_before_anything_starts),
 	};

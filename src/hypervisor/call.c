@@ -20,6 +20,7 @@ static const char *const ops[CALL_OPS] = {
 	[CALL_RESUME] = "resume",
 	[CALL_VM] = "vm",
 	[CALL_RECORD] = "record",
+	[CALL_MAP_GROUPS] = "map-groups",
 };
 
 #define MIB_MAX   (UINT64_C(64) << 20) /* 64 TiB */
@@ -48,7 +49,8 @@ static const struct {
 	{{"scratch_bytes", FIELD_NUMBER, AT(scratch_bytes), 0, BYTES_MAX}, 0},
 	{{"slots", FIELD_NUMBER, AT(slots), 0, VM_SHARES_MAX}, 0},
 	{{"start_us", FIELD_NUMBER, AT(start_us), 0, INT64_MAX}, 0},
-	{{"pid", FIELD_NUMBER, AT(pid), 1, INT32_MAX}, BIT(CALL_HOLD) | BIT(CALL_VM)},
+	{{"pid", FIELD_NUMBER, AT(pid), 1, INT32_MAX},
+		BIT(CALL_HOLD) | BIT(CALL_VM) | BIT(CALL_MAP_GROUPS)},
 	{{"own", FIELD_BOOL, AT(own)}, 0},
 	{{"scratch", FIELD_BOOL, AT(scratch)}, 0},
 	{{"wait", FIELD_NOT, AT(no_wait)}, 0},

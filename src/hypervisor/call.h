@@ -34,6 +34,8 @@
  *     this shape would have served                                                       -> {}
  *   {"op":"started"}                the VM's agent has answered                          -> {}
  *   {"op":"failed","reason":"..."}  the VM did not start                                 -> {}
+ *   {"op":"map-groups","pid":n}     maps the caller's groups in the user namespace of `pid`, a
+ * child of the caller's, for a gateway of the VM                                           -> {}
  *   {"op":"node"}                   -> {"node":{...}}: limits, what is lent, drained or not
  *   {"op":"drain","reason":"..."}, {"op":"resume"}   of root and administrators          -> {}
  * A request that is refused is answered by {"error":"..."}, by which a node that is drained says
@@ -65,6 +67,7 @@ enum call_op {
 	CALL_RESUME,
 	CALL_VM,
 	CALL_RECORD,
+	CALL_MAP_GROUPS,
 	CALL_OPS
 };
 

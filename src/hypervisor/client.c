@@ -7,6 +7,7 @@
 #include "engine/packet.h"
 #include "hypervisor/admission.h"
 #include "hypervisor/borrow.h"
+#include "hypervisor/groups.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/liaison.h"
 #include "hypervisor/loan_disks.h"
@@ -595,6 +596,18 @@ static void on_record(struct client *c, const struct call *call)
 		client_refuse(c, err.text);
 }
 
+static void on_map_groups(struct client *c, const struct call *call)
+{
+	struct error err = {0};
+
+	if (c->state != CLIENT_LENT)
+		client_refuse(c, "groups are mapped for a VM alone");
+	else if (groups_map(c->fd, &c->peer, (pid_t)call->pid, &err) < 0)
+		client_refuse(c, err.text);
+	else
+		client_answer(c, json_object(), NULL, 0);
+}
+
 static void on_started(struct client *c, const struct call *call)
 {
 	if (c->state == CLIENT_LENT) {
@@ -663,6 +676,7 @@ static void (*const handlers[CALL_OPS])(struct client *c, const struct call *cal
 	[CALL_RESUME] = on_resume,
 	[CALL_VM] = on_vm,
 	[CALL_RECORD] = on_record,
+	[CALL_MAP_GROUPS] = on_map_groups,
 };
 
 /* The only descriptor that somebody may give us is that of a volume they have. */

@@ -226,7 +226,15 @@ static struct child_failure child_become(const struct child_spec *spec, const ch
 		return (struct child_failure){STEP_STREAMS, r};
 	if (spec->workdir && chdir(spec->workdir) < 0)
 		return (struct child_failure){STEP_WORKDIR, -errno};
+	r = spec->before_wait ? spec->before_wait(spec->userdata) : 0;
+	if (r == 0 && spec->before_wait && write(gate->childs, "", 1) < 0)
+		r = -errno;
+	if (r < 0)
+		return (struct child_failure){STEP_SETTINGS, r};
 	child_gate_pass(gate);
+	r = spec->after_wait ? spec->after_wait(spec->userdata) : 0;
+	if (r < 0)
+		return (struct child_failure){STEP_SETTINGS, r};
 	signals_set(spec);
 	execve(program, argv, env);
 	return (struct child_failure){STEP_EXEC, -errno};
@@ -319,13 +327,26 @@ int child_kill(int pidfd)
 	return child_wait(pidfd, KILL_TIMEOUT_MS);
 }
 
+/* Has the child come through before_wait()? */
+static bool child_waits(const struct child_gate *gate)
+{
+	struct pollfd p = {.fd = gate->ours, .events = POLLIN};
+	char word;
+
+	return deadline_poll(&p, 1, deadline_in_ms(EXEC_TIMEOUT_MS)) > 0 &&
+	       read(gate->ours, &word, 1) == 1;
+}
+
 /* Asks before_exec(), and lets the child go on. */
 static int child_allow(
 	const struct child_spec *spec, struct child_gate *gate, pid_t pid, struct error *err)
 {
-	int r = spec->before_exec(pid, spec->userdata, err);
+	int r;
 
 	gate->childs = base_close(gate->childs);
+	if (spec->before_wait && !child_waits(gate))
+		return 0; /* it has said why, and that is read next */
+	r = spec->before_exec(pid, spec->userdata, err);
 	/* A child that is gone already has said why, and that is read next. */
 	if (r == 0 && send(gate->ours, "", 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
 		r = fail_errno(err, -errno, "cannot start '%s': send", spec->argv[0]);

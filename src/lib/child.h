@@ -28,6 +28,11 @@ struct child_spec {
 	 * program; NULL: nothing is called. If it returns a negative errno, the program is never
 	 * executed, and child_spawn() returns that. So one can write down what is about to run. */
 	int (*before_exec)(pid_t pid, void *userdata, struct error *err);
+	/* Called in the child, when all else is set, the first before before_exec(), which there
+	 * must be then, the second after it: raw system calls only. If one returns a negative
+	 * errno, the program is never executed. NULL: none. */
+	int (*before_wait)(void *userdata);
+	int (*after_wait)(void *userdata);
 	void *userdata;
 };
 

@@ -236,6 +236,30 @@ static void write_errors_stop_the_vm(void **state)
 	assert_int_equal(writable, 2);
 }
 
+/* Its helper maps the guest's memory, and is connected already. */
+static void virtiofs_has_shared_memory_and_its_socket(void **state)
+{
+	static char source[] = "/data", target[] = "/in";
+	struct vm_spec spec = least_spec();
+	struct strv argv AUTO(strv_done) = {0};
+	int fds[COMMAND_FDS_MAX];
+	size_t n;
+
+	spec.shares[0] = (struct vm_share){&gateway_9p, source, target, false};
+	spec.shares[1] = (struct vm_share){
+		&gateway_virtiofs, source, target, false, {.fd = 40, .pidfd = -1}};
+	spec.share_count = 2;
+	argv = build(&spec);
+	assert_has(&argv, "memory-backend-memfd,id=memory,size=");
+	assert_has(&argv, "share=on");
+	assert_has(&argv, "memory-backend=memory");
+	assert_has(&argv, "socket,id=fs0,fd=40");
+	assert_has(&argv, "vhost-user-fs-pci,chardev=fs0,tag=fs0");
+	assert_has(&argv, "mount_tag=share0");
+	n = command_descriptors(&spec, &channels, fds);
+	assert_int_equal(fds[n - 1], 40);
+}
+
 /* What a template is made from, and a clone of it starts with. */
 static struct vm_spec template_spec(void)
 {
@@ -464,6 +488,7 @@ int main(void)
 		cmocka_unit_test(every_descriptor_is_used_and_inherited),
 		cmocka_unit_test(what_is_not_there_is_neither_inherited_nor_named),
 		cmocka_unit_test(each_set_of_descriptors_has_a_number_of_its_own),
+		cmocka_unit_test(virtiofs_has_shared_memory_and_its_socket),
 		cmocka_unit_test(base_and_seed_are_read_only),
 		cmocka_unit_test(overlay_stands_on_the_base),
 		cmocka_unit_test(write_errors_stop_the_vm),

@@ -1,8 +1,9 @@
 #include "vm/gateway.h"
 
 #include "lib/child.h"
+#include "lib/printable.h"
 
-static const struct gateway *const gateways[] = {&gateway_9p};
+static const struct gateway *const gateways[] = {&gateway_9p, &gateway_virtiofs};
 
 const struct gateway *gateway_find(const char *name)
 {
@@ -33,4 +34,18 @@ void gateway_helper_stop(struct gateway_helper *h)
 		child_kill(h->pidfd);
 	h->pid = 0;
 	h->pidfd = base_close(h->pidfd);
+	h->messages_fd = base_close(h->messages_fd);
+}
+
+void gateway_helper_messages(const struct gateway_helper *h, char *ret, size_t size)
+{
+	off_t end = h->messages_fd < 0 ? 0 : lseek(h->messages_fd, 0, SEEK_END);
+	off_t from = end > (off_t)size - 1 ? end - (off_t)size + 1 : 0;
+	ssize_t n = end > 0 ? pread(h->messages_fd, ret, size - 1, from) : 0;
+
+	n = MAX_OF(n, 0);
+	while (n > 0 && (ret[n - 1] == '\n' || ret[n - 1] == '\r'))
+		n--;
+	ret[n] = '\0';
+	printable_make_line(ret, (size_t)n);
 }

@@ -12,13 +12,14 @@ struct gateway;
 struct gateway_helper {
 	int fd;    /* to it: QEMU's for a device, ours for a pipe; -1: none */
 	int pidfd; /* becomes readable at its end, which is the share's; -1: there is no helper */
-	pid_t pid; /* if it is our child; 0: the node's daemon has it */
+	pid_t pid; /* if it is our child; 0: it is somebody else's */
+	int messages_fd; /* file of what it has complained of; -1: none */
 };
 
-#define GATEWAY_HELPER_INIT           \
-	(struct gateway_helper)       \
-	{                             \
-		.fd = -1, .pidfd = -1 \
+#define GATEWAY_HELPER_INIT                              \
+	(struct gateway_helper)                          \
+	{                                                \
+		.fd = -1, .pidfd = -1, .messages_fd = -1 \
 	}
 
 /* A host directory that the guest sees. */
@@ -39,10 +40,12 @@ enum gateway_kind {
 
 /* What there is on the host, for a gateway to serve a share with. */
 struct gateway_host {
-	bool has_network; /* the VM has a network card */
-	/* Has the node's daemon serve the share, number `index`, and fills its helper. Returns 0 or
-	 * negative errno with the reason. NULL: there is no daemon. */
-	int (*lend)(void *userdata, struct vm_share *share, size_t index, struct error *err);
+	bool has_network;      /* the VM has a network card */
+	const char *virtiofsd; /* program; NULL or "": the installed one */
+	/* Has the node's daemon map all groups of the user in the user namespace of `pid`, a child
+	 * of ours whose user is mapped already. Returns 0 or negative errno. NULL: there is no
+	 * daemon. */
+	int (*map_groups)(void *userdata, pid_t pid);
 	void *userdata;
 };
 
@@ -81,7 +84,7 @@ struct gateway {
 		char source[GATEWAY_SOURCE_MAX], struct mount_request *ret);
 };
 
-extern const struct gateway gateway_9p;
+extern const struct gateway gateway_9p, gateway_virtiofs;
 
 /* Returns the gateway of this name, or NULL. */
 const struct gateway *gateway_find(const char *name);
@@ -92,6 +95,8 @@ const struct gateway *gateway_at(size_t i);
 /* The number of `shares[i]` among those of the same gateway before it. */
 size_t gateway_index(const struct vm_share *shares, size_t i);
 
-/* Ends a helper, and reaps it if it is our child. Of one that is the daemon's, this is the end of
- * its connection. */
+/* Ends a helper, and reaps it if it is our child. Of another this is the end of its connection. */
 void gateway_helper_stop(struct gateway_helper *h);
+
+/* Its last words as one line, "" if it had none. */
+void gateway_helper_messages(const struct gateway_helper *h, char *ret, size_t size);

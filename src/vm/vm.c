@@ -440,6 +440,11 @@ void vm_get_times(const struct vm *vm, struct vm_times *ret)
 	*ret = vm->times;
 }
 
+bool vm_is_ending(const struct vm *vm)
+{
+	return vm->asked || vm->ended;
+}
+
 int vm_save(struct vm *vm, int state_fd, void (*done)(const char *error, void *userdata),
 	void *userdata)
 {

@@ -51,6 +51,9 @@ struct console *vm_console(const struct vm *vm);
 struct qmp *vm_qmp(const struct vm *vm);
 pid_t vm_pid(const struct vm *vm);
 
+/* Is it gone, or was it told to go? */
+bool vm_is_ending(const struct vm *vm);
+
 /* What QEMU itself printed, for error messages. Returns the number of bytes. */
 size_t vm_messages(const struct vm *vm, char *ret, size_t max);
 

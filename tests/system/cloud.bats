@@ -14,8 +14,15 @@ setup() {
 	run -0 "$WNODES" image import --check --name cloud "$cloud"
 	"$WNODES" image show --json cloud | jq -e '.boot == "disk" and (.os | test("Debian")) and (.gateways | index("9p")) == null'
 	# Its kernel has no 9p: that is said before anything is started, with what to do.
-	run -125 "$WNODES" run --image cloud -- true
+	run -125 "$WNODES" run --image cloud --mount "$WORK:gateway=9p" -- true
 	[[ "$output" == *"has no 9p"*"--mount none"* ]]
+	# But virtiofs, where the host can serve it, though not in a clone.
+	if unshare --user true && [ -x /usr/lib/qemu/virtiofsd ] &&
+		"$WNODES" image show --json cloud | jq -e '.gateways | index("virtiofs")'; then
+		run -0 "$WNODES" run --image cloud --mount "$WORK" -- grep -c "$WORK virtiofs" /proc/mounts
+		run -125 "$WNODES" run --image cloud --mount "$WORK" --start clone -- true
+		[[ "$output" == *"can mount no host directories"* ]]
+	fi
 	# It is saved when systemd has come to rest.
 	"$WNODES" image warm --quiet --shares 0 cloud
 	run -0 "$WNODES" run --start clone --image cloud --mount none -- sh -c 'id -un; cat /proc/1/comm; uname -r'

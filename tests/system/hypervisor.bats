@@ -56,6 +56,27 @@ template_key() {
 	[[ "$stderr" == *'"iops-total":200,"bps-total":16777216'* ]]
 }
 
+# With the daemon, files that are a group's are so in the VM, too; and no groups are anybody's but the user's.
+@test "hypervisor: groups of a user count in files that virtiofs brings" {
+	skip_if_closed
+	unshare --user true 2>/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || skip "no virtiofs here"
+	start_daemon
+	as $ONE true
+	mkdir "$WORK/project" "$WORK/project/ours" "$WORK/project/theirs"
+	chown $TWO:64301 "$WORK/project/ours" && chmod 2770 "$WORK/project/ours"
+	chown $TWO:64303 "$WORK/project/theirs" && chmod 2770 "$WORK/project/theirs"
+	# shellcheck disable=SC2030,SC2031
+	in_groups() {
+		cd / && HOME=$WORK/user-$ONE XDG_DATA_HOME=$HOME/data XDG_CACHE_HOME=$HOME/cache XDG_RUNTIME_DIR=$HOME/run \
+			XDG_STATE_HOME=$HOME/state setpriv --reuid=$ONE --regid=$ONE --groups=64301,64302 "$@"
+	}
+	HOME=$WORK/user-$ONE run -0 in_groups "$WNODES" run --memory 384M --mount "$WORK/project:/p:gateway=virtiofs" -- sh -c '
+		echo x >/p/ours/file && chgrp 64302 /p/ours/file && stat -c %g /p/ours /p/ours/file
+		chgrp 64303 /p/ours/file 2>/dev/null || echo no; ls /p/theirs 2>/dev/null || echo closed'
+	[ "${lines[*]}" = "64301 64302 no closed" ]
+	[ "$(stat -c %u:%g "$WORK/project/ours/file")" = $ONE:64302 ]
+}
+
 @test "hypervisor: what exceeds a limit waits with its place, or is refused with the reason" {
 	own_config 'vms = 1' 'memory = 512M'
 	start_daemon

@@ -119,6 +119,9 @@ def claims():
     report("error" in ask(other, memory_mib=1 << 20, **hold), "no VM is held beyond one's limits")
     report("error" not in ask(other, memory_mib=512, **hold), "but within them")
     os.kill(child, 9)
+    report("error" in ask(connect(), op="map-groups", pid=child), "groups are mapped for VMs alone")
+    report("error" in ask(s, op="map-groups", pid=1), "not those of another's process")
+    report("error" in ask(s, op="map-groups", pid=child), "nor in the host's own namespace")
 
 
 def nonsense():
