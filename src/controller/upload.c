@@ -1,6 +1,5 @@
 #include "controller/upload.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -8,6 +7,7 @@
 #include "controller/budget.h"
 #include "controller/controller.h"
 #include "controller/image.h"
+#include "controller/piece.h"
 #include "depot/depot.h"
 #include "lib/log.h"
 #include "lib/openssl.h"
@@ -82,38 +82,6 @@ static int run_missing(struct exchange *x, struct sql *db)
 	return exchange_answer(x, 200, json_pack("{s:o}", "missing", missing));
 }
 
-/* One of those that are sent. */
-struct piece {
-	uint8_t id[CHUNK_ID_SIZE];
-	uint32_t size, length;
-	const uint8_t *packed;
-};
-
-/* The next one at *at. Returns 1, 0 at the end, or -EBADMSG. */
-static int next_piece(const struct exchange *x, size_t *at, struct piece *ret, struct error *err)
-{
-	const uint8_t *head = (const uint8_t *)x->upload.data + *at;
-	size_t left = x->upload.length - *at;
-	uint32_t numbers[2];
-
-	if (left == 0)
-		return 0;
-	if (left < UPLOAD_HEAD_SIZE)
-		return fail(err, -EBADMSG, "it ends in the middle of a chunk");
-	memcpy(ret->id, head, CHUNK_ID_SIZE);
-	memcpy(numbers, head + CHUNK_ID_SIZE, sizeof(numbers));
-	ret->size = le32toh(numbers[0]);
-	ret->length = le32toh(numbers[1]);
-	ret->packed = head + UPLOAD_HEAD_SIZE;
-	if (ret->size == 0 || ret->size > CHUNK_SIZE_MAX || ret->length > CHUNK_PACKED_MAX)
-		return fail(
-			err, -EBADMSG, "a chunk is empty, or larger than %d bytes", CHUNK_SIZE_MAX);
-	if (ret->length > left - UPLOAD_HEAD_SIZE)
-		return fail(err, -EBADMSG, "it ends in the middle of a chunk");
-	*at += UPLOAD_HEAD_SIZE + ret->length;
-	return 1;
-}
-
 /* Returns how many there are, or negative errno. */
 static int verify_pieces(const struct exchange *x, struct error *err)
 {
@@ -124,7 +92,7 @@ static int verify_pieces(const struct exchange *x, struct error *err)
 
 	if (!room)
 		return fail(err, -ENOMEM, "out of memory");
-	for (; (r = next_piece(x, &at, &p, err)) > 0; count++)
+	for (; (r = piece_next(x->upload.data, x->upload.length, &at, &p, err)) > 0; count++)
 		if (chunk_unpack(p.id, p.packed, p.length, room, p.size, err) < 0)
 			return fail_within(err, "chunk %d", count);
 	return r < 0 ? r : count;
@@ -139,7 +107,7 @@ static int put_pieces(const struct exchange *x, struct depot *d, struct error *e
 
 	if (r < 0)
 		return r;
-	while (r == 0 && next_piece(x, &at, &p, &unused) > 0)
+	while (r == 0 && piece_next(x->upload.data, x->upload.length, &at, &p, &unused) > 0)
 		r = depot_put_chunk(d, p.id, p.packed, p.length, err);
 	if (r == 0)
 		r = depot_commit(d, err);

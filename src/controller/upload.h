@@ -7,9 +7,7 @@
 /* Chunks that are asked for at once. */
 #define UPLOAD_IDS_MAX 10000
 
-/* Chunks that are sent at once: for each its id, its size and its length when packed (4 bytes
- * each, little-endian), and as many bytes. */
-#define UPLOAD_HEAD_SIZE 40
+/* Bytes of chunks that are sent at once; see piece.h. */
 #define UPLOAD_BYTES_MAX (UINT64_C(16) << 20)
 
 /* Takes the manifest of an image that is to be published, if all of its parts are in the depot with
