@@ -27,6 +27,10 @@
 /* An answer must fit into a packet. */
 #define SERVED_MAX 300
 #define SHOWN_MAX  60
+#define OWN_MAX    60
+
+/* What is smaller is fetched sooner than it is looked through. */
+#define OWN_BYTES_MIN (1024 * 1024)
 
 /* An image that is here. */
 struct cached {
@@ -47,6 +51,7 @@ struct cache_task {
 	struct store *store;
 	char *state;
 	struct strv victims, wanted; /* digests: to go; parts whose halves stay */
+	struct strv own;             /* parts of tagged images that no catalogue has brought */
 	struct cached *found;
 	size_t count;
 	uint64_t fs_bytes, fs_used, need_bytes;
@@ -64,6 +69,7 @@ struct cache {
 	sd_event_source *tick;
 	struct cached *items;
 	size_t count;
+	struct strv own;         /* blobs of images with a tag */
 	struct cache_task *task; /* that is being done */
 	uint64_t again_bytes;    /* for the next, which is wanted meanwhile */
 	bool again;
@@ -114,6 +120,7 @@ static struct cache_task *task_free(struct cache_task *t)
 		return NULL;
 	strv_done(&t->victims);
 	strv_done(&t->wanted);
+	strv_done(&t->own);
 	free(t->found);
 	free(t->state);
 	free(t);
@@ -143,11 +150,38 @@ static int add_found(const struct kept_image *image, void *userdata)
 	return 0;
 }
 
+static bool is_listed(const struct strv *list, const char *digest)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strncmp(list->items[i], digest, DIGEST_HEX_SIZE - 1) == 0)
+			return true;
+	return false;
+}
+
+static bool is_found(const struct cache_task *t, const char *blob)
+{
+	for (size_t i = 0; i < t->count; i++)
+		for (size_t j = 0; j < t->found[i].part_count; j++)
+			if (streq(t->found[i].parts[j].digest, blob))
+				return true;
+	return false;
+}
+
+static void note_own(struct cache_task *t, const struct manifest *m)
+{
+	for (size_t i = 0; i < m->part_count && t->own.count < OWN_MAX; i++)
+		if (m->parts[i].size >= OWN_BYTES_MIN && !is_found(t, m->parts[i].digest) &&
+			!is_listed(&t->own, m->parts[i].digest))
+			strv_add(&t->own, m->parts[i].digest);
+}
+
 /* What has a tag stays whatever goes, so it is nobody's. */
 static int note_tagged(const struct image *image, void *userdata)
 {
 	struct cache_task *t = userdata;
 
+	if (image->manifest)
+		note_own(t, image->manifest);
 	for (size_t i = 0; i < t->count && image->manifest; i++)
 		for (size_t j = 0; j < t->found[i].part_count; j++)
 			for (size_t k = 0; k < image->manifest->part_count; k++)
@@ -169,14 +203,6 @@ static void note_shared(struct cache_task *t)
 		for (size_t j = 0; j < t->found[i].part_count; j++)
 			if (!t->found[i].parts[j].shared)
 				t->found[i].bytes += t->found[i].parts[j].bytes;
-}
-
-static bool is_listed(const struct strv *list, const char *digest)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (strncmp(list->items[i], digest, DIGEST_HEX_SIZE - 1) == 0)
-			return true;
-	return false;
 }
 
 /* What has come of images that nobody wants. */
@@ -359,6 +385,12 @@ static bool take_found(struct cache *c, struct cache_task *t)
 
 	for (size_t i = 0; i < t->count && same; i++)
 		same = streq(c->items[i].digest, t->found[i].digest);
+	same = same && t->own.count == c->own.count;
+	for (size_t i = 0; i < t->own.count && same; i++)
+		same = streq(c->own.items[i], t->own.items[i]);
+	strv_done(&c->own);
+	c->own = t->own;
+	t->own = (struct strv){0};
 	free(c->items);
 	c->items = TAKE_PTR(t->found);
 	c->count = t->count;
@@ -437,6 +469,7 @@ struct cache *cache_free(struct cache *c)
 	if (!c)
 		return NULL;
 	sd_event_source_disable_unref(c->tick);
+	strv_done(&c->own);
 	free(c->items);
 	free(c->state);
 	free(c);
@@ -520,6 +553,29 @@ int cache_open_part(const struct cache *c, const char *blob, int *ret_fd, int *r
 	*ret_fd = TAKE_FD(fd);
 	*ret_index_fd = TAKE_FD(index_fd);
 	return 0;
+}
+
+json_t *cache_own_to_json(const struct cache *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->own.count; i++)
+		json_array_append_new(list, json_string(c->own.items[i]));
+	return list;
+}
+
+int cache_open_own(const struct cache *c, const char *blob)
+{
+	autofree char *path = path_format("%s/blobs/%s", c->state, blob);
+	autoclose int fd = -1;
+	struct stat st;
+
+	if (!is_listed(&c->own, blob) || !path)
+		return -ENOENT;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & S_IROTH))
+		return -ENOENT;
+	return TAKE_FD(fd);
 }
 
 uint64_t cache_bytes(const struct cache *c)

@@ -61,6 +61,13 @@ json_t *cache_serve_to_json(const struct cache *c);
 /* Opens a part of one of those for reading, with its index. Returns 0 or -ENOENT. */
 int cache_open_part(const struct cache *c, const char *blob, int *ret_fd, int *ret_index_fd);
 
+/* A new list of blobs of images that the node has of its own, with a tag, and not by a catalogue:
+ * what is in them is not fetched again. */
+json_t *cache_own_to_json(const struct cache *c);
+
+/* Opens one of those for reading, if everybody may. Returns the descriptor or -ENOENT. */
+int cache_open_own(const struct cache *c, const char *blob);
+
 /* A new list for `wnodes node show`. */
 json_t *cache_to_json(const struct cache *c);
 uint64_t cache_bytes(const struct cache *c);

@@ -11,14 +11,15 @@
  *   {"op":"origin","path":"/DIRECTORY"} -> {"descriptors":["directory"]}, one that is only good for
  *     opening what is in it; or {}: it is being opened, {"changed":true} tells when to ask again
  *   {"op":"work"}   -> {"fetch":[{"digest":D,"manifest":true,"parts":[{"kind","digest":B,"size",
- *     "index":SHA-256 of the index}]}],"serve":[{"digest":D,"blobs":[B]}]}: the most urgent comes
- *     first; parts that are here already are not named, nor is the manifest wanted then
+ *     "index":SHA-256 of the index}]}],"serve":[{"digest":D,"blobs":[B]}],"own":[B]}: the most
+ * urgent comes first; parts that are here already are not named, nor is the manifest wanted then
  *   {"op":"manifest","digest":D,"text"}   -> {}
  *   {"op":"part","digest":D,"blob":B}     -> {"descriptors":["partial","have","index"]}: for
  * reading and writing; what is in them stays, whoever is killed
  *   {"op":"done","digest":D,"blob":B}     it has closed these  -> {} when every byte was hashed
  *     again and is on the disk, which may take a while
  *   {"op":"local","blob":B}               -> {"descriptors":["blob","index"]}: to be read
+ *   {"op":"own","blob":B}                 -> {"descriptors":["blob"]}: for itself, not for others
  *   {"op":"progress","digest":D,"bytes","total","reused","from_peers","from_origin","rate"} -> {}
  *   {"op":"failed","digest":D,"reason"}   -> {}
  *

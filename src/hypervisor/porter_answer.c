@@ -175,8 +175,8 @@ static void on_work(struct porter *p, const struct question *q)
 
 	p->told_change = false;
 	answer(p,
-		json_pack("{s:o, s:o}", "fetch", pulls_work_to_json(h->pulls), "serve",
-			cache_serve_to_json(h->cache)),
+		json_pack("{s:o, s:o, s:o}", "fetch", pulls_work_to_json(h->pulls), "serve",
+			cache_serve_to_json(h->cache), "own", cache_own_to_json(h->cache)),
 		NULL, 0);
 }
 
@@ -263,6 +263,18 @@ static void on_local(struct porter *p, const struct question *q)
 	base_close(fds[1]);
 }
 
+static void on_own(struct porter *p, const struct question *q)
+{
+	int fd = cache_open_own(p->hypervisor->cache, q->blob);
+
+	if (fd < 0) {
+		refuse(p, "this node has no such part of its own");
+		return;
+	}
+	answer(p, json_pack("{s:[s]}", "descriptors", "blob"), &fd, 1);
+	close(fd);
+}
+
 static void on_progress(struct porter *p, const struct question *q)
 {
 	struct error err = {0};
@@ -288,6 +300,7 @@ static const struct {
 	{"part", on_part},
 	{"done", on_done},
 	{"local", on_local},
+	{"own", on_own},
 	{"progress", on_progress},
 	{"failed", on_failed},
 };

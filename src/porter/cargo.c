@@ -146,7 +146,7 @@ static int copy(struct cargo *c, uint32_t chunk, struct holdings *holdings, stru
 	uint32_t other = 0;
 	int r;
 
-	h = holdings_find_chunk(holdings, c->index->chunks[chunk].id, &other);
+	h = holdings_find_copy(holdings, c->index->chunks[chunk].id, &other);
 	if (!h || h == c->holding)
 		return 0;
 	r = assembly_copy(

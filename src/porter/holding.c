@@ -98,12 +98,15 @@ static int make_offer(struct holding *h, bool whole)
 	return h->offer ? 0 : -ENOMEM;
 }
 
+/* An own one has none: others would know it by that. */
 static int take_digest(struct holding *h)
 {
 	autofree char *bytes = NULL;
 	size_t length;
-	int r = holding_read_index(h, &bytes, &length);
+	int r = h->parts.own ? 1 : holding_read_index(h, &bytes, &length);
 
+	if (r == 1)
+		return 0;
 	return r < 0 ? r : digest_raw(bytes, length, h->index_digest);
 }
 
@@ -198,7 +201,7 @@ struct holding *holdings_find_index(struct holdings *hs, const uint8_t digest[CH
 
 	pthread_mutex_lock(&hs->lock);
 	for (h = hs->first; h; h = h->next)
-		if (memcmp(h->index_digest, digest, CHUNK_ID_SIZE) == 0)
+		if (!h->parts.own && memcmp(h->index_digest, digest, CHUNK_ID_SIZE) == 0)
 			break;
 	if (h)
 		h->references++;
@@ -212,7 +215,7 @@ struct holding *holdings_find_blob(struct holdings *hs, const char *blob)
 
 	pthread_mutex_lock(&hs->lock);
 	for (h = hs->first; h; h = h->next)
-		if (streq(h->parts.blob, blob))
+		if (!h->parts.own && streq(h->parts.blob, blob))
 			break;
 	if (h)
 		h->references++;
@@ -279,19 +282,31 @@ static bool find_id(const struct holding *h, const uint8_t id[CHUNK_ID_SIZE], ui
 	return false;
 }
 
-struct holding *holdings_find_chunk(
-	struct holdings *hs, const uint8_t id[CHUNK_ID_SIZE], uint32_t *ret_chunk)
+static struct holding *find_chunk(
+	struct holdings *hs, const uint8_t id[CHUNK_ID_SIZE], bool own, uint32_t *ret_chunk)
 {
 	struct holding *h;
 
 	pthread_mutex_lock(&hs->lock);
 	for (h = hs->first; h; h = h->next)
-		if (find_id(h, id, ret_chunk))
+		if ((own || !h->parts.own) && find_id(h, id, ret_chunk))
 			break;
 	if (h)
 		h->references++;
 	pthread_mutex_unlock(&hs->lock);
 	return h;
+}
+
+struct holding *holdings_find_chunk(
+	struct holdings *hs, const uint8_t id[CHUNK_ID_SIZE], uint32_t *ret_chunk)
+{
+	return find_chunk(hs, id, false, ret_chunk);
+}
+
+struct holding *holdings_find_copy(
+	struct holdings *hs, const uint8_t id[CHUNK_ID_SIZE], uint32_t *ret_chunk)
+{
+	return find_chunk(hs, id, true, ret_chunk);
 }
 
 const struct caibx *holding_index(const struct holding *h)

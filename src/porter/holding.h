@@ -19,6 +19,7 @@ struct holding_parts {
 	struct caibx *index;
 	int fd, index_fd, manifest_fd; /* manifest_fd: -1 if there is none */
 	char image[DIGEST_HEX_SIZE];   /* whose manifest that is */
+	bool own; /* it is only for ourselves: no others find it, and it needs no index_fd */
 };
 
 /* Takes the index and the descriptors, also where it fails. `whole`: all chunks are there. Returns
@@ -40,6 +41,9 @@ struct holding *holdings_find_index(struct holdings *hs, const uint8_t digest[CH
 struct holding *holdings_find_blob(struct holdings *hs, const char *blob);
 struct holding *holdings_find_manifest(struct holdings *hs, const char *image);
 struct holding *holdings_find_chunk(
+	struct holdings *hs, const uint8_t id[CHUNK_ID_SIZE], uint32_t *ret_chunk);
+/* The same among those that are only for ourselves as well. */
+struct holding *holdings_find_copy(
 	struct holdings *hs, const uint8_t id[CHUNK_ID_SIZE], uint32_t *ret_chunk);
 struct holding *holding_unref(struct holding *h);
 DEFINE_CLEANUP(struct holding *, holding_unref)

@@ -8,6 +8,7 @@
 #include "porter/haul.h"
 #include "porter/server.h"
 #include "porter/shelf.h"
+#include "porter/stock.h"
 
 #define SECOND UINT64_C(1000000)
 
@@ -24,6 +25,7 @@ struct work {
 	struct porter porter;
 	struct server *server;
 	struct shelf *shelf; /* what is given to others */
+	struct stock *stock; /* what is only for ourselves */
 	struct haul *haul;   /* what is being fetched; NULL: nothing */
 	json_t *wanted;      /* images that are to be fetched, the most urgent one first */
 	json_t *failed;      /* digest -> when it may be tried again, clock_now_us() */
@@ -38,6 +40,7 @@ static void work_done(struct work *w)
 	haul_free(w->haul);
 	server_free(w->server);
 	herald_free(p->herald);
+	stock_free(w->stock);
 	shelf_free(w->shelf);
 	carrier_free(p->carrier);
 	holdings_free(p->holdings);
@@ -91,6 +94,8 @@ static int start_parts(struct work *w, const json_t *hello, struct error *err)
 		r = herald_new(&options, &p->herald, err);
 	if (r == 0)
 		r = shelf_new(p, &w->shelf, err);
+	if (r == 0)
+		r = stock_new(p, &w->stock, err);
 	if (r == 0)
 		r = start_server(w, hello, err);
 	return r;
@@ -146,6 +151,8 @@ static int take_work(struct work *w, struct error *err)
 	if (r < 0)
 		return r;
 	r = shelf_set(w->shelf, json_object_get(answer.json, "serve"), err);
+	if (r == 0)
+		r = stock_set(w->stock, json_object_get(answer.json, "own"), err);
 	if (r == 0 && w->haul)
 		r = haul_on_changed(w->haul, err);
 	json_decref(w->wanted);
@@ -259,6 +266,7 @@ static int step(struct work *w, struct error *err)
 	uint64_t wait_us = SECOND;
 	int r = daemon_hear(&w->porter.daemon);
 
+	stock_work(w->stock);
 	if (r == 0 && w->porter.daemon.changed)
 		r = take_work(w, err);
 	if (r == 0 && (w->unsettled || (!w->haul && json_array_size(w->wanted) > 0)))

@@ -67,14 +67,14 @@ setup() {
 		owner = root:adm
 		[edit /etc/login.defs]
 		replace = /^UMASK.*/UMASK 077/
-		[edit /etc/hosts.allow]
-		append = sshd: 10.0.0.0/8
+		[edit /etc/profile]
+		append = # by a recipe
 		[check packages]
 		command = test "$(echo 2+2 | bc)" = 4 && test -x /usr/sbin/rsyslogd
 		[check files]
 		command = grep -qx ran /etc/ran && test "$(stat -c '%a %G' /etc/motd)" = '640 adm' && grep -qx 'UMASK 077' /etc/login.defs
 		[check edits]
-		command = tail -n 1 /etc/hosts.allow | grep -qx 'sshd: 10.0.0.0/8' && grep -rq 'target="log.example.org"' /etc/rsyslog.d
+		command = tail -n 1 /etc/profile | grep -qx '# by a recipe' && grep -rq 'target="log.example.org"' /etc/rsyslog.d
 		[check units]
 		command = grep -q loop /etc/modules-load.d/wnodes.conf && ! systemctl is-enabled apt-daily.timer
 	END

@@ -22,12 +22,13 @@ write_catalogue() {
 			since: "2026-11-30T10:00:00Z", by: "root", reason: "it is good"}]}' release >site/catalogue
 }
 
+# A site whose depot has this image of the store: start_site [NAME]
 start_site() {
 	skip_if_closed
 	skip_if_sanitized
 	[ -x "$WNODES_BUILD/wnodes-porter" ] || skip "the porter was not built"
 	mkdir -p site
-	"$WNODES" image publish --depot "$WORK/depot" --json debian >release
+	"$WNODES" image publish --depot "$WORK/depot" --json "${1:-debian}" >release
 	write_catalogue
 	rm -rf "$STATE/blobs" "$STATE/names"
 	"$PYTHON" "$BATS_TEST_DIRNAME/faulty_controller.py" site 2>site.err 3>&- &
@@ -66,6 +67,58 @@ open_image() {
 	[ "$(jq -r .digest <<<"${lines[-1]}")" = "$digest" ]
 	grep -q 'GET /manifest/' web.log
 	image_is_whole
+}
+
+# A disk with a boot loader's mark, as an image: import STORE NAME
+import() {
+	printf '\x55\xaa' | dd of=disk.raw bs=1 seek=510 conv=notrunc status=none
+	XDG_DATA_HOME=$WORK/$1 "$WNODES" image import --name "$2" disk.raw >/dev/null
+}
+
+# Does the node's porter have a file of this name open?
+porter_has() {
+	ls -l "/proc/$(pgrep -P "$daemon" -f wnodes-porter)/fd" | grep -q "/$1\$"
+}
+
+# What the porter says to another node: gives PATH STATUS
+gives() {
+	[ "$(curl -sk --max-time 10 --cert "$STATE/site/certificate.pem" --key "$STATE/site/key.pem" -o /dev/null -w '%{http_code}' \
+		"https://$PEER/$1")" = "$2" ]
+}
+
+@test "porter: what an image of the node's own has is not fetched again, and given to nobody" {
+	local own chunk
+	head -c 8M /dev/urandom >disk.raw
+	import own mine
+	# The site's image differs in a piece in the middle.
+	dd if=/dev/urandom of=disk.raw bs=64k count=1 seek=50 conv=notrunc status=none
+	XDG_DATA_HOME=$WORK/data import data el9
+	start_site el9
+	cp -a own/wnodes/{blobs,names} "$STATE"
+	own=$(XDG_DATA_HOME=$WORK/own "$WNODES" image show --json mine | jq -r '.parts[0].digest')
+	XDG_DATA_HOME=$WORK/own "$WNODES" image publish --depot "$WORK/theirs" mine
+	join
+	PEER=127.0.0.1:$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	site_config '[images]' "listen = $PEER" "origins = http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' web.log | head -1)"
+	start_daemon
+	wait_for 20 node_says '.images.catalogue == "1"'
+	wait_for 20 porter_has "$own"
+	sleep 2
+	run -0 open_image
+	image_is_whole
+	echo "$(grep -c 'GET /chunks/' web.log) of $(find depot/chunks -name '*.cacnk' | wc -l) chunks"
+	[ "$(grep -c 'GET /chunks/' web.log)" -lt 12 ]
+	# What the site knows is given to other nodes, and nothing else.
+	chunk=$(cd depot && find chunks -name '*.cacnk' | head -1)
+	wait_for 20 gives "$chunk" 200
+	chunk=$(cd theirs && find chunks -name '*.cacnk' | while read -r chunk; do [ -e "../depot/$chunk" ] || echo "$chunk"; done | head -1)
+	[ -n "$chunk" ]
+	gives "$chunk" 404
+	gives "index/$own.caibx" 404
+	# Its tag goes, and so does the descriptor of it, within a minute.
+	[ -n "${WNODES_TEST_SLOW:-}" ] || return 0
+	rm -r "$STATE/names/mine"
+	wait_for 75 eval '! porter_has "$own"'
 }
 
 @test "porter: a depot that the node mounts is an origin, closed to others as it may be" {
