@@ -21,6 +21,12 @@ broken() {
 	diff "$BATS_TEST_DIRNAME/../posix/known/9p" found || { cat tap; false; }
 }
 
+@test "virtiofs keeps all of it" {
+	unshare --user true 2>/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || skip "no virtiofs here"
+	broken virtiofs names contents locks attributes deep_paths >found
+	diff "$BATS_TEST_DIRNAME/../posix/known/virtiofs" found || { cat tap; false; }
+}
+
 @test "the suite itself: on the host's own file system all of it holds" {
 	mkdir here
 	"$WNODES_BUILD/tests/posix/posix" here names contents locks attributes deep_paths
