@@ -1,4 +1,4 @@
-#include "hypervisor/client.h"
+#include "hypervisor/client_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,9 +10,7 @@
 #include "hypervisor/groups.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/liaison.h"
-#include "hypervisor/loan_disks.h"
 #include "hypervisor/node.h"
-#include "hypervisor/tally.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/timestamp.h"
@@ -26,41 +24,6 @@
 
 /* How soon one who has asked too much is heard again. */
 #define PAUSE_US 50000
-
-#define KEYS_MAX 8 /* templates that one VM is lent, one after the other */
-
-enum client_state {
-	CLIENT_IDLE,    /* has no VM */
-	CLIENT_LOOKING, /* for its image */
-	CLIENT_WAITING, /* for a slot */
-	CLIENT_MAKING,  /* its volume */
-	CLIENT_OPENING, /* its image, once more: it has waited */
-	CLIENT_LENT,
-};
-
-struct client {
-	struct hypervisor *hypervisor;
-	sd_event_source *source, *pause;
-	int fd;
-	struct peer peer;
-	struct allowance *allowance;
-	void (*gone)(struct client *c, void *userdata);
-	void *userdata;
-	enum client_state state;
-	bool own_image, counted_failure, started;
-	struct call wanted; /* `open` or `hold` */
-	struct slot *slot;
-	struct borrow *borrow; /* the image that it waits for */
-	char digest[DIGEST_HEX_SIZE];
-	char image[CALL_IMAGE_MAX];
-	struct loan_disks disks;
-	struct tap *tap;                      /* NULL: it has no network of the node's */
-	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
-	size_t key_count;
-	bool asking_template;
-	uint64_t active_us;
-	struct tally tally;
-};
 
 /* Takes `answer`. A client that does not read its answers is ended. */
 static void client_answer(struct client *c, json_t *answer, const int *fds, size_t count)
@@ -767,42 +730,4 @@ void client_sweep(struct client *c, uint64_t now_us)
 	if (loan_disks_trim(&c->disks))
 		log_warning("uid %u wrote more to a VM's disk than it has; it was cut off",
 			(unsigned int)c->peer.uid);
-}
-
-json_t *client_to_json(const struct client *c)
-{
-	static const char *const states[] = {"idle", "fetch", "waiting", "volume", "fetch", "lent"};
-
-	if (c->state == CLIENT_IDLE)
-		return NULL;
-	return json_pack("{s:I, s:s*, s:I, s:s, s:s, s:I, s:I, s:I}", "uid",
-		(json_int_t)c->peer.uid, "job", c->peer.job[0] ? c->peer.job : NULL, "pid",
-		(json_int_t)c->peer.pid, "image", c->image, "state", states[c->state], "cpus",
-		(json_int_t)c->wanted.cpus, "memory_bytes",
-		(json_int_t)c->wanted.memory_mib * 1024 * 1024, "age_us",
-		(json_int_t)(clock_now_us() - (c->slot ? c->slot->since_us : c->active_us)));
-}
-
-static json_t *job_to_json(const char *job)
-{
-	size_t n = strcspn(job, ".");
-
-	return json_pack("{s:s, s:s%, s:s*}", "system", "slurm", "id", job, n, "step",
-		job[n] ? job + n + 1 : NULL);
-}
-
-json_t *client_to_site_json(const struct client *c)
-{
-	const char *lent = json_string_value(json_object_get(c->tally.known, "lent"));
-	char now[TIMESTAMP_TEXT_SIZE];
-
-	if (c->state != CLIENT_LENT || !c->tally.ledger)
-		return NULL;
-	return json_pack("{s:s, s:s, s:s, s:I, s:o*, s:s, s:s, s:I, s:I, s:s}", "id",
-		c->tally.record_id, "name", c->wanted.name, "state",
-		c->started ? "running" : "starting", "uid", (json_int_t)c->peer.uid, "job",
-		c->peer.job[0] ? job_to_json(c->peer.job) : NULL, "image", c->image, "digest",
-		c->digest, "cpus", (json_int_t)c->wanted.cpus, "memory_bytes",
-		(json_int_t)c->wanted.memory_mib * 1024 * 1024, "started",
-		lent ? lent : timestamp_format(c->tally.lent_us, now));
 }

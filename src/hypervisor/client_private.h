@@ -1,0 +1,45 @@
+/* What the files of a client's code share: client.c serves what it asks, client_report.c tells of
+ * it.
+ */
+#pragma once
+
+#include "hypervisor/call.h"
+#include "hypervisor/client.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/loan_disks.h"
+#include "hypervisor/tally.h"
+
+#define KEYS_MAX 8 /* templates that one VM is lent, one after the other */
+
+enum client_state {
+	CLIENT_IDLE,    /* has no VM */
+	CLIENT_LOOKING, /* for its image */
+	CLIENT_WAITING, /* for a slot */
+	CLIENT_MAKING,  /* its volume */
+	CLIENT_OPENING, /* its image, once more: it has waited */
+	CLIENT_LENT,
+};
+
+struct client {
+	struct hypervisor *hypervisor;
+	sd_event_source *source, *pause;
+	int fd;
+	struct peer peer;
+	struct allowance *allowance;
+	void (*gone)(struct client *c, void *userdata);
+	void *userdata;
+	enum client_state state;
+	bool own_image, counted_failure, started;
+	struct call wanted; /* `open` or `hold` */
+	struct slot *slot;
+	struct borrow *borrow; /* the image that it waits for */
+	char digest[DIGEST_HEX_SIZE];
+	char image[CALL_IMAGE_MAX];
+	struct loan_disks disks;
+	struct tap *tap;                      /* NULL: it has no network of the node's */
+	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
+	size_t key_count;
+	bool asking_template;
+	uint64_t active_us;
+	struct tally tally;
+};
