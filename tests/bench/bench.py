@@ -10,6 +10,7 @@ import clone
 import controller
 import distribution
 import fetch
+import gateway
 import grow
 import hypervisor
 import jobs
@@ -27,6 +28,7 @@ SECTIONS = {
     "memory": boot.bench_memory,
     "clone": clone.bench_clone,
     "density": clone.bench_density,
+    "gateways": gateway.bench_gateways,
     "hypervisor": hypervisor.bench_hypervisor,
     "queue": jobs.bench_queue,
     "slurm": slurm.bench_slurm,
