@@ -13,6 +13,7 @@
 #include "cli/node.h"
 #include "cli/table.h"
 #include "engine/broker.h"
+#include "engine/tuning.h"
 #include "lib/child.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -22,6 +23,7 @@
 
 #define CHECK_TEXT_MAX   200
 #define CHECK_PROGRAM_MS 10000
+#define CHECK_WORD_MAX   64
 
 struct check_options {
 	bool json;
@@ -84,16 +86,84 @@ static bool look_for_kvm(struct looking *l)
 
 static bool look_for_huge_pages(struct looking *l)
 {
+	unsigned long long mib = tuning_huge_mib();
+
+	snprintf(l->text, sizeof(l->text),
+		mib ? "%llu MiB free; [vm] huge_pages = %s"
+		    : "%llu MiB free (vm.nr_hugepages); [vm] huge_pages = %s",
+		mib, l->settings->huge_pages);
+	return mib > 0;
+}
+
+/* The first word of a file of the kernel. */
+static bool kernel_says(const char *path, char ret[CHECK_WORD_MAX])
+{
 	autofree char *text = NULL;
 	size_t length;
-	const char *line = NULL;
-	unsigned long long pages;
 
-	if (file_read(AT_FDCWD, "/proc/meminfo", 65536, &text, &length) == 0)
-		line = strstr(text, "HugePages_Free:");
-	pages = line ? strtoull(line + 15, NULL, 10) : 0;
-	snprintf(l->text, sizeof(l->text), "%llu free", pages);
-	return pages > 0;
+	if (file_read(AT_FDCWD, path, 65536, &text, &length) < 0)
+		return false;
+	snprintf(ret, CHECK_WORD_MAX, "%.*s", (int)strcspn(text, "\n"), text);
+	return true;
+}
+
+static bool look_for_ksm(struct looking *l)
+{
+	char run[CHECK_WORD_MAX];
+
+	if (!kernel_says("/sys/kernel/mm/ksm/run", run))
+		return missing(l, "not in this kernel");
+	return streq(run, "1")
+		       ? found(l, "on: VMs share equal pages")
+		       : missing(l, "off: /sys/kernel/mm/ksm/run is not 1; the host's "
+				    "administrator decides, as VMs see something of each other");
+}
+
+static bool look_for_numa(struct looking *l)
+{
+	char nodes[CHECK_WORD_MAX];
+
+	if (!kernel_says("/sys/devices/system/node/online", nodes))
+		return missing(l, "not in this kernel");
+	snprintf(l->text, sizeof(l->text),
+		"nodes %s; memory is taken where the job's CPUs are; [vm] cpu_pinning = %s", nodes,
+		l->settings->cpu_pinning ? "yes" : "no");
+	return true;
+}
+
+static bool look_for_io_uring(struct looking *l)
+{
+	if (tuning_has_io_uring())
+		snprintf(l->text, sizeof(l->text), "usable; [vm] disk_cache = %s, disk_aio = %s",
+			l->settings->disk_cache, l->settings->disk_aio);
+	else
+		snprintf(l->text, sizeof(l->text),
+			"not allowed (kernel.io_uring_disabled, or no such kernel); native serves");
+	return tuning_has_io_uring();
+}
+
+static bool look_for_direct_disks(struct looking *l)
+{
+	autofree char *cache = path_cache();
+	const char *set = l->settings->directory;
+	const char *directory = set && set[0]                          ? set
+				: access("/var/lib/wnodes", W_OK) == 0 ? "/var/lib/wnodes"
+								       : cache;
+	autoclose int fd = directory ? file_open_temporary(directory) : -1;
+
+	if (fd < 0)
+		return missing(l, "no file can be made there");
+	snprintf(l->text, sizeof(l->text), "%.80s: %s; [vm] disk_cache = %s", directory,
+		tuning_is_direct(fd) ? "O_DIRECT" : "no O_DIRECT, the page cache is used",
+		l->settings->disk_cache);
+	return tuning_is_direct(fd);
+}
+
+static bool look_for_disk_thread(struct looking *l)
+{
+	snprintf(l->text, sizeof(l->text), "[vm] disk_thread = %s; a disk has a queue for each CPU",
+		l->settings->disk_thread ? "yes" : "no");
+	return l->settings->disk_thread;
 }
 
 static bool look_for_vhost(struct looking *l)
@@ -121,7 +191,16 @@ static bool look_for_vlan(struct looking *l)
 
 static bool look_for_lvm(struct looking *l)
 {
-	return look_for_program(l, "lvcreate");
+	const char *group = l->settings->node_volume_group;
+
+	if (!look_for_program(l, "lvcreate"))
+		return false;
+	if (!group || !group[0])
+		return missing(l,
+			"installed, but [node] volume_group is not set: scratch disks are files");
+	snprintf(l->text, sizeof(l->text), "thin pool %.60s/%.60s; [node] scratch = %s", group,
+		l->settings->node_thin_pool, l->settings->node_scratch);
+	return true;
 }
 
 static bool look_for_virtiofsd(struct looking *l)
@@ -200,6 +279,11 @@ static const struct {
 	{"memory", "free memory", look_for_memory, true},
 	{"disk", "free disk", look_for_disk, true},
 	{"huge_pages", "huge pages", look_for_huge_pages, false},
+	{"ksm", "equal pages (KSM)", look_for_ksm, false},
+	{"numa", "NUMA", look_for_numa, false},
+	{"io_uring", "io_uring", look_for_io_uring, false},
+	{"direct_disks", "direct disks", look_for_direct_disks, false},
+	{"disk_thread", "disk threads", look_for_disk_thread, false},
 	{"vhost", "vhost", look_for_vhost, false},
 	{"vlan", "VLANs", look_for_vlan, false},
 	{"lvm", "LVM", look_for_lvm, false},
@@ -251,9 +335,10 @@ const struct verb verb_node_check = {
 	.synopsis = "[options]",
 	.summary = "Tell what this node can do for VMs",
 	.about =
-		"Looks at QEMU and KVM, cgroups, free memory and disk, huge pages, vhost, VLANs, LVM, "
-		"virtiofsd and the node's daemon. The exit status is 1 if something is missing that "
-		"no VM runs without; what else is missing makes VMs slower, or is not offered.",
+		"Looks at QEMU and KVM, cgroups, free memory and disk, huge pages, KSM, NUMA, io_uring, "
+		"vhost, VLANs, LVM, virtiofsd and the node's daemon, and says what is used of it. The "
+		"exit status is 1 if something is missing that no VM runs without; what else is "
+		"missing makes VMs slower, or is not offered.",
 	.examples = "wnodes node check\n"
 		    "wnodes node check --json\n",
 	.options = options,

@@ -4,6 +4,7 @@
 
 #include "engine/broker.h"
 #include "engine/share_choice.h"
+#include "engine/tuning.h"
 #include "lib/log.h"
 #include "lib/message.h"
 #include "vm/memory.h"
@@ -85,6 +86,15 @@ static int launch_miss_template(const struct launch *l, struct error *err)
 		shape->scratch ? " --scratch" : "", l->request->image);
 }
 
+/* Clones have their memory of the template's. */
+static int launch_refuse_clone(const struct launch *l, struct error *err)
+{
+	if (l->request->start != REQUEST_START_CLONE)
+		return 0;
+	return fail(err, -EINVAL,
+		"a VM with huge pages is not cloned ([vm] huge_pages = yes); use --start boot");
+}
+
 int launch_find_template(struct launch *l, struct error *err)
 {
 	bool insists = l->request->start == REQUEST_START_CLONE;
@@ -93,6 +103,8 @@ int launch_find_template(struct launch *l, struct error *err)
 	/* A probe looks at what an image does when it boots. */
 	if (l->request->start == REQUEST_START_BOOT || l->request->probe)
 		return 0;
+	if (tuning_forbids_clones(l->request->settings))
+		return launch_refuse_clone(l, err);
 	r = share_choice_may_clone(&l->request->shares, l->resources->manifest, err);
 	if (r < 0)
 		return insists ? r : 0;
@@ -182,8 +194,7 @@ static void launch_fill_limits(const struct launch *l, struct vm_spec *ret)
 	ret->disk_rate = least(ret->disk_rate, l->resources->disk_rate);
 }
 
-void launch_fill_spec(
-	const struct launch *l, const char *name, const char *mac, struct vm_spec *ret)
+void launch_fill_spec(struct launch *l, const char *name, const char *mac, struct vm_spec *ret)
 {
 	const struct request *request = l->request;
 
@@ -203,6 +214,9 @@ void launch_fill_spec(
 	memcpy(ret->shares, l->shares.items, sizeof(l->shares.items));
 	if (l->cloning)
 		launch_fill_clone(l, ret);
+	tuning_fill_spec(request->settings, ret);
+	ret->memory_huge &= !l->without_huge;
+	l->huge = ret->memory_huge;
 }
 
 void launch_succeeded(struct launch *l, uint64_t took_us)
@@ -220,9 +234,15 @@ void launch_succeeded(struct launch *l, uint64_t took_us)
 	l->trial = l->trial_failed = false;
 }
 
+/* They may have gone to others since they were counted. */
+static bool launch_may_do_without_huge_pages(const struct launch *l)
+{
+	return l->huge && !l->without_huge && streq(l->request->settings->huge_pages, "auto");
+}
+
 bool launch_has_next(const struct launch *l)
 {
-	return (l->cloning || l->trial) && !l->stopped;
+	return (l->cloning || l->trial || launch_may_do_without_huge_pages(l)) && !l->stopped;
 }
 
 void launch_stop(struct launch *l)
@@ -245,6 +265,9 @@ bool launch_try_next(struct launch *l, const char *reason, struct error *err)
 		l->trial = false;
 		l->trial_failed = true;
 		l->shape.accel = ACCEL_TCG;
+	} else if (launch_may_do_without_huge_pages(l)) {
+		log_warning("the VM did not start with huge pages: %s; starting without", reason);
+		l->without_huge = true;
 	} else {
 		return false;
 	}
@@ -258,6 +281,7 @@ bool launch_wants_template(const struct launch *l, uint32_t agent_features)
 
 	if (request->start != REQUEST_START_AUTO || request->probe || l->cloning ||
 		!request->settings->template_automatic ||
+		tuning_forbids_clones(request->settings) ||
 		!(agent_features & AGENT_FEATURE_TEMPLATE))
 		return false;
 	/* The node's daemon makes them apart from the job, and knows which it cannot make. */

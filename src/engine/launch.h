@@ -11,6 +11,7 @@ struct launch {
 	struct shape shape;
 	struct share_list shares;  /* the request's, with this attempt's gateways */
 	bool trial, trial_failed;  /* of KVM */
+	bool huge, without_huge;   /* this attempt has huge pages; an earlier one did not start */
 	bool cloning;              /* this attempt starts from the template */
 	bool stopped;              /* no other attempt is wanted */
 	char key[DIGEST_HEX_SIZE]; /* of the template that would fit; "" if that is not known */
@@ -32,8 +33,7 @@ void launch_stop_gateways(struct launch *l);
 /* What this attempt is, how long it may take, and what it needs; `name` and `mac` are kept. */
 enum phase launch_phase(const struct launch *l);
 uint64_t launch_deadline_us(const struct launch *l);
-void launch_fill_spec(
-	const struct launch *l, const char *name, const char *mac, struct vm_spec *ret);
+void launch_fill_spec(struct launch *l, const char *name, const char *mac, struct vm_spec *ret);
 
 /* How long a boot of this image may take; with `trial` of an accelerator that is not proved. */
 uint64_t launch_boot_deadline_us(

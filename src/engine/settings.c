@@ -116,6 +116,20 @@ const struct conf_setting settings_table[] = {
 		"Accelerator: kvm, tcg (software emulation), or auto, which tries."),
 	ROW("vm", "qemu", CONF_STRING, qemu, NULL, 0, 0, NULL,
 		"QEMU program; found in PATH when not set."),
+	ROW("vm", "huge_pages", CONF_CHOICE, huge_pages, "no", 0, 0, "no|auto|yes",
+		"Memory of huge pages: no, auto (a VM that boots has them if enough are free; a clone "
+		"has none), or yes (all VMs boot, and fail where there are not enough)."),
+	ROW("vm", "disk_cache", CONF_CHOICE, disk_cache, "host", 0, 0, "host|none",
+		"Whether what VMs write to their disks goes through the host's page cache (host), or "
+		"past it (none) where the file system can."),
+	ROW("vm", "disk_aio", CONF_CHOICE, disk_aio, "auto", 0, 0, "auto|io_uring|native|threads",
+		"How disks are read and written without the cache; auto, and io_uring where the host "
+		"does not allow it: native."),
+	ROW("vm", "disk_thread", CONF_BOOL, disk_thread, "no", 0, 0, NULL,
+		"Whether a VM's disks have a thread of their own beside QEMU's main loop."),
+	ROW("vm", "cpu_pinning", CONF_BOOL, cpu_pinning, "no", 0, 0, NULL,
+		"Whether each virtual CPU is kept on a CPU of its own where a job has exactly as many "
+		"CPUs as its VM."),
 	ROW("vm", "directory", CONF_STRING, directory, NULL, 0, 0, NULL,
 		"Directory for what VMs write, overlays and scratch disks; the cache directory when "
 		"not set."),

@@ -16,8 +16,13 @@ struct settings {
 	uint64_t timeout;              /* us; 0: none */
 	char *start;                   /* "auto", "clone" or "boot" */
 	/* [vm] */
-	char *accel;     /* "auto", "kvm" or "tcg" */
-	char *qemu;      /* program; NULL: found in PATH */
+	char *accel;      /* "auto", "kvm" or "tcg" */
+	char *qemu;       /* program; NULL: found in PATH */
+	char *huge_pages; /* "no", "auto" or "yes" */
+	char *disk_cache; /* "host" or "none" */
+	char *disk_aio;   /* "auto", "io_uring", "native" or "threads"; without the cache */
+	bool disk_thread;
+	bool cpu_pinning;
 	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
 	char *broker;    /* "auto", "none" or the path of a socket */
 	char *virtiofsd; /* program; NULL: the installed one */

@@ -85,6 +85,7 @@ void shape_fill_spec(const struct shape *shape, const struct resources *r,
 		.scratch_bytes = shape->scratch ? SHAPE_SCRATCH_ANY : 0,
 		.network = shape->network,
 		.slots = shape->slots,
+		.disk_thread = settings->disk_thread,
 	};
 }
 

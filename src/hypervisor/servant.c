@@ -68,10 +68,11 @@ static int write_settings(
 {
 	autofree char *directory = path_format("%s/maker-config/wnodes", s->state);
 	autofree char *file = path_format("%s/maker-config/wnodes/wnodes.conf", s->state);
-	autofree char *text =
-		path_format("[record]\nfile = none\n[vm]\nbroker = none\naccel = %s\n%s%s\n",
-			settings->accel, settings->qemu && settings->qemu[0] ? "qemu = " : "",
-			settings->qemu ? settings->qemu : "");
+	autofree char *text = path_format("[record]\nfile = none\n[vm]\nbroker = none\naccel = %s\n"
+					  "disk_thread = %s\n%s%s\n",
+		settings->accel, settings->disk_thread ? "yes" : "no",
+		settings->qemu && settings->qemu[0] ? "qemu = " : "",
+		settings->qemu ? settings->qemu : "");
 	int r = directory && file && text ? file_make_dirs(directory, 0755) : -ENOMEM;
 
 	if (r == 0)

@@ -5,10 +5,6 @@
  *
  *   {"op":"make","name","bytes":n}   -> {"op","name","bytes":n} and a descriptor: a new volume,
  * with an empty file system
- *   {"op":"base","name","bytes":n,"format"} and a descriptor: an image's disk
- *                                    -> {"op","name"}: a volume with what the disk has, read-only
- * for ever
- *   {"op":"copy","name","origin"}    -> as make, without a file system: what the origin has
  *   {"op":"remove","name","discard":b,"cut":b}
  *                                    -> {"op","name","busy":b}: somebody has it open
  *   {"op":"list"}                    -> {"op","names":[...]}: all of this node

@@ -180,18 +180,6 @@ int volume_make(const struct volume_pool *p, const char *name, uint64_t bytes, s
 	return run_make(&argv, name, err);
 }
 
-/* A copy is made to be skipped at the host's start, which is an origin's, not ours. */
-int volume_make_copy(
-	const struct volume_pool *p, const char *name, const char *origin, struct error *err)
-{
-	struct strv argv AUTO(strv_done) = {0};
-
-	strv_add_all(&argv, "lvcreate", "--quiet", "--yes", "--addtag", p->tag,
-		"--setactivationskip", "n", "-n", name, "-s", NULL);
-	add_path(&argv, p, origin);
-	return run_make(&argv, name, err);
-}
-
 /* As device-mapper writes a part of a device's name. */
 static void add_escaped(char *ret, size_t size, const char *part)
 {
@@ -282,14 +270,6 @@ int volume_cut(const struct volume_pool *p, const char *name, struct error *err)
 	device_prefix(p->group, device, sizeof(device));
 	add_escaped(device, sizeof(device), name);
 	strv_add_all(&argv, "dmsetup", "wipe_table", device, NULL);
-	return volume_run(&argv, NULL, err);
-}
-
-int volume_rename(const struct volume_pool *p, const char *from, const char *to, struct error *err)
-{
-	struct strv argv AUTO(strv_done) = {0};
-
-	strv_add_all(&argv, "lvrename", "--quiet", p->group, from, to, NULL);
 	return volume_run(&argv, NULL, err);
 }
 

@@ -45,11 +45,6 @@ int volume_check_room(const struct volume_pool *p, const struct volume_room *roo
  * taken, or negative errno. */
 int volume_make(const struct volume_pool *p, const char *name, uint64_t bytes, struct error *err);
 
-/* Makes one with what `origin` has; what is written to either is not seen in the other. The same.
- */
-int volume_make_copy(
-	const struct volume_pool *p, const char *name, const char *origin, struct error *err);
-
 /* Returns a descriptor, for reading and writing, or negative errno. */
 int volume_open(const struct volume_pool *p, const char *name, struct error *err);
 
@@ -67,8 +62,6 @@ int volume_remove(const struct volume_pool *p, const char *name, struct error *e
 
 /* Who still has it open gets errors from now on. Returns 0 or negative errno. */
 int volume_cut(const struct volume_pool *p, const char *name, struct error *err);
-
-int volume_rename(const struct volume_pool *p, const char *from, const char *to, struct error *err);
 
 /* Adds the names of all that bear the tag. Returns 0 or negative errno. */
 int volume_list(const struct volume_pool *p, struct strv *ret, struct error *err);

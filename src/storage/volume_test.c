@@ -111,8 +111,6 @@ static void the_commands_are_lvms(void **state)
 	assert_logged(f,
 		"lvcreate --quiet --yes --type thin --addtag wnodes.node1 -n wnodes_v_1 -V "
 		"1073741824B --thinpool vg-1/wnodes\n");
-	assert_int_equal(volume_make_copy(&pool, "wnodes_v_2", "wnodes_i_1", &err), 0);
-	assert_logged(f, "-n wnodes_v_2 -s vg-1/wnodes_i_1\n");
 	assert_int_equal(volume_remove(&pool, "wnodes_v_1", &err), 0);
 	assert_logged(f, " vg-1/wnodes_v_1\n");
 	assert_int_equal(volume_cut(&pool, "wnodes_v_1", &err), 0);

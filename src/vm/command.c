@@ -44,7 +44,9 @@ static void add_machine(struct strv *argv, const struct vm_spec *spec)
 	strv_add(argv, "-machine");
 	strv_add_format(argv, "q35,usb=off,vmport=off,smbus=off,sata=on,hpet=off,mem-merge=%s%s",
 		spec->memory_merge ? "on" : "off",
-		spec->memory_fd >= 0 || memory_is_shared(spec) ? ",memory-backend=memory" : "");
+		spec->memory_fd >= 0 || spec->memory_huge || memory_is_shared(spec)
+			? ",memory-backend=memory"
+			: "");
 	add_accel(argv, spec);
 	strv_add_all(argv, "-cpu", spec->accel == ACCEL_KVM ? "host" : CPU_TCG, NULL);
 	strv_add(argv, "-smp");
@@ -66,6 +68,11 @@ static void add_memory(struct strv *argv, const struct vm_spec *spec)
 			"share=%s",
 			(unsigned long long)spec->memory_mib, spec->memory_fd,
 			spec->memory_private ? "off" : "on");
+	} else if (spec->memory_huge) {
+		strv_add(argv, "-object");
+		strv_add_format(argv,
+			"memory-backend-memfd,id=memory,size=%lluM,share=on,hugetlb=on",
+			(unsigned long long)spec->memory_mib);
 	} else if (memory_is_shared(spec)) {
 		strv_add(argv, "-object");
 		strv_add_format(argv, "memory-backend-memfd,id=memory,size=%lluM,share=on",

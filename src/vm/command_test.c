@@ -437,22 +437,46 @@ static void limits_are_below_both_disks(void **state)
 	assert_has(&argv, "driver=throttle,node-name=scratch,throttle-group=limits");
 }
 
+static void memory_of_huge_pages_is_a_file_of_them(void **state)
+{
+	struct vm_spec spec = least_spec();
+	struct strv argv AUTO(strv_done) = {0};
+
+	spec.memory_huge = true;
+	argv = build(&spec);
+	assert_has(&argv, "memory-backend-memfd,id=memory,size=256M,share=on,hugetlb=on");
+	assert_has(&argv, "memory-backend=memory");
+}
+
+static void disks_pass_the_cache_by_where_they_are_told(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done) = {0};
+	struct strv volume AUTO(strv_done) = {0};
+
+	spec.aio = "native";
+	spec.direct_volumes = true;
+	argv = build(&spec);
+	assert_has_not(&argv, "cache.direct");
+	spec.scratch_is_volume = true;
+	spec.disk_thread = true;
+	volume = build(&spec);
+	assert_has(&volume, "node-name=scratch-file,filename=/dev/fdset/3,discard=unmap,"
+			    "cache.no-flush=on,cache.direct=on,aio=native");
+	assert_has(&volume, "iothread,id=disks");
+	assert_has(&volume, "drive=root,iothread=disks");
+}
+
 static void volumes_are_devices_of_the_host(void **state)
 {
 	struct vm_spec spec = full_spec();
 	struct strv argv AUTO(strv_done) = {0};
-	struct strv root AUTO(strv_done) = {0};
 
 	spec.scratch_is_volume = true;
 	argv = build(&spec);
 	assert_has(&argv, "driver=host_device,node-name=scratch-file");
 	assert_has_not(&argv, "driver=host_device,node-name=overlay-file");
 	assert_has(&argv, "driver=qcow2,node-name=root");
-	spec.root_is_volume = true;
-	root = build(&spec);
-	assert_has(&root, "driver=host_device,node-name=overlay-file");
-	assert_has(&root, "driver=raw,node-name=root,file=overlay-file");
-	assert_has_not(&root, "node-name=base");
 }
 
 static void chosen_qemu_is_started(void **state)
@@ -503,6 +527,8 @@ int main(void)
 		cmocka_unit_test(writable_share_is_not_marked_read_only),
 		cmocka_unit_test(devices_carry_the_names_that_the_guest_looks_for),
 		cmocka_unit_test(limits_are_below_both_disks),
+		cmocka_unit_test(memory_of_huge_pages_is_a_file_of_them),
+		cmocka_unit_test(disks_pass_the_cache_by_where_they_are_told),
 		cmocka_unit_test(volumes_are_devices_of_the_host),
 		cmocka_unit_test(chosen_qemu_is_started),
 	};

@@ -128,9 +128,6 @@ static void add_root(struct strv *argv, const struct vm_spec *spec)
 {
 	if (spec->overlay_fd < 0) {
 		add_own_disk(argv, spec);
-	} else if (spec->root_is_volume) {
-		add_written(argv, spec, FDSET_OVERLAY, spec->overlay_fd, "overlay-file", true);
-		add_format(argv, spec, "root", "raw", "file=overlay-file");
 	} else {
 		add_overlay(argv, spec);
 	}

@@ -38,6 +38,8 @@ struct vm_spec {
 	bool memory_merge;   /* lets KSM look for pages that VMs have in common */
 	bool memory_balloon; /* free pages go back to the host; not with a file mapped privately */
 	int memory_fd;       /* file that is the guest's memory; -1: anonymous */
+	bool memory_huge;    /* of huge pages, which must be there; where it boots */
+	bool pin_cpus;       /* as in pinning.h */
 	bool memory_private; /* a clone's: what it writes does not reach the file */
 	int state_fd;        /* clone: the devices' state, at its start; opened for this VM alone,
 			      * as QEMU moves the offset */
@@ -48,7 +50,6 @@ struct vm_spec {
 	int template_overlay_fd;  /* clone: what the template wrote, read-only; -1: none */
 	int overlay_fd; /* qcow2 without a backing name, read-write; -1: the base, raw and open for
 			 * writing, is what the guest writes to */
-	bool root_is_volume;     /* the overlay is a volume: all of the disk, raw */
 	uint64_t scratch_bytes;  /* 0: no scratch disk */
 	int scratch_fd;          /* it, raw, read-write; -1 in a template */
 	bool scratch_is_volume;  /* a block device, not a file */

@@ -15,6 +15,7 @@
 #include "vm/command.h"
 #include "vm/disks.h"
 #include "vm/migration.h"
+#include "vm/pinning.h"
 
 /* How long QEMU may take to obey "quit", and to end by itself: it only has to close files. */
 #define VM_QUIT_US (2 * 1000 * 1000)
@@ -46,7 +47,7 @@ struct vm {
 	struct qmp_version version;
 	struct console *console;
 	struct console *messages; /* QEMU's stderr */
-	bool asked, ended, host_full;
+	bool asked, ended, host_full, pin_cpus;
 	char reason[VM_REASON_MAX]; /* the first cause of the end */
 	struct vm_callbacks callbacks;
 	void *userdata;
@@ -169,6 +170,8 @@ static void on_qmp_ready(const struct qmp_version *v, void *userdata)
 	vm->times.ready = clock_now_us();
 	vm->version = *v;
 	if (version_will_do(v)) {
+		if (vm->pin_cpus)
+			pinning_start(vm->qmp);
 		if (vm->state_fd >= 0)
 			vm_restore(vm);
 		return;
@@ -361,6 +364,7 @@ int vm_start(sd_event *event, const struct vm_spec *spec, const struct vm_callba
 		return fail(err, -ENOMEM, "out of memory");
 	vm->pidfd = -1;
 	vm->state_fd = spec->start == VM_START_CLONE ? spec->state_fd : -1;
+	vm->pin_cpus = spec->pin_cpus;
 	vm->scratch_bytes = spec->scratch_fd >= 0 ? spec->scratch_bytes : 0;
 	if (r < 0)
 		return fail_errno(err, r, "cannot make the VM's channels");

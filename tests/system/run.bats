@@ -159,6 +159,29 @@ run_vm() {
 	[ "$output" = over ]
 }
 
+@test "run: disks past the cache and in a thread of their own, and pinned CPUs, make a VM like any other" {
+	mkdir -p conf/wnodes
+	printf '%s\n' '[vm]' 'accel = tcg' 'disk_cache = none' 'disk_aio = io_uring' 'disk_thread = yes' 'cpu_pinning = yes' \
+		'[template]' 'automatic = no' >conf/wnodes/wnodes.conf
+	XDG_CONFIG_HOME=$WORK/conf run -0 --separate-stderr run_vm --verbose --cpus "$(nproc)" --scratch 64M -- sh -c '
+		head -c 5M /dev/urandom >/scratch/a && cp /scratch/a /var/tmp/b && sync && cmp /scratch/a /var/tmp/b && echo same'
+	[ "$output" = same ]
+	[[ "$stderr" == *"iothread,id=disks"*"cache.direct=on"* ]]
+	[ "$(grep -c 'is kept on CPU' <<<"$stderr")" -eq "$(nproc)" ]
+}
+
+@test "run: a VM that is to have huge pages fails where there are none, and says so" {
+	[ "$(awk '/HugePages_Free/ { print $2 }' /proc/meminfo)" -lt 128 ] || skip "there are huge pages"
+	mkdir -p conf/wnodes
+	printf '%s\n' '[vm]' 'accel = tcg' 'huge_pages = yes' >conf/wnodes/wnodes.conf
+	XDG_CONFIG_HOME=$WORK/conf run -125 run_vm -- true
+	[[ "$output" == *"huge"* || "$output" == *"allocate memory"* ]]
+	XDG_CONFIG_HOME=$WORK/conf run -125 run_vm --start clone -- true
+	[[ "$output" == *"huge pages is not cloned"* ]]
+	sed -i 's/yes/auto/' conf/wnodes/wnodes.conf
+	XDG_CONFIG_HOME=$WORK/conf run -0 run_vm --start boot -- true
+}
+
 # Not how long it takes, but that it does not take less.
 @test "run: --disk-rate and --disk-iops hold" {
 	moved='a=$(cut -d" " -f1 /proc/uptime); "$@" 2>/dev/null; b=$(cut -d" " -f1 /proc/uptime)
