@@ -15,25 +15,30 @@ struct departure {
 	struct worker_job job;
 	struct taps *taps;
 	char names[DEPARTURE_MAX][IFNAMSIZ];
+	int fds[DEPARTURE_MAX]; /* ours, until the device is gone: the last one to go waits alone */
 	size_t count;
 	struct error err;
 };
 
-/* In the worker: on a socket of its own. */
+/* In the worker: on a socket of its own. The devices are down, so that their rules may go first: a
+ * device that has some takes the kernel as long as if it were alone. */
 static void work(struct worker_job *job)
 {
 	struct departure *d = (struct departure *)(void *)job;
 	struct netlink *n AUTO(netlink_freep) = NULL;
 	const char *names[DEPARTURE_MAX];
-	int r = netlink_open(&n, &d->err);
+	int r;
 
 	for (size_t i = 0; i < d->count; i++)
 		names[i] = d->names[i];
+	firewall_remove(names, d->count, &d->err);
+	r = netlink_open(&n, &d->err);
 	if (r == 0)
 		r = link_remove_group(n, DEPARTURE_GROUP);
 	if (r < 0)
 		fail_errno(&d->err, r, "cannot remove taps");
-	firewall_remove(names, d->count, &d->err);
+	for (size_t i = 0; i < d->count; i++)
+		d->fds[i] = base_close(d->fds[i]);
 }
 
 static void depart_next(struct taps *t);
@@ -45,6 +50,8 @@ static void done(struct worker_job *job, bool cancelled)
 
 	if (!cancelled && d->err.text[0])
 		log_warning("%s", d->err.text);
+	for (size_t i = 0; i < d->count; i++)
+		base_close(d->fds[i]);
 	free(d);
 	t->departing = false;
 	if (!cancelled)
@@ -80,7 +87,7 @@ static struct departure *departure_get(struct taps *t)
 	return d;
 }
 
-void tap_depart(struct taps *t, const char *name, int index)
+void tap_depart(struct taps *t, const char *name, int index, int fd)
 {
 	const struct link_change change = {
 		.down = true, .no_master = true, .group = DEPARTURE_GROUP};
@@ -91,8 +98,10 @@ void tap_depart(struct taps *t, const char *name, int index)
 		log_warning("the tap '%s' cannot be taken back: %s", name, strerror(-r));
 	if (!d) {
 		log_warning("out of memory for the end of '%s', ignoring", name);
+		base_close(fd);
 		return;
 	}
+	d->fds[d->count] = fd;
 	snprintf(d->names[d->count++], IFNAMSIZ, "%s", name);
 	depart_next(t);
 }

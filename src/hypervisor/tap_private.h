@@ -53,5 +53,5 @@ int tap_choose_address(struct taps *t, const struct network *network, const stru
 	struct tap *tap, struct error *err);
 
 /* Nothing goes through it any more; a worker removes it, with all others that end meanwhile, which
- * takes the kernel as long as one. */
-void tap_depart(struct taps *t, const char *name, int index);
+ * takes the kernel as long as one. Takes `fd` (-1: none). */
+void tap_depart(struct taps *t, const char *name, int index, int fd);

@@ -376,7 +376,7 @@ struct tap *taps_close(struct taps *t, struct tap *tap, bool leave)
 	if (tap->share)
 		rate_remove_share(t->netlink, uplink_index(tap->network), tap->share);
 	if (tap->index)
-		tap_depart(t, tap->name, tap->index);
+		tap_depart(t, tap->name, tap->index, TAKE_FD(tap->fd));
 	remove_tap(t, tap);
 	return NULL;
 }

@@ -39,3 +39,9 @@ network_node() {
 	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "two minutes; set WNODES_TEST_SLOW=1"
 	network_node kills
 }
+
+@test "200 taps with VLAN, rules, rates and shares are made and removed, and nothing is left" {
+	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "a minute; set WNODES_TEST_SLOW=1"
+	network_node bench
+	echo "# $(grep 'a second made' <<<"$output")" >&3
+}
