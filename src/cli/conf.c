@@ -4,6 +4,7 @@
 #include "config.h"
 #include "engine/network.h"
 #include "engine/policy.h"
+#include "engine/sharing.h"
 #include "image/recipe.h"
 
 struct config_options {
@@ -29,13 +30,14 @@ static void print_man(FILE *out)
 		"~/.config/wnodes/wnodes.conf, which wins; options of the command line win over\n"
 		"both. Sections stand in brackets, a setting is a line\n"
 		"\\fIkey\\fR = \\fIvalue\\fR, and # begins a comment. A key that does not exist is\n"
-		"an error. Sections whose names begin with network or policy are only for the\n"
-		"system's file.\n"
+		"an error. Sections whose names begin with network, policy or share are only\n"
+		"for the system's file.\n"
 		".SH SETTINGS\n",
 		WNODES_VERSION, WNODES_SYSCONFDIR);
 	conf_print_man(settings_table, out);
 	conf_print_list_man(&network_section, out);
 	conf_print_list_man(&policy_section, out);
+	conf_print_list_man(&share_section, out);
 	fprintf(out, ".SH SEE ALSO\n.BR wnodes\\-run (1),\n.BR wnodes\\-policy\\-test (1)\n");
 }
 
@@ -64,6 +66,7 @@ static void print_example(FILE *out)
 	conf_print_example(settings_table, out);
 	conf_print_list_example(&network_section, out);
 	conf_print_list_example(&policy_section, out);
+	conf_print_list_example(&share_section, out);
 }
 
 static int run_config(const void *options_struct, int arg_count, const char *const *args)

@@ -8,6 +8,7 @@
 
 #include "engine/network.h"
 #include "engine/policy.h"
+#include "engine/sharing.h"
 #include "lib/strv.h"
 
 #define KEY_MAX 512
@@ -35,7 +36,7 @@ struct line {
 /* Of a section with a name: how long its kind is. 0: it is another. */
 static size_t kind_length(const char *section)
 {
-	const char *const kinds[] = {policy_section.kind, network_section.kind};
+	const char *const kinds[] = {policy_section.kind, network_section.kind, share_section.kind};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const char *rest = str_after(section, kinds[i]);
@@ -94,7 +95,7 @@ static int check_line(const struct line *line, void *userdata)
 {
 	struct error *err = userdata;
 
-	if (str_after(line->section, "network "))
+	if (str_after(line->section, "network ") || str_after(line->section, "share "))
 		return fail(err, -EINVAL, "[%s] is set by administrators of the site only",
 			line->section);
 	for (size_t i = 0; line->key && i < ARRAY_SIZE(of_site); i++)

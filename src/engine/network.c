@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "engine/policy.h"
+#include "engine/sharing.h"
 #include "lib/parse.h"
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -276,9 +277,11 @@ int networks_check(struct networks *n, const char *path, struct error *err)
 static int load(struct networks *n, const char *path, struct error *err)
 {
 	struct policies policies AUTO(policies_done) = {policy_section};
+	struct sharing sharing AUTO(sharing_done) = {share_section};
 	struct settings unused AUTO(settings_done) = {0};
 	int r = conf_init(settings_table, &unused, err);
 
+	policies.list.next = &sharing.list;
 	n->list.next = &policies.list;
 	if (r == 0)
 		r = conf_load_list(settings_table, &unused, &n->list, path, err);
@@ -291,37 +294,19 @@ static int load(struct networks *n, const char *path, struct error *err)
 int networks_load(struct networks *ret, const char *pushed, const char *path, struct error *err)
 {
 	struct networks below AUTO(networks_done) = {network_section};
-	struct conf_item *grown;
-	size_t kept = 0;
 	int r;
 
 	*ret = (struct networks){network_section};
 	r = load(ret, path, err);
 	if (r == 0)
 		r = load(&below, pushed, err);
-	if (r < 0) {
+	if (r == 0)
+		r = conf_list_append(&ret->list, &below.list);
+	if (r == -ENOMEM)
+		fail(err, r, "out of memory");
+	if (r < 0)
 		networks_done(ret);
-		return r;
-	}
-	grown = reallocarray(
-		ret->list.items, ret->list.count + below.list.count + 1, sizeof(*grown));
-	if (!grown) {
-		networks_done(ret);
-		return fail(err, -ENOMEM, "out of memory");
-	}
-	ret->list.items = grown;
-	for (size_t i = 0, own = ret->list.count; i < below.list.count; i++) {
-		bool taken = false;
-
-		for (size_t j = 0; j < own; j++)
-			taken |= streq(grown[j].name, below.list.items[i].name);
-		if (taken)
-			below.list.items[kept++] = below.list.items[i];
-		else
-			grown[ret->list.count++] = below.list.items[i];
-	}
-	below.list.count = kept;
-	return 0;
+	return r;
 }
 
 void networks_done(struct networks *n)

@@ -54,18 +54,27 @@ static int add_mounts(struct request *r, const char *const *list, bool *none, st
 	return ret;
 }
 
+/* What was asked for, then what is usual; of both what the site lets the VM have. */
 static int fill_shares(struct request *r, const struct options *o, const struct settings *s,
 	bool *ret_none, struct error *err)
 {
+	struct sharing sharing AUTO(sharing_done) = {0};
+	size_t asked;
 	int ret;
 
 	r->shares.usual = streq(s->gateway, "auto") ? NULL : gateway_find(s->gateway);
 	ret = add_mounts(r, o->mounts, ret_none, err);
-
 	if (ret == 0)
 		ret = add_mounts(r, (const char *const *)s->mount, ret_none, err);
+	if (ret == 0)
+		ret = sharing_load(&sharing, settings_pushed_file(), settings_site_file(), err);
+	if (ret == 0)
+		ret = share_restrict(&r->shares, 0, &sharing, r->caller, true, err);
+	asked = r->shares.count;
 	if (ret == 0 && !*ret_none)
 		ret = share_add_defaults(&r->shares, r->caller, err);
+	if (ret == 0)
+		ret = share_restrict(&r->shares, asked, &sharing, r->caller, false, err);
 	share_sort(&r->shares);
 	return ret;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "engine/network.h"
+#include "engine/sharing.h"
 #include "lib/parse.h"
 
 #define MIB UINT64_C(1048576)
@@ -168,18 +169,22 @@ static int policies_complete(const struct policies *p, const char *path, struct 
 	return 0;
 }
 
-/* Networks are checked as well, for who only reads policies. */
+/* Networks and shares are checked as well, for who only reads policies. */
 static int load(struct policies *p, struct settings *settings, const char *path, struct error *err)
 {
 	struct networks networks AUTO(networks_done) = {network_section};
+	struct sharing sharing AUTO(sharing_done) = {share_section};
 	int r;
 
+	networks.list.next = &sharing.list;
 	p->list.next = &networks.list;
 	r = conf_load_list(settings_table, settings, &p->list, path, err);
 	p->list.next = NULL;
 	if (r == 0)
 		r = policies_complete(p, path, err);
-	return r == 0 ? networks_check(&networks, path, err) : r;
+	if (r == 0)
+		r = networks_check(&networks, path, err);
+	return r == 0 ? sharing_check(&sharing, path, err) : r;
 }
 
 int policies_load(
@@ -196,36 +201,6 @@ int policies_load(
 	return r == -ENOENT ? 0 : r;
 }
 
-static bool has_name(const struct policies *p, const char *name)
-{
-	for (size_t i = 0; i < p->list.count; i++)
-		if (streq(p->list.items[i].name, name))
-			return true;
-	return false;
-}
-
-/* Moves those of `from` whose names are not taken behind the others. */
-static int policies_append(struct policies *p, struct policies *from)
-{
-	size_t most = p->list.count + from->list.count, kept = 0;
-	struct conf_item *grown = reallocarray(p->list.items, most + 1, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	p->list.items = grown;
-	for (size_t i = 0; i < from->list.count; i++) {
-		struct conf_item *item = &from->list.items[i];
-
-		if (has_name(p, item->name)) {
-			from->list.items[kept++] = *item;
-			continue;
-		}
-		grown[p->list.count++] = *item;
-	}
-	from->list.count = kept;
-	return 0;
-}
-
 int policies_load_over(struct policies *ret, struct settings *settings, const char *pushed,
 	const char *path, struct error *err)
 {
@@ -235,7 +210,7 @@ int policies_load_over(struct policies *ret, struct settings *settings, const ch
 	*ret = (struct policies){policy_section};
 	if (r == 0)
 		r = policies_load(ret, settings, path, err);
-	if (r == 0 && policies_append(ret, &below) < 0) {
+	if (r == 0 && conf_list_append(&ret->list, &below.list) < 0) {
 		policies_done(ret);
 		r = fail(err, -ENOMEM, "out of memory");
 	}

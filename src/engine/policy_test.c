@@ -110,6 +110,10 @@ static void file_that_is_not_there_has_no_rules(void **state)
 	assert_int_equal(d.origin[POLICY_CPUS], POLICY_FROM_NOBODY);
 }
 
+#define SECTIONS                                                                            \
+	"there are [run], [vm], [template], [deadline], [node], [lrms], [record], [site], " \
+	"[images], [policy NAME], [network NAME], [share NAME]"
+
 static void mistakes_are_told_with_file_and_line(void **state)
 {
 	static const struct {
@@ -150,12 +154,8 @@ static void mistakes_are_told_with_file_and_line(void **state)
 			"the name of a section is above 49 bytes"},
 		{"[policy a]\nvm = force\nvm = allow\n", 3,
 			"vm is set a second time in this section"},
-		{"[polcy a]\nvm = force\n", 2,
-			"unknown section [polcy a]; there are [run], [vm], [template], [deadline], "
-			"[node], [lrms], [record], [site], [images], [policy NAME], [network NAME]"},
-		{"[policya]\nvm = force\n", 2,
-			"unknown section [policya]; there are [run], [vm], [template], [deadline], "
-			"[node], [lrms], [record], [site], [images], [policy NAME], [network NAME]"},
+		{"[polcy a]\nvm = force\n", 2, "unknown section [polcy a]; " SECTIONS},
+		{"[policya]\nvm = force\n", 2, "unknown section [policya]; " SECTIONS},
 		{"[run]\ncpu = 4\n", 2, "unknown key 'cpu' in [run]; did you mean 'cpus'?"},
 	};
 

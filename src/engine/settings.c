@@ -7,6 +7,7 @@
 #include "config.h"
 #include "engine/network.h"
 #include "engine/policy.h"
+#include "engine/sharing.h"
 #include "lib/parse.h"
 #include "lib/path.h"
 
@@ -327,8 +328,10 @@ static int settings_load_site(
 static int settings_load_own(struct settings *s, const char *path, struct error *err)
 {
 	struct conf_list networks = network_section_refused, none = policy_section_refused;
+	struct conf_list shares = share_section_refused;
 	int r;
 
+	networks.next = &shares;
 	none.next = &networks;
 	r = conf_load_list(settings_table, s, &none, path, err);
 	return r == -ENOENT ? 0 : r;

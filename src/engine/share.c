@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
+#include "lib/log.h"
 #include "lib/path.h"
 
 /* What a default mount must never hide in the guest: these trees with all that is in them, */
@@ -126,6 +128,54 @@ int share_add_defaults(struct share_list *list, const struct caller *caller, str
 	int r = share_add_default(list, caller->home, err);
 
 	return r < 0 ? r : share_add_default(list, caller->directory, err);
+}
+
+static void share_drop(struct share_list *list, size_t index)
+{
+	free(list->items[index].source);
+	free(list->items[index].target);
+	list->count--;
+	memmove(&list->items[index], &list->items[index + 1],
+		(list->count - index) * sizeof(list->items[0]));
+}
+
+/* As sharing_decide(), for where the path leads: who may make symbolic links must not choose. */
+static int share_decide(const struct vm_share *share, const struct sharing *sharing,
+	const struct caller *caller, struct error *err)
+{
+	const struct sharing_subject subject = {
+		caller->uid, caller->name, (const char *const *)caller->group_names};
+	autofree char *real = realpath(share->source, NULL);
+
+	if (!real)
+		return fail_errno(err, -errno, "cannot share '%s'", share->source);
+	return sharing_decide(sharing, &subject, real, err);
+}
+
+int share_restrict(struct share_list *list, size_t first, const struct sharing *sharing,
+	const struct caller *caller, bool asked, struct error *err)
+{
+	struct error why = {0};
+	size_t i = first;
+
+	while (i < list->count) {
+		struct vm_share *share = &list->items[i];
+		int r = share_decide(share, sharing, caller, &why);
+
+		if (r < 0 && asked)
+			return fail(err, r, "%s", why.text);
+		if (r < 0) {
+			log_info("not shared: %s", why.text);
+			share_drop(list, i);
+			continue;
+		}
+		if (r == 1 && asked && !share->read_only)
+			log_notice(
+				"'%s' can only be read in the VM: the site says so", share->source);
+		share->read_only |= r == 1;
+		i++;
+	}
+	return 0;
 }
 
 static int by_target(const void *a, const void *b)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/caller.h"
+#include "engine/sharing.h"
 #include "vm/spec.h"
 
 struct share_list {
@@ -35,6 +36,12 @@ int share_add(struct share_list *list, const char *text, struct error *err);
  * yet and where a mount would not hide the guest's own system ("/", "/usr", "/etc", ...).
  * Returns 0 or negative errno. */
 int share_add_defaults(struct share_list *list, const struct caller *caller, struct error *err);
+
+/* Does the site let this user's VM have the shares from number `first` on? Those that it lets be
+ * read only become so. One that it does not is dropped where nobody has asked for it (`asked`),
+ * else this fails with -EACCES and the reason. */
+int share_restrict(struct share_list *list, size_t first, const struct sharing *sharing,
+	const struct caller *caller, bool asked, struct error *err);
 
 /* Sorts so that a directory is mounted before what lies in it. */
 void share_sort(struct share_list *list);

@@ -78,6 +78,10 @@ struct conf_list {
 int conf_load_list(const struct conf_setting *table, void *settings, struct conf_list *list,
 	const char *path, struct error *err);
 
+/* Moves the items of `from` whose names are not taken behind those of `list`; the others stay.
+ * Returns 0 or -ENOMEM. */
+int conf_list_append(struct conf_list *list, struct conf_list *from);
+
 /* Frees the items; the list can be filled again. */
 void conf_list_done(struct conf_list *list);
 

@@ -90,6 +90,34 @@ static void item_done(const struct conf_list *list, struct conf_item *item)
 	free(item->name);
 }
 
+static bool list_has(const struct conf_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (streq(list->items[i].name, name))
+			return true;
+	return false;
+}
+
+int conf_list_append(struct conf_list *list, struct conf_list *from)
+{
+	size_t most = list->count + from->count, kept = 0;
+	struct conf_item *grown = reallocarray(list->items, most + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	list->items = grown;
+	for (size_t i = 0; i < from->count; i++) {
+		struct conf_item *item = &from->items[i];
+
+		if (list_has(list, item->name))
+			from->items[kept++] = *item;
+		else
+			grown[list->count++] = *item;
+	}
+	from->count = kept;
+	return 0;
+}
+
 void conf_list_done(struct conf_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)

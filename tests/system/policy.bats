@@ -125,6 +125,41 @@ says() {
 	[[ "$output" == *"/etc/wnodes/wnodes.conf:2: vm: 'fore' is not one of allow|force|forbid"* ]]
 }
 
+# A VM of an ordinary user; root is not asked.
+@test "share: the site says which directories VMs have, and which they only read" {
+	skip_unless_root
+	grep -q '"/etc/wnodes"' "$WNODES_BUILD/config.h" || skip "built for another place than /etc"
+	unshare --mount --propagation private true 2>/dev/null || skip "needs a mount namespace"
+	skip_unless_user
+	mkdir -p etc data/here other
+	chmod 755 . data data/here other
+	chmod 777 data
+	ln -s "$WORK/other" data/link
+	as_user true # makes its home
+	printf '%s\n' '[share home]' "path = $WORK/user" '[share data]' "path = $WORK/data" 'access = ro' >etc/wnodes.conf
+	with_site() {
+		unshare --mount --propagation private bash -c '
+			mount -t tmpfs tmpfs /mnt && cp -a /etc /mnt/etc && rm -rf /mnt/etc/wnodes &&
+			cp -a etc /mnt/etc/wnodes && mount --rbind /mnt/etc /etc && shift && exec "$@"' bash "$@"
+	}
+	export -f as_user
+	export TEST_UID TEST_HOME BATS_TEST_DIRNAME
+	site_run() {
+		with_site - bash -c 'as_user "$@"' - "$WNODES" run --image debian "$@"
+	}
+
+	run -0 --separate-stderr site_run --mount "$WORK/data" -- sh -c "ls $WORK/data; touch $WORK/data/x || true; touch \$HOME/y"
+	[[ "$output" == *here* ]]
+	[[ "$stderr" == *"'$WORK/data' can only be read in the VM"* ]]
+	[ ! -e data/x ] && [ -e user/y ]
+
+	run -125 --separate-stderr site_run --mount "$WORK/other" -- true
+	[[ "$stderr" == *"the site lets no VM have the directory '$WORK/other'"* ]]
+	# Where a link leads counts, not where it is.
+	run -125 --separate-stderr site_run --mount "$WORK/data/link:/in" -- true
+	[[ "$stderr" == *"the site lets no VM have the directory '$WORK/other'"* ]]
+}
+
 @test "policy: list shows the rules in their order" {
 	site '[policy b]' 'user = u' 'vm = force' 'image = x' 'locked = image' '[policy a]' 'vm = forbid'
 	run -0 "$WNODES" policy list --file site.conf --quiet
