@@ -141,6 +141,20 @@ int launch_start_gateways(struct launch *l, struct error *err)
 	return share_choice_start(&l->shares, l->resources->manifest, l->cloning, &host, err);
 }
 
+int launch_check_agent(const struct launch *l, uint32_t features, struct error *err)
+{
+	for (size_t i = 0; i < l->shares.count; i++) {
+		const struct gateway *gateway = l->shares.items[i].gateway;
+
+		if ((features & gateway->agent_feature) != gateway->agent_feature)
+			return fail(err, -EOPNOTSUPP,
+				"the image's agent is too old for the gateway %s; build or import "
+				"the image again, or use another gateway",
+				gateway->name);
+	}
+	return 0;
+}
+
 void launch_stop_gateways(struct launch *l)
 {
 	share_choice_stop(&l->shares);

@@ -27,6 +27,9 @@ int launch_find_template(struct launch *l, struct error *err);
 /* Chooses this attempt's gateways, and starts what they need. Returns 0 or negative errno. */
 int launch_start_gateways(struct launch *l, struct error *err);
 
+/* Does the agent know what the gateways need it for? Returns 0, or -EOPNOTSUPP with what to do. */
+int launch_check_agent(const struct launch *l, uint32_t features, struct error *err);
+
 /* Ends what they needed. */
 void launch_stop_gateways(struct launch *l);
 

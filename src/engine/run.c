@@ -203,6 +203,7 @@ static void on_agent(const struct hello_guest *hello, void *userdata)
 {
 	struct run *run = userdata;
 	const struct request *request = run->request;
+	struct error err = {0};
 	int r;
 
 	log_debug("agent %s, Linux %s, ready after %llu us of the guest's time",
@@ -215,6 +216,11 @@ static void on_agent(const struct hello_guest *hello, void *userdata)
 	if (run->launch.cloning)
 		memcpy(run->report.template_key, run->launch.key, sizeof(run->launch.key));
 	launch_succeeded(&run->launch, phase_elapsed_us(&run->phases));
+	r = launch_check_agent(&run->launch, hello->features, &err);
+	if (r < 0) {
+		run_fail(run, "%s", err.text);
+		return;
+	}
 	r = run_prepare(run);
 	if (r < 0)
 		run_fail(run, "cannot talk to the VM: %s", strerror(-r));

@@ -44,7 +44,8 @@ static int run_watch_gateways(struct run *run)
 	for (size_t i = 0; i < run->launch.shares.count && r >= 0; i++) {
 		const struct vm_share *share = &run->launch.shares.items[i];
 
-		if (share->gateway->start && share->helper.pidfd >= 0)
+		if (share->gateway->start && !share->gateway->dies_alone &&
+			share->helper.pidfd >= 0)
 			r = sd_event_add_io(run->event, &run->gateways[i], share->helper.pidfd,
 				EPOLLIN, on_helper_end, run);
 	}

@@ -84,7 +84,7 @@ struct settings {
 extern const struct conf_setting settings_table[];
 
 #define SETTINGS_STARTS   "auto|clone|boot"
-#define SETTINGS_GATEWAYS "auto|9p|virtiofs"
+#define SETTINGS_GATEWAYS "auto|9p|virtiofs|sshfs"
 
 /* As APEL knows them. */
 #define SETTINGS_BENCHMARKS "none|si2k|hepspec|HEPscore23"

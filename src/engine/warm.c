@@ -57,8 +57,8 @@ struct warm {
 };
 
 /* Drivers of the devices that every clone has. */
-static const char *const warm_drivers[] = {
-	"virtio_net", "virtio_blk", "9pnet_virtio", "9p", "virtio_balloon", "vmgenid", NULL};
+static const char *const warm_drivers[] = {"virtio_net", "virtio_blk", "9pnet_virtio", "9p", "fuse",
+	"virtio_balloon", "vmgenid", NULL};
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {

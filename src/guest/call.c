@@ -106,7 +106,8 @@ static int call_limit_wait(struct guest *g, int result, struct error *err)
 	if (result == CALL_AGAIN) {
 		if (g->call_deadline == 0)
 			g->call_deadline = now + CALL_WAIT_MS;
-		if (now < g->call_deadline || program_runs(&g->module.program))
+		if (now < g->call_deadline || program_runs(&g->module.program) ||
+			program_runs(&g->sshfs.program))
 			return CALL_AGAIN;
 		result = err->code < 0 ? err->code : fail(err, -ETIMEDOUT, "it takes too long");
 	}

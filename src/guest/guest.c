@@ -61,6 +61,7 @@ void guest_done(struct guest *g)
 	streams_done(&g->streams);
 	spare_end(&g->spare);
 	program_stop(&g->module.program);
+	sshfs_done(&g->sshfs);
 	program_stop(&g->template.program);
 	link_done(&g->link);
 	g->signal_fd = base_close(g->signal_fd);
@@ -75,7 +76,7 @@ static void guest_reap(struct guest *g)
 	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
 		if (!program_on_exit(&g->module.program, pid, status) &&
 			!program_on_exit(&g->template.program, pid, status) &&
-			!spare_on_exit(&g->spare, pid))
+			!sshfs_on_exit(&g->sshfs, pid, status) && !spare_on_exit(&g->spare, pid))
 			streams_on_exit(&g->streams, pid, status, &usage, now_ms());
 }
 

@@ -12,6 +12,7 @@
 #include "guest/mount.h"
 #include "guest/power.h"
 #include "guest/spare.h"
+#include "guest/sshfs.h"
 #include "guest/stream.h"
 #include "guest/template.h"
 
@@ -24,6 +25,7 @@ struct guest {
 	struct spare spare;
 	struct mounts mounts;
 	struct module module;
+	struct sshfs sshfs;
 	struct power power;
 	struct template template;
 	const char *root; /* prefix of every path that calls name; "" but in tests */

@@ -4,18 +4,15 @@
  */
 #include "guest/link.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <termios.h>
 
-#include "guest/disk.h"
 #include "guest/now.h"
+#include "guest/port.h"
 
-#define LINK_PORTS     "/sys/class/virtio-ports"
 #define LINK_READ_STEP (32 * 1024)
 #define LINK_READ_MAX  (256 * 1024) /* in one turn of the loop, so that the rest gets its turn */
 
@@ -28,29 +25,6 @@
 /* Buffers stay allocated up to this size: what streaming needs. An idle agent gives the rest
  * back. */
 #define LINK_KEEP (512 * 1024)
-
-/* Finds the device of the named port. Returns 0 or -ENOENT. */
-static int port_find(char *ret, size_t size)
-{
-	char path[PATH_MAX], name[64];
-	struct dirent *e;
-	int r = -ENOENT;
-	DIR *dir;
-
-	dir = opendir(LINK_PORTS);
-	if (!dir)
-		return -ENOENT;
-	while (r < 0 && (e = readdir(dir))) {
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), LINK_PORTS "/%s/name", e->d_name);
-		if (disk_read_line(path, name, sizeof(name)) < 0 || !streq(name, LINK_PORT_NAME))
-			continue;
-		r = (size_t)snprintf(ret, size, "/dev/%s", e->d_name) < size ? 0 : -ENOENT;
-	}
-	closedir(dir);
-	return r;
-}
 
 static int port_open(const char *path)
 {
@@ -66,7 +40,7 @@ static int port_wait(unsigned wait_ms, struct error *err)
 	int r;
 
 	for (;;) {
-		r = port_find(path, sizeof(path));
+		r = port_find(LINK_PORT_NAME, path, sizeof(path));
 		if (r == 0)
 			r = port_open(path);
 		if (r >= 0)

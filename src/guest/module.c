@@ -47,28 +47,28 @@ void module_load_list(const char *list)
 	}
 }
 
-static bool driver_exists(const char *driver)
+int module_require_device(struct module *m, const char *name, const char *device)
 {
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/%s", driver);
-	return access(path, F_OK) == 0;
-}
-
-int module_require_driver(struct module *m, const char *driver)
-{
-	const char *const argv[] = {"modprobe", "-q", "-b", driver, NULL};
+	const char *const argv[] = {"modprobe", "-q", "-b", name, NULL};
 	char path[PATH_MAX];
 
 	if (program_runs(&m->program))
 		return CALL_AGAIN;
-	if (driver_exists(driver) || streq(m->name, driver))
+	if (access(device, F_OK) == 0 || streq(m->name, name))
 		return 0;
-	snprintf(m->name, sizeof(m->name), "%s", driver);
+	snprintf(m->name, sizeof(m->name), "%s", name);
 	if (program_find("", "modprobe", path, sizeof(path)) < 0)
 		return 0;
-	console_debug("modprobe %s", driver);
+	console_debug("modprobe %s", name);
 	return program_start(&m->program, path, argv, MODULE_TIMEOUT_MS) < 0 ? 0 : CALL_AGAIN;
+}
+
+int module_require_driver(struct module *m, const char *driver)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/%s", driver);
+	return module_require_device(m, driver, path);
 }
 
 /* Names only: an option would be one for modprobe. */

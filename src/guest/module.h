@@ -20,6 +20,9 @@ void module_load_list(const char *list);
  * it has it or everything was tried, CALL_AGAIN (see call.h) while modprobe runs. */
 int module_require_driver(struct module *m, const char *driver);
 
+/* The same for a module that makes the file `device`. */
+int module_require_device(struct module *m, const char *name, const char *device);
+
 /* Starts one modprobe (the one below `root`, if any) for all these modules. That a module does not
  * exist is no error: the kernel may have it built in. Returns 0 or negative errno. */
 int module_load_all(

@@ -168,8 +168,11 @@ static int mount_find_source(
 static int mount_do(struct guest *g, const struct mount_request *x, struct error *err)
 {
 	char source[PATH_MAX];
-	int r = mount_find_source(g, x, source, sizeof(source), err);
+	int r;
 
+	if (streq(x->type, "fuse.sshfs"))
+		return sshfs_mount(g, x, err);
+	r = mount_find_source(g, x, source, sizeof(source), err);
 	if (r != 0)
 		return r;
 	if (mount(source, x->target, x->type, mount_flags(x->flags), x->options) < 0)

@@ -68,7 +68,9 @@ static bool tree_is_ours(const struct tree_entry *tree, size_t n, pid_t pid)
 	return false;
 }
 
-static void tree_signal(int signo)
+/* All processes, or those that are our descendants; never those that serve a mount, which is to be
+ * flushed when its users have ended. */
+static void tree_signal(const struct guest *g, int signo)
 {
 	struct tree_entry *tree autofree = calloc(POWER_TREE_MAX, sizeof(*tree));
 	size_t n = tree ? tree_load(tree) : 0;
@@ -77,21 +79,21 @@ static void tree_signal(int signo)
 	while (found) {
 		found = false;
 		for (size_t i = 0; i < n; i++)
-			if (!tree[i].ours && (tree[i].parent == getpid() ||
+			if (!tree[i].ours && (g->is_init || tree[i].parent == getpid() ||
 						     tree_is_ours(tree, n, tree[i].parent)))
 				tree[i].ours = found = true;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (tree[i].ours)
+		if (tree[i].ours && !sshfs_has(&g->sshfs, tree[i].pid))
 			kill(tree[i].pid, signo);
 }
 
 static void power_signal(const struct guest *g, int signo)
 {
-	if (g->is_init)
+	if (g->is_init && g->sshfs.count == 0)
 		kill(-1, signo);
 	else
-		tree_signal(signo);
+		tree_signal(g, signo);
 	/* What is stopped could not end otherwise. */
 	if (signo == SIGTERM)
 		power_signal(g, SIGCONT);
@@ -110,8 +112,25 @@ int power_on_call(const struct call *c)
 		.off = x->how == SHUTDOWN_POWER_OFF,
 		.deadline = now_ms() + MIN_OF(x->grace_ms, (uint32_t)POWER_GRACE_MAX_MS),
 	};
+	sshfs_end_spares(&g->sshfs);
 	power_signal(g, SIGTERM);
 	return CALL_LATER;
+}
+
+/* Are there any but those that serve mounts? */
+static bool power_has_users(const struct guest *g)
+{
+	struct tree_entry *tree autofree = NULL;
+	bool found = false;
+	size_t n;
+
+	if (g->sshfs.count == 0 || !power_has_processes())
+		return power_has_processes();
+	tree = calloc(POWER_TREE_MAX, sizeof(*tree));
+	n = tree ? tree_load(tree) : 0;
+	for (size_t i = 0; i < n && !found; i++)
+		found = tree[i].parent == getpid() && !sshfs_has(&g->sshfs, tree[i].pid);
+	return found;
 }
 
 bool power_has_processes(void)
@@ -149,7 +168,7 @@ static int power_step(struct guest *g, int64_t now)
 		break;
 	case POWER_TERM:
 	case POWER_KILL:
-		if (!power_has_processes() || (p->state == POWER_KILL && late)) {
+		if (!power_has_users(g) || (p->state == POWER_KILL && late)) {
 			p->state = POWER_DRAIN;
 			p->deadline = now + POWER_DRAIN_MS;
 		} else if (p->state == POWER_KILL || late) {

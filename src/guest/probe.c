@@ -20,6 +20,7 @@ static const struct candidate {
 	{"9p", "9p"},
 	{"virtiofs", "virtiofs"},
 	{"fuse", "fuse"},
+	{"fuse.sshfs", "fuse"}, /* and its program */
 	{"overlay", "overlay"},
 	{"nfs", "nfs"},
 	{"nfs4", "nfsv4"},
@@ -97,6 +98,15 @@ static void os_load(const char *root, char *name, char *id)
 	snprintf(id, PROBE_LINE_MAX, "%s%s%s", word, version[0] ? " " : "", version);
 }
 
+/* The kernel's own need none. */
+static bool candidate_has_program(const char *root, const char *name)
+{
+	const char *program = str_after(name, "fuse.");
+	char path[PATH_MAX];
+
+	return !program || program_find(root, program, path, sizeof(path)) == 0;
+}
+
 int probe_on_call(const struct call *c)
 {
 	static const char *const lists[] = {"modules.dep", "modules.builtin"};
@@ -115,7 +125,7 @@ int probe_on_call(const struct call *c)
 		modules_scan(path, found);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++)
-		if (found[i])
+		if (found[i] && candidate_has_program(c->guest->root, candidates[i].name))
 			filesystems[n++] = candidates[i].name;
 	os_load(c->guest->root, name, id);
 	p.vmgenid = access("/sys/bus/acpi/drivers/vmgenid", F_OK) == 0;

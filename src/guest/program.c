@@ -35,7 +35,7 @@ static void child_set_up(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int program_fork(struct program *p, int64_t timeout_ms)
+int program_fork(struct program *p, int64_t timeout_ms)
 {
 	pid_t pid = fork();
 

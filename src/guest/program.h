@@ -15,6 +15,10 @@ struct program {
  * Returns 0 or -ENOENT. */
 int program_find(const char *root, const char *name, char *ret, size_t size);
 
+/* Forks: in the child p->pid is 0, its input is empty and its output thrown away. What has not
+ * ended when its time is over is killed by program_runs(). Returns 0 or negative errno. */
+int program_fork(struct program *p, int64_t timeout_ms);
+
 /* Starts `path`, with no input and its output thrown away, but errors on the console. It is killed
  * when its time is over. Returns 0 or negative errno. */
 int program_start(struct program *p, const char *path, const char *const *argv, int64_t timeout_ms);

@@ -32,6 +32,7 @@
 #define TEMPLATE_BOOT_MS  120000
 #define TEMPLATE_WARM_MS  10000
 #define TEMPLATE_FLUSH_MS 60000
+#define TEMPLATE_TICK_MS  10
 
 /* 16, 24, 32, 48, 64 ... 4096 bytes. */
 #define WARM_SIZES 17
@@ -132,6 +133,11 @@ static int step_warm_devices(struct guest *g)
 	return 0;
 }
 
+static int step_sshfs(struct guest *g)
+{
+	return sshfs_start_spares(g);
+}
+
 static int step_spare(struct guest *g)
 {
 	return spare_start(&g->spare);
@@ -195,6 +201,7 @@ static int (*const template_steps[])(struct guest *g) = {
 	step_warm_memory,
 	step_warm_devices,
 	step_mask_generation,
+	step_sshfs,
 	step_spare,
 	step_flush,
 };
@@ -251,7 +258,10 @@ int template_tick(struct guest *g)
 				fail(&err, -ETIMEDOUT, "the file systems cannot be flushed");
 			return template_finish(g, &err);
 		}
-		r = template_steps[t->step++](g);
+		r = template_steps[t->step](g);
+		if (r == CALL_AGAIN)
+			return 0;
+		t->step++;
 		if (r < 0) {
 			fail_errno(&err, r, "cannot start a program");
 			return template_finish(g, &err);
@@ -268,6 +278,8 @@ void template_poll(const struct guest *g, struct pollset *set)
 {
 	if (g->template.busy && g->template.program.pid > 0)
 		pollset_wake(set, g->template.program.deadline - now_ms());
+	if (g->template.busy && g->template.program.pid == 0)
+		pollset_wake(set, TEMPLATE_TICK_MS);
 	if (g->template.unmask_at > 0)
 		pollset_wake(set, MAX_OF(g->template.unmask_at - now_ms(), INT64_C(0)));
 }

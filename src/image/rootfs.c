@@ -116,6 +116,14 @@ static int read_list(const struct rootfs *r, const char *name, char **ret, struc
 	return error < 0 ? fail_errno(err, error, "cannot read the image's '%s'", path) : 0;
 }
 
+static bool has_program(int tree_fd, const char *name)
+{
+	autofree char *path = path_format("usr/bin/%s", name);
+	autoclose int fd = path ? tree_open(tree_fd, path, O_RDONLY) : -1;
+
+	return fd >= 0;
+}
+
 int rootfs_gateways(const struct rootfs *r, struct strv *ret, struct error *err)
 {
 	autofree char *dep = NULL, *builtin = NULL;
@@ -128,6 +136,8 @@ int rootfs_gateways(const struct rootfs *r, struct strv *ret, struct error *err)
 		error = modules_resolve(dep, builtin, modules_needed, &paths, err);
 	for (size_t i = 0; error >= 0 && i < ARRAY_SIZE(gateways); i++)
 		strv_add(ret, gateways[i]);
+	if (error >= 0 && has_program(r->tree_fd, "sshfs"))
+		strv_add(ret, "fuse.sshfs");
 	return error < 0 ? error : ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
 }
 

@@ -32,6 +32,7 @@ struct message_numbers {
 /* What an agent can do beyond the first of its protocol version: old ones send no such field. */
 enum agent_feature {
 	AGENT_FEATURE_TEMPLATE = 1 << 0, /* knows QUIESCE and how a clone resumes */
+	AGENT_FEATURE_SSHFS = 1 << 1,    /* MOUNT of type "fuse.sshfs" */
 };
 
 /* FRAME_HELLO, guest to host: what the agent is. */

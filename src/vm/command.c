@@ -108,15 +108,28 @@ static void add_channel(struct strv *argv, const char *id, int fd)
 	strv_add_format(argv, "socket,id=%s,fd=%d", id, fd);
 }
 
-static void add_channels(struct strv *argv, const struct command_channels *channels)
+/* The ports of shares by sshfs, those of a template's included. */
+static size_t count_ports(const struct vm_spec *spec)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < spec->share_count; i++)
+		n += spec->shares[i].gateway == &gateway_sshfs;
+	return is_template_or_clone(spec) ? MAX_OF(n, spec->slots) : n;
+}
+
+static void add_channels(
+	struct strv *argv, const struct vm_spec *spec, const struct command_channels *channels)
 {
 	add_channel(argv, "qmp", channels->qmp_fd);
 	strv_add_all(argv, "-mon", "chardev=qmp,mode=control", NULL);
 	add_channel(argv, "console", channels->console_fd);
 	strv_add_all(argv, "-serial", "chardev:console", NULL);
 	add_channel(argv, "agent", channels->agent_fd);
-	strv_add_all(argv, "-device", "virtio-serial-pci,max_ports=2", "-device",
-		"virtserialport,chardev=agent,name=" VM_AGENT_PORT, NULL);
+	/* The first port is the console that it does not have. */
+	strv_add(argv, "-device");
+	strv_add_format(argv, "virtio-serial-pci,max_ports=%zu", 2 + count_ports(spec));
+	strv_add_all(argv, "-device", "virtserialport,chardev=agent,name=" VM_AGENT_PORT, NULL);
 }
 
 static void add_network(struct strv *argv, const struct vm_spec *spec)
@@ -142,17 +155,21 @@ static void add_network(struct strv *argv, const struct vm_spec *spec)
 
 static void add_shares(struct strv *argv, const struct vm_spec *spec)
 {
-	size_t used = 0;
+	const size_t slots = is_template_or_clone(spec) ? spec->slots : 0;
+	size_t used = 0, ports = 0;
 
 	for (size_t i = 0; i < spec->share_count; i++) {
 		const struct gateway *gateway = spec->shares[i].gateway;
 
 		used += gateway == &gateway_9p;
+		ports += gateway == &gateway_sshfs;
 		if (gateway->add_device)
 			gateway->add_device(&spec->shares[i], gateway_index(spec->shares, i), argv);
 	}
-	for (; is_template_or_clone(spec) && used < spec->slots; used++)
+	for (; used < slots; used++)
 		gateway_9p.add_device(NULL, used, argv);
+	for (; ports < slots; ports++)
+		gateway_sshfs.add_device(NULL, ports, argv);
 }
 
 int command_build(
@@ -165,7 +182,7 @@ int command_build(
 	add_memory(argv, spec);
 	add_sandbox(argv);
 	add_kernel(argv, spec);
-	add_channels(argv, channels);
+	add_channels(argv, spec, channels);
 	disks_add(spec, argv);
 	add_network(argv, spec);
 	add_shares(argv, spec);

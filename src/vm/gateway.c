@@ -3,7 +3,7 @@
 #include "lib/child.h"
 #include "lib/printable.h"
 
-static const struct gateway *const gateways[] = {&gateway_9p, &gateway_virtiofs};
+static const struct gateway *const gateways[] = {&gateway_9p, &gateway_virtiofs, &gateway_sshfs};
 
 const struct gateway *gateway_find(const char *name)
 {

@@ -58,12 +58,14 @@ struct gateway {
 	const char *filesystem; /* that the guest's kernel must be able to mount, as manifests and
 				 * the agent call it */
 	const char *guest_program; /* that the guest must have; NULL: none */
+	uint32_t agent_feature;    /* that the agent must have; 0: none */
 	uint64_t overhead_mib;     /* host memory that one share takes at most, with its helper */
 	bool cloneable;     /* a clone has it as it starts: it needs no device, or one of those that
 			     * are in templates */
 	bool shared_memory; /* its helper maps the guest's memory, which is no clone's private one
 			     */
 	bool needs_network;
+	bool dies_alone; /* the guest gets errors when the helper has ended, and goes on */
 	/* In which turn it is tried where none is asked for, in a VM that boots and in a clone; 0:
 	 * never. docs/storage.md tells why in this order. */
 	unsigned int boot_rank, clone_rank;
@@ -84,7 +86,7 @@ struct gateway {
 		char source[GATEWAY_SOURCE_MAX], struct mount_request *ret);
 };
 
-extern const struct gateway gateway_9p, gateway_virtiofs;
+extern const struct gateway gateway_9p, gateway_virtiofs, gateway_sshfs;
 
 /* Returns the gateway of this name, or NULL. */
 const struct gateway *gateway_find(const char *name);

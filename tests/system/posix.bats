@@ -27,6 +27,11 @@ broken() {
 	diff "$BATS_TEST_DIRNAME/../posix/known/virtiofs" found || { cat tap; false; }
 }
 
+@test "sshfs keeps what a directory promises, but for what is known" {
+	broken sshfs names contents locks attributes deep_paths >found
+	diff "$BATS_TEST_DIRNAME/../posix/known/sshfs" found || { cat tap; false; }
+}
+
 @test "the suite itself: on the host's own file system all of it holds" {
 	mkdir here
 	"$WNODES_BUILD/tests/posix/posix" here names contents locks attributes deep_paths
