@@ -17,6 +17,7 @@ import jobs
 import program
 import publish
 import slurm
+import sshfs
 import swarm
 import writer
 from table import Results
@@ -29,6 +30,7 @@ SECTIONS = {
     "clone": clone.bench_clone,
     "density": clone.bench_density,
     "gateways": gateway.bench_gateways,
+    "sshfs": sshfs.bench_sshfs,
     "hypervisor": hypervisor.bench_hypervisor,
     "queue": jobs.bench_queue,
     "slurm": slurm.bench_slurm,
