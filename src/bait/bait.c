@@ -83,6 +83,10 @@ static int bait_fill_request(const struct arguments *a, struct request *r, struc
 	struct options options = a->options;
 	int ret = environment_pass(&r->env, r->crew, err);
 
+	/* One VM alone has nobody to reach. */
+	if (r->crew && r->crew->count == 1 && options.network &&
+		streq(options.network, CREW_NETWORK_NAME))
+		options.network = "none";
 	/* srun --pty and its like give the task a terminal. */
 	options.tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	if (options.cpus == 0)
@@ -128,12 +132,16 @@ static int bait_run(const struct arguments *a, struct error *err)
 	int r = bait_die_with_slurmstepd(a, err);
 
 	if (r == 0)
+		r = gang_become_step(a, err);
+	if (r == 0)
 		r = settings_load(&settings, err);
 	if (r == 0)
 		r = gang_load(&gang, a, settings.gather, err);
 	if (r > 0) {
 		request.crew = &gang.crew;
-		request.argv = (const char **)(uintptr_t)gang.argv.items;
+		request.script = gang.script;
+		if (gang.argv.count > 0)
+			request.argv = (const char **)(uintptr_t)gang.argv.items;
 		r = 0;
 	}
 	if (r == 0)

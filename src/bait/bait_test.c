@@ -293,6 +293,37 @@ static void step_that_slurm_says_too_little_of_is_refused(void **state)
 	}
 }
 
+static void step_of_several_nodes_is_a_crew_with_a_network(void **state)
+{
+	struct gang g AUTO(gang_done) = {.argv = {0}};
+
+	set_step("1");
+	setenv("SLURM_STEP_NODELIST", "192.0.2.[7-8]", 1);
+	setenv("SLURM_STEP_TASKS_PER_NODE", "1,2", 1);
+	setenv("SLURMD_NODENAME", "192.0.2.8", 1);
+	assert_int_equal(PARSE("--mpi", "mpirun", "--", "./prog"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 1, &err), -ENOTSUP);
+	assert_non_null(strstr(err.text, "--vm-network=job"));
+	gang_done(&g);
+	assert_int_equal(PARSE("--network", "job", "--mpi", "mpirun", "--", "./prog"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 1, &err), -ENOKEY);
+	gang_done(&g);
+	setenv(GANG_SECRET, "secret", 1);
+	assert_int_equal(gang_load(&g, &parsed, 1000000, &err), 1);
+	assert_int_equal(g.crew.count, 2);
+	assert_int_equal(g.crew.self, 1);
+	assert_true(g.crew.together);
+	assert_string_equal(g.crew.members[0].node_address, "192.0.2.7");
+	assert_string_equal(g.crew.members[1].name, "vm-12-0-192-0-2-8");
+	assert_string_equal(g.argv.items[4], "1");
+	gang_done(&g);
+	/* With the network alone each runs its own. */
+	assert_int_equal(PARSE("--network", "job", "--", "./prog"), 0);
+	assert_int_equal(gang_load(&g, &parsed, 1000000, &err), 1);
+	assert_int_equal(g.argv.count, 0);
+	assert_false(g.crew.together);
+}
+
 static void tasks_of_each_node_are_read_from_slurm_s_words(void **state)
 {
 	static const char *const bad[] = {"", ",", "0", "2(x0)", "2(x", "2(x3", "2(x3)1", "2,",
@@ -425,6 +456,7 @@ int main(void)
 		EACH(first_task_runs_the_command_and_the_others_wait),
 		EACH(without_mpi_and_in_batch_scripts_each_runs_its_own),
 		EACH(step_that_slurm_says_too_little_of_is_refused),
+		EACH(step_of_several_nodes_is_a_crew_with_a_network),
 		EACH(tasks_of_each_node_are_read_from_slurm_s_words),
 		EACH(step_is_named_by_job_step_node_and_requeue),
 		EACH(job_without_an_image_stays_on_the_node),

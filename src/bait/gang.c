@@ -1,10 +1,14 @@
 #include "bait/gang.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 #include "bait/hostlist.h"
+#include "engine/prepare.h"
 #include "lib/digest.h"
 #include "lib/parse.h"
 #include "lib/uuid.h"
@@ -62,8 +66,9 @@ static const char *variable(const char *name)
 
 /* What nobody but the step's VMs knows, of which there may be several kinds in one job: steps, and
  * components of a heterogeneous one. */
-static int make_key(struct crew *c, const char *job, const char *step, struct error *err)
+static int make_key(struct crew *c, struct error *err)
 {
+	const char *job = variable("SLURM_JOB_ID"), *step = variable("SLURM_STEP_ID");
 	const char *secret = variable(GANG_SECRET);
 	char fresh[UUID_TEXT_SIZE], text[512], hex[DIGEST_HEX_SIZE];
 	int r;
@@ -125,6 +130,31 @@ static int fill_tasks(struct crew *c, const char *text, struct error *err)
 	return 0;
 }
 
+/* By what each node would reach the others. */
+static int find_addresses(struct crew *c, struct error *err)
+{
+	static const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM};
+
+	for (size_t i = 0; i < c->count; i++) {
+		struct crew_member *m = &c->members[i];
+		struct addrinfo *list = NULL;
+		struct sockaddr_in address;
+		int r = getaddrinfo(m->node, NULL, &hints, &list);
+
+		if (r != 0)
+			return fail(err, -ENOENT, "the address of the node %s cannot be found: %s",
+				m->node, gai_strerror(r));
+		memcpy(&address, list->ai_addr, sizeof(address));
+		freeaddrinfo(list);
+		if (i != c->self && ntohl(address.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET)
+			return fail(err, -EINVAL,
+				"the node %s is said to have the address of the loopback here",
+				m->node);
+		inet_ntop(AF_INET, &address.sin_addr, m->node_address, CREW_ADDRESS_SIZE);
+	}
+	return 0;
+}
+
 static int load_crew(struct crew *c, struct error *err)
 {
 	const char *job = variable("SLURM_JOB_ID"), *step = variable("SLURM_STEP_ID");
@@ -142,9 +172,7 @@ static int load_crew(struct crew *c, struct error *err)
 		r = fail(err, -E2BIG, "more than %d nodes", CREW_MAX);
 	if (r == 0)
 		r = fill_members(c, &nodes, job, step, self, err);
-	if (r == 0)
-		r = fill_tasks(c, tasks, err);
-	return r < 0 ? r : make_key(c, job, step, err);
+	return r < 0 ? r : fill_tasks(c, tasks, err);
 }
 
 static uint64_t count_tasks(const struct crew *c)
@@ -191,10 +219,43 @@ static int fill_argv(struct gang *g, const struct arguments *a, uint64_t wait_us
 	if (number == 0) {
 		strv_add(v, "--");
 		r = add_launcher(v, a->mpi, count_tasks(&g->crew), err);
-		for (const char **word = a->command; *word; word++)
+		strv_add(v, g->script ? PREPARE_SCRIPT : a->command[0]);
+		for (const char **word = a->command + 1; *word; word++)
 			strv_add(v, *word);
 	}
 	return v->failed ? fail(err, -ENOMEM, "out of memory") : r;
+}
+
+static bool is_wanted(const struct arguments *a)
+{
+	return a->mpi && !streq(a->mpi, "none");
+}
+
+static bool has_network(const struct arguments *a)
+{
+	return a->options.network && streq(a->options.network, CREW_NETWORK_NAME);
+}
+
+int gang_become_step(const struct arguments *a, struct error *err)
+{
+	const char *nodes = variable("SLURM_JOB_NUM_NODES");
+	const char *cpus = variable("SLURM_CPUS_PER_TASK");
+	struct strv v AUTO(strv_done) = {0};
+	uint64_t count;
+
+	if (!a->script || !has_network(a) || !nodes ||
+		parse_number(nodes, 2, UINT32_MAX, &count, NULL) < 0)
+		return 0;
+	/* Options that begin with "vm-" are handed down by the plugin. */
+	strv_add_all(&v, "srun", "--quiet", "--vm-mpi=" GANG_FIRST, NULL);
+	if (cpus)
+		strv_add_format(&v, "--cpus-per-task=%s", cpus);
+	for (const char **word = a->command; *word; word++)
+		strv_add(&v, *word);
+	if (v.failed || setenv(GANG_SCRIPT, a->command[0], 1) < 0)
+		return fail(err, -ENOMEM, "out of memory");
+	execvp(v.items[0], v.items);
+	return fail_errno(err, -errno, "cannot start srun, which runs the script in its VMs");
 }
 
 int gang_load(struct gang *ret, const struct arguments *a, uint64_t wait_us, struct error *err)
@@ -203,14 +264,22 @@ int gang_load(struct gang *ret, const struct arguments *a, uint64_t wait_us, str
 
 	*ret = (struct gang){.argv = {0}};
 	/* A batch script is one task, on the first node; its steps have options of their own. */
-	if (a->script || !a->mpi || streq(a->mpi, "none"))
+	if (a->script || (!is_wanted(a) && !has_network(a)))
 		return 0;
 	r = load_crew(&ret->crew, err);
 	if (r == 0 && ret->crew.count > 1)
-		r = fail(err, -ENOTSUP,
-			"--vm-mpi needs a network between the VMs of %zu nodes; ask for one node (-N1)",
-			ret->crew.count);
+		r = has_network(a)
+			    ? find_addresses(&ret->crew, err)
+			    : fail(err, -ENOTSUP,
+				      "--vm-mpi needs a network between the VMs of %zu nodes: "
+				      "--vm-network=job; or ask for one node (-N1)",
+				      ret->crew.count);
 	if (r == 0)
+		r = make_key(&ret->crew, err);
+	if (r == 0 && ret->crew.self == 0)
+		ret->script = variable(GANG_SCRIPT);
+	ret->crew.together = is_wanted(a);
+	if (r == 0 && ret->crew.together)
 		r = fill_argv(ret, a, wait_us, err);
 	return r < 0 ? r : 1;
 }

@@ -272,7 +272,8 @@ int step_run(
 	/* Killed, it ends no process, and the keeper is not its child. */
 	if (a->lrms && streq(a->lrms, "slurm"))
 		s.guardian_fd = pidfd_open(getppid(), 0);
-	command.cpu_count = task_cpus(&s, cpus);
+	if (!request->crew || !request->crew->together)
+		command.cpu_count = task_cpus(&s, cpus);
 	socket = step_connect(&s, err);
 	r = socket < 0 ? socket : attach_exec(socket, &command, err);
 	if (last)

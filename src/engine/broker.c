@@ -109,12 +109,14 @@ static json_t *open_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:s*, s:s*}", "op", "open", "image",
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:s*, s:s*, s:o*}", "op", "open", "image",
 		request->image, "cpus", (json_int_t)request->cpus, "memory_mib",
 		(json_int_t)request->memory_mib, "scratch_bytes",
 		(json_int_t)request->scratch_bytes, "own", b->own_image, "digest",
 		b->own_image ? b->resources->image_digest : NULL, "network",
-		request->network == VM_NETWORK_TAP ? request->network_name : NULL);
+		request->network == VM_NETWORK_TAP ? request->network_name : NULL, "job_network",
+		request->crew && request->network == VM_NETWORK_TAP ? crew_to_json(request->crew)
+								    : NULL);
 }
 
 static json_t *hold_to_json(const struct broker *b)

@@ -21,6 +21,16 @@ void crew_done(struct crew *c)
 	*c = (struct crew){0};
 }
 
+json_t *crew_to_json(const struct crew *c)
+{
+	json_t *nodes = json_array();
+
+	for (size_t i = 0; i < c->count; i++)
+		json_array_append_new(nodes, json_string(c->members[i].node_address));
+	return json_pack(
+		"{s:s, s:I, s:o}", "key", c->key, "index", (json_int_t)c->self, "nodes", nodes);
+}
+
 void crew_address(const struct crew *c, size_t i, char ret[CREW_ADDRESS_SIZE])
 {
 	const unsigned int number = (unsigned int)i + 1;

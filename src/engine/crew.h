@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "lib/error.h"
 #include "lib/strv.h"
 
@@ -28,17 +30,24 @@
 #define CREW_MAC_SIZE     18
 
 struct crew_member {
-	char *node, *name; /* of the machine, and of the VM on it */
-	uint64_t tasks;    /* that the step has there */
+	char *node, *name;                    /* of the machine, and of the VM on it */
+	char node_address[CREW_ADDRESS_SIZE]; /* of the machine; "": not looked up */
+	uint64_t tasks;                       /* that the step has there */
 };
 
 struct crew {
 	struct crew_member *members;
 	size_t count, self; /* which of them is this VM */
+	bool together;      /* one command for all tasks, which has all CPUs */
 	char key[CREW_KEY_SIZE];
 };
 
 void crew_done(struct crew *c);
+
+/* The network between VMs of several nodes: what the node's daemon is asked for, {"key","index",
+ * "nodes"}. A new object. */
+#define CREW_NETWORK_NAME "job"
+json_t *crew_to_json(const struct crew *c);
 
 /* Of a member's card, and the address on it; one VM alone has that of its loopback. */
 void crew_address(const struct crew *c, size_t i, char ret[CREW_ADDRESS_SIZE]);

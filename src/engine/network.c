@@ -232,7 +232,7 @@ static int check_each(
 /* What no single line can tell. */
 static int network_check(const struct network *n, struct error *err)
 {
-	if (streq(n->name, "none") || streq(n->name, "user"))
+	if (streq(n->name, "none") || streq(n->name, "user") || streq(n->name, "job"))
 		return fail(err, -EINVAL, "no network can be called so");
 	if (network_check_name(n->name, err) < 0)
 		return err->code;

@@ -371,7 +371,8 @@ static void run_warm(struct run *run)
 		sd_event_add_io(run->event, &run->warming, run->warm_fd, EPOLLIN, on_warmed, run);
 }
 
-/* The command line in the VM, where a script has a place of its own. NULL when out of memory. */
+/* The command line in the VM, where a script has a place of its own, which a crew's command knows.
+ * NULL when out of memory. */
 static const char **run_argv(const struct request *request)
 {
 	size_t n = 0;
@@ -382,7 +383,7 @@ static const char **run_argv(const struct request *request)
 	argv = calloc(n + 1, sizeof(*argv));
 	for (size_t i = 0; argv && i < n; i++)
 		argv[i] = request->argv[i];
-	if (argv && request->script)
+	if (argv && request->script && !request->crew)
 		argv[0] = PREPARE_SCRIPT;
 	return argv;
 }

@@ -215,6 +215,12 @@ const struct conf_setting settings_table[] = {
 	ROW("node", "vlans", CONF_WORDS, node_vlans, NULL, 0, 0, NULL,
 		"Numbers of the VLANs, or ranges such as 100-199, that networks of VMs may use on this "
 		"node; all when not set."),
+	ROW("node", "job_port", CONF_NUMBER, node_job_port, "7118", 0, 65535, NULL,
+		"UDP port of the networks between the VMs of a job on several nodes, the same on all "
+		"nodes; 0: this node has none such."),
+	ROW("node", "job_hosts", CONF_WORDS, node_job_hosts,
+		"10.0.0.0/8 172.16.0.0/12 192.168.0.0/16", 0, 0, NULL,
+		"Networks in which the nodes of such a job may be."),
 	ROW("lrms", "type", CONF_CHOICE, lrms_type, "auto", 0, 0, "auto|local|slurm",
 		"Batch system of wnodes submit: slurm, local (a queue of your own on this machine), "
 		"or auto: slurm where SLURM_CONF is set or a controller answers, else local."),

@@ -50,7 +50,9 @@ struct settings {
 	char **node_administrators;
 	uint64_t node_failures;
 	char *node_lrms, *node_name;
-	char **node_vlans; /* numbers and ranges */
+	char **node_vlans;      /* numbers and ranges */
+	uint64_t node_job_port; /* 0: none */
+	char **node_job_hosts;  /* networks: "10.0.0.0/8" */
 	/* [lrms] */
 	char *lrms_type;                 /* "auto", "local" or "slurm" */
 	uint64_t lrms_cpus, lrms_memory; /* bytes; 0: the machine's */

@@ -57,6 +57,7 @@ static const struct {
 	{{"name", FIELD_TEXT, AT(name), 0, CALL_NAME_MAX}, 0},
 	{{"record_id", FIELD_ID, AT(record_id)}, 0},
 	{{"record", FIELD_OBJECT, AT(record)}, BIT(CALL_RECORD)},
+	{{"job_network", FIELD_OBJECT, AT(job_network)}, 0},
 };
 
 static int parse_op(json_t *json, enum call_op *ret, struct error *err)

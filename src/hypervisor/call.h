@@ -13,7 +13,9 @@
  * With "network":"NAME", one of the node's networks, there is a descriptor "tap" as well, with
  * virtio headers before its frames, and
  * "network":{"name","mac","address","prefix","gateway","nameservers","mtu"}: what the VM's card is
- * to have, as nothing else is let through.
+ * to have, as nothing else is let through. With "network":"job" it is that of the VM's job, and
+ * "job_network":{"key":"32 hex digits","index":n,"nodes":["ADDRESS",...]} says which: the nodes, in
+ * the order of their VMs, and which of these this one is.
  * The answer has a "record_id", by which the VM's usage record is known, and a "lease" if the node
  * keeps some of the site's: {"id","name","mac","address","prefix","gateway","nameservers","vlan"};
  * and "limits": {"disk_iops":n,"disk_rate":n}, a second, 0 for none.
@@ -83,7 +85,7 @@ struct call {
 	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
 	bool own, scratch, no_wait;
 	char record_id[UUID_TEXT_SIZE];
-	json_t *record; /* an object, not looked into yet; part of the request */
+	json_t *record, *job_network; /* objects, not looked into yet; part of the request */
 	int scratch_fd; /* `hold`: the volume that the VM has, for a moment; -1: none was given */
 };
 

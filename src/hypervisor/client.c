@@ -48,7 +48,7 @@ static void client_take_back(struct client *c)
 	if (c->state == CLIENT_LENT && !c->hypervisor->ending)
 		liaison_take_back(c->hypervisor->liaison, c->tally.record_id);
 	tally_end(&c->tally, c, c->hypervisor->ending);
-	c->tap = taps_close(c->hypervisor->taps, c->tap, c->hypervisor->ending);
+	loan_card_close(&c->card, c->hypervisor);
 	borrow_cancel(c->borrow);
 	shelf_forget(c->hypervisor->shelf, c);
 	volumes_cancel(c->hypervisor->volumes, c);
@@ -123,15 +123,15 @@ static json_t *client_take_lease(const struct client *c)
 }
 
 /* A card on the network that was asked for. */
-static int client_lend_tap(struct client *c, const json_t *lease, struct error *err)
+static int client_lend_card(struct client *c, const json_t *lease, struct error *err)
 {
 	const struct tap_wish wish = {.network = c->wanted.network,
 		.record_id = c->tally.record_id,
 		.uid = c->peer.uid,
 		.lease = lease};
-	int r = wish.network[0] ? taps_open(c->hypervisor->taps, &wish, &c->tap, err) : 0;
+	int r = loan_card_open(&c->card, c->hypervisor, &wish, err);
 
-	c->tally.tap = c->tap;
+	c->tally.tap = c->card.tap;
 	return r;
 }
 
@@ -151,7 +151,7 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	if (r == 0) {
 		c->state = CLIENT_LENT; /* what is lent now is taken back */
 		lease = client_take_lease(c);
-		r = client_lend_tap(c, lease, &err);
+		r = client_lend_card(c, lease, &err);
 	}
 	if (r < 0) {
 		json_decref(lease);
@@ -167,15 +167,14 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	}
 	add_descriptor(&d, "overlay", c->disks.overlay.fd);
 	add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
-	if (c->tap)
-		add_descriptor(&d, "tap", tap_descriptor(c->tap));
+	add_descriptor(&d, "tap", loan_card_fd(&c->card));
 	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*, s:{s:I, s:I}, s:o*}",
 		"descriptors", d.names, "digest", c->digest, "record_id", c->tally.record_id,
 		"name", image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
 		image ? manifest_to_json(image->manifest) : NULL, "lease", lease, "limits",
 		"disk_iops", (json_int_t)c->hypervisor->settings.node_disk_iops, "disk_rate",
 		(json_int_t)c->hypervisor->settings.node_disk_rate, "network",
-		c->tap ? tap_to_json(c->tap) : NULL);
+		loan_card_to_json(&c->card));
 	client_answer(c, answer, d.fds, d.count);
 }
 
@@ -355,7 +354,7 @@ static void on_open(struct client *c, const struct call *call)
 		   streq(h->settings.node_scratch, "lvm")) {
 		refuse_drained(c, "the node lends no scratch disk",
 			"[node] scratch is lvm, and there is no volume_group");
-	} else if (call->network[0] && taps_check(h->taps, call->network, c->peer.uid, &err) < 0) {
+	} else if (loan_card_check(&c->card, h, call, c->peer.uid, &err) < 0) {
 		client_refuse(c, err.text);
 	} else {
 		c->wanted = *call;
@@ -386,7 +385,7 @@ static void client_hold_record(struct client *c, const struct call *call)
 		return;
 	}
 	tally_hold(&c->tally, call->record_id, &w, (pid_t)call->pid);
-	c->tally.tap = c->tap = taps_claim(c->hypervisor->taps, c->tally.record_id);
+	c->tally.tap = c->card.tap = taps_claim(c->hypervisor->taps, c->tally.record_id);
 	liaison_claim(c->hypervisor->liaison, c->tally.record_id);
 	client_answer(c, json_pack("{s:s}", "record_id", c->tally.record_id), NULL, 0);
 }

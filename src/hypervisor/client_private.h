@@ -6,6 +6,7 @@
 #include "hypervisor/call.h"
 #include "hypervisor/client.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/loan_card.h"
 #include "hypervisor/loan_disks.h"
 #include "hypervisor/tally.h"
 
@@ -36,7 +37,7 @@ struct client {
 	char digest[DIGEST_HEX_SIZE];
 	char image[CALL_IMAGE_MAX];
 	struct loan_disks disks;
-	struct tap *tap;                      /* NULL: it has no network of the node's */
+	struct loan_card card;
 	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
 	size_t key_count;
 	bool asking_template;

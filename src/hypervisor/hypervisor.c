@@ -170,6 +170,10 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 	if (r == 0)
 		r = open_taps(h, err);
 	if (r == 0)
+		r = jobnets_new(h->event, &h->settings, &h->jobnets) < 0
+			    ? fail(err, -ENOMEM, "out of memory")
+			    : 0;
+	if (r == 0)
 		r = images_open(h, err);
 	if (r == 0)
 		r = liaison_new(h, &h->liaison, err);
@@ -187,6 +191,7 @@ void hypervisor_close(struct hypervisor *h)
 	liaison_free(h->liaison);
 	images_close(h);
 	taps_free(h->taps);
+	jobnets_free(h->jobnets);
 	store_free(h->store);
 	volumes_free(h->volumes);
 	trial_free(h->trial);

@@ -4,6 +4,7 @@
 #include "engine/settings.h"
 #include "hypervisor/allowance.h"
 #include "hypervisor/drain.h"
+#include "hypervisor/jobnets.h"
 #include "hypervisor/ledger.h"
 #include "hypervisor/maker.h"
 #include "hypervisor/servant.h"
@@ -33,6 +34,7 @@ struct hypervisor {
 	struct drain *drain;
 	struct volumes *volumes; /* NULL: there is no volume group */
 	struct taps *taps;       /* VMs' network cards */
+	struct jobnets *jobnets;
 	/* Of images: */
 	struct worker *mover;      /* for what may take minutes */
 	struct store *mover_store; /* the same store; the mover's alone */

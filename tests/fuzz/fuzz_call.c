@@ -4,6 +4,7 @@
 
 #include "engine/record.h"
 #include "hypervisor/call.h"
+#include "hypervisor/jobnets.h"
 #include "hypervisor/peer.h"
 #include "hypervisor/witness.h"
 
@@ -52,6 +53,25 @@ static void check(const struct call *call)
 		assert(!iscntrl((unsigned char)*c));
 }
 
+/* What a job's network may be is checked where it is asked for. */
+static void check_job_network(const json_t *json)
+{
+	static char all[] = "0.0.0.0/0", *hosts[] = {all, NULL};
+	static struct settings settings = {.node_job_port = 7118, .node_job_hosts = hosts};
+	static struct jobnets *jobnets;
+	struct jobnet_place *place = NULL;
+	struct error err = {0};
+	sd_event *event = NULL;
+
+	if (!jobnets)
+		assert(sd_event_new(&event) >= 0 && jobnets_new(event, &settings, &jobnets) == 0);
+	if (jobnets_parse(jobnets, json, &place, &err) == 0) {
+		assert(place->net.number < JOBNET_NUMBERS && place->net.self < place->net.count);
+		json_decref(jobnet_to_json(place));
+	}
+	jobnets_close(jobnets, place, false);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
@@ -62,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (json && call_parse(json, &call, &err) == 0)
 		check(&call);
+	check_job_network(json_object_get(json, "job_network"));
 	json_decref(json);
 	peer_parse_cgroup(text, 1000, job);
 	return 0;

@@ -39,6 +39,11 @@ first() {
 	[ "${lines[10]}" = "400 $(id -u)" ]
 }
 
+@test "mpi: the first task's command has the CPUs of all tasks" {
+	run -0 --separate-stderr vmrun -N1 -n2 --vm-mpi=first --vm-cpus=2 nproc
+	[ "$output" -eq 2 ]
+}
+
 @test "mpi: a program that starts ranks gets their number and the command" {
 	cat >launcher <<-'END'
 		#!/bin/sh

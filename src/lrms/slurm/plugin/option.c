@@ -83,8 +83,9 @@ const struct option_row option_rows[OPTION_COUNT] = {
 		"overhead)"),
 	[OPTION_MOUNT] = ROW("mount", SHARE_SYNTAX, true, check_mount,
 		"shows the node's directory HOST in the VM; may be repeated"),
-	[OPTION_NETWORK] = ROW("network", "none|user|NAME", false, check_network,
-		"none; user: the VM reaches the network as you do; or one of the node's networks"),
+	[OPTION_NETWORK] = ROW("network", "none|user|job|NAME", false, check_network,
+		"none; user: the VM reaches the network as you do; job: the step's VMs on all its "
+		"nodes reach each other; or one of the node's networks"),
 	[OPTION_SCRATCH] = ROW("scratch", "SIZE", false, check_scratch,
 		"an empty disk of this size on /scratch and /tmp"),
 	[OPTION_START] = ROW("start", "auto|clone|boot", false, check_start,
