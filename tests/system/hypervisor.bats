@@ -65,12 +65,12 @@ template_key() {
 	mkdir "$WORK/project" "$WORK/project/ours" "$WORK/project/theirs"
 	chown $TWO:64301 "$WORK/project/ours" && chmod 2770 "$WORK/project/ours"
 	chown $TWO:64303 "$WORK/project/theirs" && chmod 2770 "$WORK/project/theirs"
-	# shellcheck disable=SC2030,SC2031
+	local home=$WORK/user-$ONE
 	in_groups() {
-		cd / && HOME=$WORK/user-$ONE XDG_DATA_HOME=$HOME/data XDG_CACHE_HOME=$HOME/cache XDG_RUNTIME_DIR=$HOME/run \
-			XDG_STATE_HOME=$HOME/state setpriv --reuid=$ONE --regid=$ONE --groups=64301,64302 "$@"
+		cd / && HOME=$home XDG_DATA_HOME=$home/data XDG_CACHE_HOME=$home/cache XDG_RUNTIME_DIR=$home/run \
+			XDG_STATE_HOME=$home/state setpriv --reuid=$ONE --regid=$ONE --groups=64301,64302 "$@"
 	}
-	HOME=$WORK/user-$ONE run -0 in_groups "$WNODES" run --memory 384M --mount "$WORK/project:/p:gateway=virtiofs" -- sh -c '
+	run -0 in_groups "$WNODES" run --memory 384M --mount "$WORK/project:/p:gateway=virtiofs" -- sh -c '
 		echo x >/p/ours/file && chgrp 64302 /p/ours/file && stat -c %g /p/ours /p/ours/file
 		chgrp 64303 /p/ours/file 2>/dev/null || echo no; ls /p/theirs 2>/dev/null || echo closed'
 	[ "${lines[*]}" = "64301 64302 no closed" ]
