@@ -21,6 +21,8 @@ static struct controller_settings settings = {
 	.lease_grace = UINT64_C(600000000),
 	.private_images = 5,
 	.private_size = UINT64_C(20) << 30,
+	.volumes = 4,
+	.volume_size = UINT64_C(10) << 30,
 };
 struct controller harness_controller = {.settings = &settings};
 

@@ -44,6 +44,9 @@ static const struct table {
 	{"peer_report", {"peer", "node"}},
 	{"staging", {"id"}},
 	{"staging_node", {"staging", "node"}},
+	{"volume", {"id"}},
+	{"volume_store", {"node"}},
+	{"attachment", {"id"}},
 };
 
 struct migrate {

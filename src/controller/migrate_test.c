@@ -78,6 +78,12 @@ static const char *const rows[] = {
 	" created, ended, revision) VALUES ('s', 'd1', 'el9', '', 8, '', 'done', 'root', 1, 2, 1)",
 	"INSERT INTO staging_node (staging, node, state, reason, since)" COUNT(
 		5) "'s', 'n' || i, 'done', '', 1 FROM c",
+	"INSERT INTO volume (id, name, owner, node, size_bytes, state, reason, source, generation,"
+	" created, state_since, revision)" COUNT(
+		30) "'v' || i, 'data' || i, 'eve', 'n1', 1, 'available', '', '', 2, 1, 1, 1 FROM c",
+	"INSERT INTO volume_store (node, address, free_bytes, seen) VALUES ('n1', 'n1', 5, 1)",
+	"INSERT INTO attachment (id, volume, node, vm, username, read_only, generation, key, state,"
+	" reason, port, given) VALUES ('a', 'v1', 'n2', 'x', 'eve', 0, 2, 'k', 'attached', '', 9, 1)",
 };
 
 static const struct {
@@ -106,6 +112,9 @@ static const struct {
 	{"peer_report", "peer, node", 1},
 	{"staging", "id", 1},
 	{"staging_node", "staging, node", 5},
+	{"volume", "id", 30},
+	{"volume_store", "node", 1},
+	{"attachment", "id", 1},
 };
 
 static void fill(const char *url)

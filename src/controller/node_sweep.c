@@ -8,6 +8,7 @@
 #include "controller/node.h"
 #include "controller/token.h"
 #include "controller/vm.h"
+#include "controller/volume.h"
 #include "lib/strv.h"
 #include "lib/timestamp.h"
 
@@ -104,7 +105,11 @@ int node_sweep(struct sql *db, const struct node_sweep *s, struct error *err)
 	bool heard = s->now_us >= s->heard_us + s->lost_after_us;
 	int lost = heard ? lose_silent(db, s, err) : 0;
 	int owed = heard && lost >= 0 ? return_leases(db, s, err) : lost;
-	int events = owed < 0 ? owed : event_prune(db, BEFORE(s->now_us, EVENTS_KEPT_US), err);
+	int attached = heard && owed >= 0 ? volume_sweep(db, s->now_us,
+						    BEFORE(s->now_us, s->lease_grace_us), err)
+					  : owed;
+	int events =
+		attached < 0 ? attached : event_prune(db, BEFORE(s->now_us, EVENTS_KEPT_US), err);
 	int jobs = events < 0 ? events : job_prune(db, BEFORE(s->now_us, JOBS_KEPT_US), err);
 
 	/* One that has served is needed as long as the certificate that it has given. */
@@ -112,6 +117,6 @@ int node_sweep(struct sql *db, const struct node_sweep *s, struct error *err)
 
 	if (tokens < 0)
 		return tokens;
-	return tokens >= TOKEN_PRUNE_MAX || lost > 0 || owed > 0 || events >= EVENT_PRUNE_MAX ||
-	       jobs >= JOB_PRUNE_MAX;
+	return tokens >= TOKEN_PRUNE_MAX || lost > 0 || owed > 0 || attached == VOLUME_SWEEP_MAX ||
+	       events >= EVENT_PRUNE_MAX || jobs >= JOB_PRUNE_MAX;
 }

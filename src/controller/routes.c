@@ -26,6 +26,7 @@
 #include "controller/token.h"
 #include "controller/upload.h"
 #include "controller/vm.h"
+#include "controller/volume.h"
 #include "controller/whoami.h"
 
 const struct route *const route_tables[] = {
@@ -57,6 +58,9 @@ const struct route *const route_tables[] = {
 	token_routes,
 	upload_routes,
 	vm_routes,
+	volume_attach_routes,
+	volume_node_routes,
+	volume_routes,
 	whoami_routes,
 	NULL,
 };

@@ -6,9 +6,10 @@
 
 #include "controller/schema_1.h"
 #include "controller/schema_2.h"
+#include "controller/schema_3.h"
 
 /* By version, from the first on. */
-static const char *const texts[] = {SCHEMA_1, SCHEMA_2};
+static const char *const texts[] = {SCHEMA_1, SCHEMA_2, SCHEMA_3};
 
 static const struct schema_steps schema = {texts, ARRAY_SIZE(texts)};
 

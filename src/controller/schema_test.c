@@ -91,6 +91,7 @@ static void version_1_becomes_that_of_today(void **state)
 	assert_int_equal(schema_find(db, &err), schema_version());
 	assert_int_equal(server_test_number(url, "SELECT count(*) FROM hostgroup"), 100);
 	assert_int_equal(server_test_number(url, "SELECT count(*) FROM image_history"), 0);
+	assert_int_equal(server_test_number(url, "SELECT count(*) FROM attachment"), 0);
 	good(schema_upgrade(db, &err));
 }
 

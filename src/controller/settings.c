@@ -74,6 +74,10 @@ const struct conf_setting controller_settings_table[] = {
 		"How many private images a user may have in the catalogue; 0: none."),
 	ROW(private_size, CONF_SIZE, "20G", 0, 0, NULL,
 		"How large a user's private images may be together."),
+	ROW(volumes, CONF_NUMBER, "20", 0, 100000, NULL,
+		"How many volumes a user may have; 0: none."),
+	ROW(volume_size, CONF_SIZE, "100G", 0, 0, NULL,
+		"How large a user's volumes may be together."),
 	ROW(four_eyes, CONF_BOOL, "no", 0, 0, NULL,
 		"Whether who has endorsed an image may not approve it, too."),
 	ROW(depot_keep, CONF_DURATION, "30d", 0, 0, NULL,
@@ -128,8 +132,8 @@ int controller_settings_load(struct controller_settings *ret, const char *path, 
 /* Whoever uses these looks at them each time. */
 static const char *const reloadable[] = {"request_time", "idle_time", "lost_after", "lease_grace",
 	"user_streams", "user_tokens", "failures", "administrators", "endorsers", "private_images",
-	"private_size", "four_eyes", "depot_keep", "metrics_open", "log_format", "log_level",
-	"certificate", "key", "names"};
+	"private_size", "volumes", "volume_size", "four_eyes", "depot_keep", "metrics_open",
+	"log_format", "log_level", "certificate", "key", "names"};
 
 static bool is_reloadable(const struct conf_setting *row)
 {

@@ -24,6 +24,7 @@ struct controller_settings {
 	uint64_t lost_after, lease_grace;      /* us */
 	char **administrators, **endorsers;    /* users and @groups */
 	uint64_t private_images, private_size; /* of a user; bytes */
+	uint64_t volumes, volume_size;         /* of a user; bytes */
 	bool four_eyes;
 	uint64_t depot_keep; /* us */
 	char *munge;         /* "auto", "none" or munged's socket */
