@@ -30,6 +30,7 @@ int vm_options_fill(
 		.scratch_given = o->scratch_given,
 		.timeout_given = o->timeout_given,
 		.mounts = o->mounts.items,
+		.volumes = o->volumes.items,
 		.env = o->env.items,
 		.tty = tty,
 		.verbose = o->verbose,

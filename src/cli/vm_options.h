@@ -9,7 +9,7 @@ struct vm_options {
 	const char *image, *workdir, *network, *accel, *start, *report;
 	uint64_t cpus, memory, scratch, timeout; /* bytes and microseconds; 0: the settings' */
 	uint64_t disk_iops, disk_rate;           /* a second; 0: the settings' */
-	struct verb_list mounts, env;
+	struct verb_list mounts, volumes, env;
 	bool verbose, scratch_given, timeout_given;
 };
 
@@ -41,6 +41,10 @@ struct vm_options {
 			"Shows the host directory HOST in the VM, at the same path or at GUEST. "  \
 			"May be repeated. The current directory and $HOME are mounted without "    \
 			"asking, unless one of the mounts is none"),                               \
+		VM_ROW(type, member, "volume", 0, OPTION_LIST, volumes, "NAME[:DIR][:ro]", NULL,   \
+			NULL,                                                                      \
+			"Mounts a volume of yours in the VM, at /volumes/NAME or at DIR; see "     \
+			"wnodes volume create. May be repeated. The VM boots then"),               \
 		VM_ROW(type, member, "workdir", 'w', OPTION_STRING, workdir, "DIR", NULL, NULL,    \
 			"Directory in the VM that the command starts in; the current one by "      \
 			"default, from which a relative DIR counts"),                              \

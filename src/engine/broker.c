@@ -42,6 +42,7 @@ struct broker {
 	bool required; /* else we can do without */
 	bool own_image;
 	bool lent;
+	bool opened; /* but for volumes */
 	bool told_place;
 	char waiting[BROKER_WAITING_MAX]; /* for an image; "": for none */
 	uint64_t told_us;                 /* when that was said last */
@@ -197,6 +198,11 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 static void broker_lose(struct broker *b)
 {
 	broker_disconnect(b);
+	if (b->opened && !b->lent) {
+		fail(b->err, -EHOSTDOWN, "the node's daemon has ended meanwhile; try again");
+		b->done(b->err->text, b->userdata);
+		return;
+	}
 	if (b->lent && b->qemu == 0)
 		return; /* the VM has not started, and is not there to be counted */
 	if (!b->lent)
@@ -359,6 +365,59 @@ static void take_lease(struct broker *b, json_t *answer)
 		b->resources->hostname = strdup(name);
 }
 
+/* The next volume that the VM is to have. Returns 1 if one was asked for, 0 if there is none, or
+ * negative errno. */
+static int ask_volume(struct broker *b)
+{
+	const struct volume_list *list = &b->request->volumes;
+	const struct volume_request *v = &list->items[b->resources->volume_count];
+	int r;
+
+	if (b->resources->volume_count == list->count)
+		return 0;
+	if (b->resources->volume_count == 0)
+		log_debug("waiting for volumes");
+	r = broker_send(b, json_pack("{s:s, s:s, s:b}", "op", "volume", "volume", v->name,
+				   "read_only", v->read_only));
+	return r < 0 ? fail_errno(b->err, r, "cannot ask the node's daemon for a volume") : 1;
+}
+
+static int take_volume(struct broker *b, json_t *answer, int *fds, size_t count)
+{
+	struct resources *r = b->resources;
+	const struct volume_request *asked = &b->request->volumes.items[r->volume_count];
+	struct volume_lent *v = &r->volumes[r->volume_count];
+	json_t *offer = json_object_get(answer, "volume");
+	const char *id = json_string_value(json_object_get(offer, "id"));
+	const char *address = json_string_value(json_object_get(offer, "address"));
+	const char *key = json_string_value(json_object_get(offer, "key"));
+
+	r->volume_count++;
+	*v = (struct volume_lent){.fd = count > 0 ? TAKE_FD(fds[0]) : -1,
+		.id = id && uuid_is_text(id) ? strdup(id) : NULL,
+		.address = address && vm_identity_is_hostname(address) ? strdup(address) : NULL,
+		.key = key && digest_is_hex(key) ? strdup(key) : NULL,
+		.port = (uint64_t)json_integer_value(json_object_get(offer, "port")),
+		.read_only = asked->read_only};
+	if (v->id && (v->fd >= 0 || (v->address && v->key)))
+		return ask_volume(b);
+	return fail(
+		b->err, -EPROTO, "the node's daemon did not say where volume '%s' is", asked->name);
+}
+
+/* What comes after the image's parts. */
+static void broker_on_volume(struct broker *b, json_t *answer, int *fds, size_t count)
+{
+	const char *refusal = json_string_value(json_object_get(answer, "error"));
+	int r = refusal ? fail(b->err, -EREMOTEIO, "%s", refusal)
+			: take_volume(b, answer, fds, count);
+
+	if (r > 0)
+		return;
+	b->lent = r == 0;
+	b->done(r < 0 ? b->err->text : NULL, b->userdata);
+}
+
 static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t count)
 {
 	const char *refusal = json_string_value(json_object_get(answer, "error"));
@@ -370,18 +429,26 @@ static void broker_on_answer(struct broker *b, json_t *answer, int *fds, size_t 
 		take_record_id(b, answer);
 		return;
 	}
+	if (b->opened) {
+		broker_on_volume(b, answer, fds, count);
+		return;
+	}
 	if (waiting) {
 		tell_place(b, waiting);
 		return;
 	}
 	r = refusal ? fail(b->err, refusal_code(answer), "%s", refusal)
 		    : broker_take(b, answer, fds, count);
-	b->lent = r == 0;
-	if (b->lent) {
+	if (r == 0) {
 		take_record_id(b, answer);
 		take_lease(b, answer);
 		take_limits(b, answer);
+		b->opened = true;
+		r = ask_volume(b);
 	}
+	if (r > 0)
+		return;
+	b->lent = r == 0;
 	b->done(r < 0 ? b->err->text : NULL, b->userdata);
 }
 

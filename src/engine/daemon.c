@@ -40,9 +40,12 @@ static int receive(struct daemon *d, struct daemon_answer *ret)
 	while (r == -EINTR);
 	if (r <= 0)
 		return r == 0 ? -ECONNRESET : r;
-	if (!json_object_get(ret->json, "changed"))
+	if (json_object_get(ret->json, "volumes"))
+		d->volumes = true;
+	else if (json_object_get(ret->json, "changed"))
+		d->changed = true;
+	else
 		return 1;
-	d->changed = true;
 	daemon_answer_done(ret);
 	return 0;
 }
@@ -98,7 +101,7 @@ int daemon_wait(struct daemon *d, uint64_t deadline_us)
 {
 	struct daemon_answer nothing;
 
-	while (!d->changed) {
+	while (!d->changed && !d->volumes) {
 		uint64_t now = clock_now_us();
 		int r;
 

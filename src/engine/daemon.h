@@ -11,6 +11,7 @@
 struct daemon {
 	int fd;
 	bool changed; /* it has something new to tell */
+	bool volumes; /* the same, of volumes */
 };
 
 /* An answer, and the descriptors that it names. */
@@ -35,6 +36,7 @@ int daemon_answer_take(struct daemon_answer *a, const char *name);
  * daemon's end. */
 int daemon_hear(struct daemon *d);
 
-/* Waits until `deadline_us` (clock_now_us()) or until something has changed. Returns 0 or negative
+/* Waits until `deadline_us` (clock_now_us()) or until something has changed, or
+ * there is something to tell of volumes. Returns 0 or negative
  * errno, -ECONNRESET at the daemon's end. */
 int daemon_wait(struct daemon *d, uint64_t deadline_us);

@@ -100,8 +100,9 @@ int launch_find_template(struct launch *l, struct error *err)
 	bool insists = l->request->start == REQUEST_START_CLONE;
 	int r;
 
-	/* A probe looks at what an image does when it boots. */
-	if (l->request->start == REQUEST_START_BOOT || l->request->probe)
+	/* A probe looks at what an image does when it boots. Templates have no volumes. */
+	if (l->request->start == REQUEST_START_BOOT || l->request->probe ||
+		l->request->volumes.count > 0)
 		return 0;
 	if (tuning_forbids_clones(l->request->settings))
 		return launch_refuse_clone(l, err);
@@ -294,7 +295,7 @@ bool launch_wants_template(const struct launch *l, uint32_t agent_features)
 	autofree char *directory = local_templates();
 
 	if (request->start != REQUEST_START_AUTO || request->probe || l->cloning ||
-		!request->settings->template_automatic ||
+		request->volumes.count > 0 || !request->settings->template_automatic ||
 		tuning_forbids_clones(request->settings) ||
 		!(agent_features & AGENT_FEATURE_TEMPLATE))
 		return false;

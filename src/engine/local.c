@@ -237,5 +237,7 @@ void local_close(struct resources *r)
 	base_close(r->memory_fd);
 	base_close(r->tap_fd);
 	template_close(r->template);
+	for (size_t i = 0; i < r->volume_count; i++)
+		volume_lent_done(&r->volumes[i]);
 	*r = (struct resources)RESOURCES_INIT;
 }

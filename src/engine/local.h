@@ -22,6 +22,8 @@ struct resources {
 	int memory_fd;             /* a copy of the template's, for a VM with memory of its own */
 	struct broker *broker;     /* who lent them; NULL: nobody */
 	uint64_t disk_iops, disk_rate; /* most that who lent them allows, a second; 0: all */
+	struct volume_lent volumes[VM_VOLUMES_MAX];
+	size_t volume_count;
 };
 
 #define RESOURCES_INIT                                                             \

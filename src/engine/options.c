@@ -79,6 +79,20 @@ static int fill_shares(struct request *r, const struct options *o, const struct 
 	return ret;
 }
 
+/* They take their slots from those of shares. */
+static int fill_volumes(struct request *r, const struct options *o, struct error *err)
+{
+	int ret = 0;
+
+	for (const char *const *i = o->volumes; i && *i && ret == 0; i++)
+		ret = volume_add(&r->volumes, *i, err);
+	if (ret == 0 && r->volumes.count > 0 && r->start == REQUEST_START_CLONE)
+		return fail(err, -EINVAL, "a VM with volumes boots; leave out --start clone");
+	if (ret == 0 && r->shares.count + r->volumes.count > VM_SHARES_MAX)
+		return fail(err, -E2BIG, "more than %d mounts and volumes", VM_SHARES_MAX);
+	return ret;
+}
+
 static int add_env(struct request *r, const char *const *list, struct error *err)
 {
 	int ret = 0;
@@ -130,6 +144,8 @@ int options_fill_request(const struct options *o, struct request *r, struct erro
 	r->usage = o->report;
 	r->progress = !o->verbose && isatty(STDERR_FILENO);
 	ret = fill_shares(r, o, s, &none, err);
+	if (ret == 0)
+		ret = fill_volumes(r, o, err);
 	if (ret == 0)
 		ret = fill_env(r, o, s, err);
 	if (ret == 0)

@@ -11,7 +11,7 @@ struct options {
 	uint64_t cpus, memory, scratch, timeout; /* bytes and us */
 	uint64_t disk_iops, disk_rate;           /* a second */
 	bool scratch_given, timeout_given;       /* so that 0 can be told from nothing */
-	const char *const *mounts, *const *env;  /* NULL, or ended by NULL */
+	const char *const *mounts, *const *volumes, *const *env; /* NULL, or ended by NULL */
 	bool tty, verbose;
 };
 

@@ -28,9 +28,10 @@
 /* The files of a crew, of which the launch agent is by far the largest. */
 #define CREW_PIECES (CREW_FILES + 4 * 1024 * 1024 / SCRIPT_PIECE)
 
-/* Each share, and clock, identity, network, account, scratch and its /tmp, the script, the crew's.
- */
-#define PREPARE_STEPS_MAX (VM_SHARES_MAX + 6 + PREPARE_SCRIPT_MAX / SCRIPT_PIECE + 1 + CREW_PIECES)
+/* Each share and volume, and clock, identity, network, account, scratch and its /tmp, the script,
+ * the crew's. */
+#define PREPARE_STEPS_MAX \
+	(VM_SHARES_MAX + VM_VOLUMES_MAX + 6 + PREPARE_SCRIPT_MAX / SCRIPT_PIECE + 1 + CREW_PIECES)
 
 struct step {
 	struct prepare *prepare;
@@ -252,6 +253,28 @@ static int prepare_scratch(struct prepare *p, struct agent *agent, const struct 
 	return prepare_mount(p, agent, &tmp);
 }
 
+/* One that is read only may be as a VM left it that was killed: its journal cannot be played. */
+static int prepare_volumes(struct prepare *p, struct agent *agent, const struct request *request)
+{
+	char source[48];
+	int r = 0;
+
+	for (size_t i = 0; i < request->volumes.count && r == 0; i++) {
+		const struct volume_request *v = &request->volumes.items[i];
+		const struct mount_request message = {
+			.type = "ext4",
+			.source = source,
+			.target = v->target,
+			.options = v->read_only ? "noload" : NULL,
+			.flags = MOUNT_NOSUID | MOUNT_NODEV | (v->read_only ? MOUNT_READ_ONLY : 0u),
+		};
+
+		snprintf(source, sizeof(source), "virtio-" VM_VOLUME_SERIAL "%zu", i);
+		r = prepare_mount(p, agent, &message);
+	}
+	return r;
+}
+
 static int prepare_shares(struct prepare *p, struct agent *agent, const struct share_list *shares)
 {
 	int r = 0;
@@ -367,6 +390,8 @@ int prepare_start(struct agent *agent, const struct request *request, const stru
 		r = prepare_scratch(p, agent, request);
 	if (r == 0)
 		r = prepare_shares(p, agent, vm->shares);
+	if (r == 0)
+		r = prepare_volumes(p, agent, request);
 	/* Last: the home directory is made only if no share has brought it. */
 	if (r == 0)
 		r = prepare_account(p, agent, request);

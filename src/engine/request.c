@@ -8,6 +8,7 @@ extern char **environ;
 void request_done(struct request *r)
 {
 	share_list_done(&r->shares);
+	volume_list_done(&r->volumes);
 	strv_done(&r->env);
 	free(r->workdir);
 }

@@ -5,6 +5,7 @@
 #include "engine/probe.h"
 #include "engine/settings.h"
 #include "engine/share.h"
+#include "engine/volume.h"
 #include "image/manifest.h"
 
 /* How a VM is to start. */
@@ -49,6 +50,7 @@ struct request {
 	enum accel accel;
 	enum request_start start;
 	struct share_list shares;
+	struct volume_list volumes;
 	struct strv env;            /* of the command, complete */
 	const char **argv;          /* the command; NULL if `probe` is set */
 	const char *script;         /* file of the host that is run as argv[0]; NULL: argv[0] is a

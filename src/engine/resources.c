@@ -11,6 +11,10 @@ int resources_open(sd_event *event, const struct request *request, struct resour
 			? -ENOENT
 			: broker_open(event, request, ret, done, userdata, err);
 
+	if (r == -ENOENT && request->volumes.count > 0)
+		return fail(err, -EHOSTDOWN,
+			"a volume is the site's, and is lent by the node's daemon, wnodes-hypervisor, "
+			"which does not run here");
 	return r == -ENOENT ? local_open(request, ret, err) : r;
 }
 

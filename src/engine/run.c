@@ -289,7 +289,9 @@ static void run_start(struct run *run)
 		return;
 	}
 	launch_fill_spec(&run->launch, run->rundir.name, run_mac(run), &spec);
-	if (vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0 ||
+	if (volume_fill_spec(run->resources.volumes, run->resources.volume_count, run->rundir.path,
+		    &spec, &err) < 0 ||
+		vm_start(run->event, &spec, &callbacks, run, &run->vm, &err) < 0 ||
 		run_identify(run, &err) < 0)
 		run_fail(run, "%s", err.text);
 	else {
@@ -459,12 +461,12 @@ static void on_flushed(const struct reply *reply, void *userdata)
 		vm_kill(run->vm); /* QEMU has nothing that it need save */
 }
 
-/* Is there nothing to write back and nobody to wait for? What the VM has written to its disks is
- * thrown away. */
+/* Is there nothing to write back and nobody to wait for? What the VM has written to its own
+ * disks is thrown away. */
 static bool run_may_end_at_once(const struct run *run)
 {
 	return run->report.has_command && run->report.command.alone &&
-	       run->request->shares.count == 0;
+	       run->request->shares.count == 0 && run->request->volumes.count == 0;
 }
 
 static void run_shut_down(struct run *run)

@@ -190,6 +190,15 @@ const struct conf_setting settings_table[] = {
 	ROW("node", "volumes_ready", CONF_NUMBER, node_volumes_ready, "2", 0, 1000, NULL,
 		"How many volumes, of the size that was asked for last, a node keeps ready, so that no "
 		"VM waits for LVM."),
+	ROW("node", "volumes", CONF_STRING, node_volumes, NULL, 0, 0, NULL,
+		"Directory, for root alone, in which a node of a site keeps the data of volumes; none "
+		"when not set."),
+	ROW("node", "volume_address", CONF_STRING, node_volume_address, NULL, 0, 0, NULL,
+		"Name or address by which other nodes reach the volumes here; the node's name at the "
+		"site when not set."),
+	ROW("node", "volume_port", CONF_NUMBER, node_volume_port, "10809", 1, 64000, NULL,
+		"First of the thousand TCP ports at which volumes are served to other nodes, one for "
+		"each VM that uses one."),
 	ROW("node", "queue", CONF_NUMBER, node_queue, "1000", 0, 100000, NULL,
 		"How many VMs may wait for one of these limits; with 0 none waits, all are refused."),
 	ROW("node", "connections", CONF_NUMBER, node_connections, "256", 1, 100000, NULL,

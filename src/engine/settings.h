@@ -42,6 +42,8 @@ struct settings {
 	char *node_scratch;                       /* "auto", "lvm", "sparse" or "preallocated" */
 	char *node_volume_group, *node_thin_pool; /* the group may be NULL: none */
 	uint64_t node_volumes_ready;
+	char *node_volumes, *node_volume_address;
+	uint64_t node_volume_port;
 	uint64_t node_queue;
 	uint64_t node_connections, node_requests; /* of a user; the latter a second */
 	uint64_t node_template_memory;

@@ -4,6 +4,7 @@
 
 #include "vm/disks.h"
 #include "vm/qemu.h"
+#include "vm/volumes.h"
 
 /* QEMU 7.2 says that it copies strings fast (ERMS) but emulates them byte by byte; without the flag
  * Linux copies in words, which doubles the speed of pipes and sockets in the guest. */
@@ -184,6 +185,7 @@ int command_build(
 	add_kernel(argv, spec);
 	add_channels(argv, spec, channels);
 	disks_add(spec, argv);
+	volumes_add(spec, argv);
 	add_network(argv, spec);
 	add_shares(argv, spec);
 	strv_add_all(argv, "-device", "virtio-rng-pci", NULL);
@@ -213,7 +215,8 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 	};
 	size_t n = 0;
 
-	_Static_assert(ARRAY_SIZE(all) + VM_SHARES_MAX <= COMMAND_FDS_MAX, "no room for all");
+	_Static_assert(ARRAY_SIZE(all) + VM_SHARES_MAX + VM_VOLUMES_MAX <= COMMAND_FDS_MAX,
+		"no room for all");
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
 			ret[n++] = all[i];
@@ -221,5 +224,8 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 		if (spec->shares[i].gateway->kind == GATEWAY_DEVICE &&
 			spec->shares[i].gateway->start && spec->shares[i].helper.fd >= 0)
 			ret[n++] = spec->shares[i].helper.fd;
+	for (size_t i = 0; i < spec->volume_count; i++)
+		if (spec->volumes[i].fd >= 0)
+			ret[n++] = spec->volumes[i].fd;
 	return n;
 }

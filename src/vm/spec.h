@@ -11,6 +11,20 @@
 /* Names by which the guest finds its devices. */
 #define VM_AGENT_PORT     "org.wnodes.agent.0"
 #define VM_SCRATCH_SERIAL "wnodes-scratch"
+#define VM_VOLUME_SERIAL  "wnodes-volume-" /* and its number */
+
+/* Of the slots that shares leave. */
+#define VM_VOLUMES_MAX 4
+
+/* A volume of the site. */
+struct vm_volume {
+	int fd;              /* raw; -1: it is served by NBD within TLS, at: */
+	const char *address; /* name or address of the node */
+	uint64_t port;
+	const char *id;   /* the export's name, and ours by the key */
+	const char *keys; /* directory of the file with the key */
+	bool read_only;
+};
 
 /* The address that the network card of a template has, and of a clone until its agent gives it one
  * of its own: a card's address is part of the state that is restored. */
@@ -50,15 +64,17 @@ struct vm_spec {
 	int template_overlay_fd;  /* clone: what the template wrote, read-only; -1: none */
 	int overlay_fd; /* qcow2 without a backing name, read-write; -1: the base, raw and open for
 			 * writing, is what the guest writes to */
-	uint64_t scratch_bytes;  /* 0: no scratch disk */
-	int scratch_fd;          /* it, raw, read-write; -1 in a template */
-	bool scratch_is_volume;  /* a block device, not a file */
-	uint64_t disk_iops;      /* of root and scratch disk together, a second; 0: no limit */
-	uint64_t disk_rate;      /* the same in bytes */
-	bool direct_files;       /* what is written to files passes the host's page cache by */
-	bool direct_volumes;     /* the same of volumes */
-	const char *aio;         /* then: "io_uring", "native" or "threads" */
-	bool disk_thread;        /* disks have a thread of their own beside QEMU's main loop */
+	uint64_t scratch_bytes; /* 0: no scratch disk */
+	int scratch_fd;         /* it, raw, read-write; -1 in a template */
+	bool scratch_is_volume; /* a block device, not a file */
+	uint64_t disk_iops;     /* of root and scratch disk together, a second; 0: no limit */
+	uint64_t disk_rate;     /* the same in bytes */
+	bool direct_files;      /* what is written to files passes the host's page cache by */
+	bool direct_volumes;    /* the same of volumes */
+	const char *aio;        /* then: "io_uring", "native" or "threads" */
+	bool disk_thread;       /* disks have a thread of their own beside QEMU's main loop */
+	struct vm_volume volumes[VM_VOLUMES_MAX];
+	size_t volume_count;
 	int seed_fd;             /* ISO 9660, read-only; -1: none */
 	enum vm_network network; /* a template only has the card for it */
 	int tap_fd;              /* of VM_NETWORK_TAP, with virtio headers; -1 in a template */
