@@ -10,6 +10,7 @@
 #include "courier/delta.h"
 #include "courier/leasing.h"
 #include "courier/reason.h"
+#include "courier/volume.h"
 #include "engine/credential.h"
 #include "engine/daemon.h"
 #include "engine/nodekey.h"
@@ -60,6 +61,7 @@ struct courier {
 	uint64_t beats, renewal_retry_us;
 	bool full; /* the site wants it, or does not know anything yet */
 	struct catalogue_watch catalogue;
+	struct volume_watch volumes;
 	json_t *names;    /* of users, by their number */
 	char refused[72]; /* the revision of a configuration that was no good */
 	bool renewed;
@@ -408,6 +410,19 @@ static void renew_in_time(struct courier *c)
 			err.text, (unsigned long long)(RENEWAL_RETRY_US / SECOND / 60));
 }
 
+/* A VM waits for them, or another node. */
+static int look_at_volumes(struct courier *c, bool heard, struct error *err)
+{
+	if (!heard) {
+		c->volumes.due_us = c->daemon.volumes ? 0 : c->volumes.due_us;
+		c->daemon.volumes = false;
+		return 0;
+	}
+	if (!c->daemon.volumes && clock_now_us() < c->volumes.due_us)
+		return 0;
+	return volume_watch_run(&c->volumes, &c->daemon, c->site, c->names, c->node, err);
+}
+
 static int turn(struct courier *c, struct error *err)
 {
 	int r = beat(c, err);
@@ -429,6 +444,8 @@ static int turn(struct courier *c, struct error *err)
 		return 0;
 	/* A site that has lost sight of us has first to say which leases are not ours any more. */
 	r = c->full ? 0 : lease(c, err);
+	if (r == 0 && !c->full)
+		r = look_at_volumes(c, true, err);
 	if (r == 0)
 		r = deliver(c, err);
 	return r;
@@ -445,6 +462,11 @@ static void gather(struct courier *c)
 	}
 }
 
+static uint64_t next_look(const struct courier *c)
+{
+	return MIN_OF(c->next_us, MIN_OF(c->catalogue.due_us, c->volumes.due_us));
+}
+
 /* Until it is time for the next heartbeat, or something has changed and the rest of it as well.
  * Meanwhile it is looked whether there is a new catalogue, as long as controllers answer. */
 static int wait_for_turn(struct courier *c, struct error *err)
@@ -457,8 +479,9 @@ static int wait_for_turn(struct courier *c, struct error *err)
 		if (heard && clock_now_us() >= c->catalogue.due_us)
 			r = catalogue_watch_run(&c->catalogue, &c->daemon, c->site, err);
 		if (r == 0)
-			r = daemon_wait(&c->daemon,
-				heard ? MIN_OF(c->next_us, c->catalogue.due_us) : c->next_us);
+			r = look_at_volumes(c, heard, err);
+		if (r == 0)
+			r = daemon_wait(&c->daemon, heard ? next_look(c) : c->next_us);
 	}
 	if (r == 0 && c->daemon.changed && clock_now_us() < c->next_us)
 		gather(c);

@@ -21,6 +21,7 @@ static const char *const ops[CALL_OPS] = {
 	[CALL_VM] = "vm",
 	[CALL_RECORD] = "record",
 	[CALL_MAP_GROUPS] = "map-groups",
+	[CALL_VOLUME] = "volume",
 };
 
 #define MIB_MAX   (UINT64_C(64) << 20) /* 64 TiB */
@@ -55,6 +56,8 @@ static const struct {
 	{{"scratch", FIELD_BOOL, AT(scratch)}, 0},
 	{{"wait", FIELD_NOT, AT(no_wait)}, 0},
 	{{"name", FIELD_TEXT, AT(name), 0, CALL_NAME_MAX}, 0},
+	{{"volume", FIELD_TEXT, AT(volume), 0, CALL_VOLUME_MAX}, BIT(CALL_VOLUME)},
+	{{"read_only", FIELD_BOOL, AT(read_only)}, 0},
 	{{"record_id", FIELD_ID, AT(record_id)}, 0},
 	{{"record", FIELD_OBJECT, AT(record)}, BIT(CALL_RECORD)},
 	{{"job_network", FIELD_OBJECT, AT(job_network)}, 0},

@@ -28,6 +28,8 @@
  * open, after the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the
  * caller; with a descriptor of the volume that was lent, if one was
  *                                                                        -> {"record_id":"..."}
+ *   {"op":"volume","volume":"NAME","read_only":b}  -> {"volume":{"id","read_only"}} with its data
+ * as the descriptor "volume", or with "address", "port" and "key", by which another node serves it
  *   {"op":"template","key":"..."}  -> {"descriptors":["memory","state","overlay"]}, all read-only
  * or sealed, or {"none":true}
  *   {"op":"template-failed","key"}  a clone of it did not start: it is thrown away       -> {}
@@ -54,6 +56,7 @@
 #define CALL_IMAGE_MAX  160 /* with NUL: NAME:TAG of 64 characters each, or a digest */
 #define CALL_REASON_MAX 256
 #define CALL_NAME_MAX   64
+#define CALL_VOLUME_MAX 192
 
 enum call_op {
 	CALL_OPEN,
@@ -70,6 +73,7 @@ enum call_op {
 	CALL_VM,
 	CALL_RECORD,
 	CALL_MAP_GROUPS,
+	CALL_VOLUME,
 	CALL_OPS
 };
 
@@ -83,7 +87,8 @@ struct call {
 	char accel[8], network[NETWORK_NAME_MAX];
 	char name[CALL_NAME_MAX]; /* of the VM, as its user sees it */
 	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
-	bool own, scratch, no_wait;
+	bool own, scratch, no_wait, read_only;
+	char volume[CALL_VOLUME_MAX];
 	char record_id[UUID_TEXT_SIZE];
 	json_t *record, *job_network; /* objects, not looked into yet; part of the request */
 	int scratch_fd; /* `hold`: the volume that the VM has, for a moment; -1: none was given */

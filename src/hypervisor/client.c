@@ -7,6 +7,7 @@
 #include "engine/packet.h"
 #include "hypervisor/admission.h"
 #include "hypervisor/borrow.h"
+#include "hypervisor/cloud.h"
 #include "hypervisor/groups.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/liaison.h"
@@ -57,7 +58,7 @@ static void client_take_back(struct client *c)
 	c->digest[0] = '\0';
 	c->started = false;
 	c->key_count = 0;
-	c->asking_template = false;
+	c->asking_template = c->asking_volume = false;
 	if (slot && !c->hypervisor->ending)
 		slots_release(c->hypervisor->slots, slot);
 }
@@ -445,6 +446,36 @@ static void on_template_lent(struct shelf_template *t, void *userdata)
 	client_answer(c, json_pack("{s:o}", "descriptors", d.names), d.fds, d.count);
 }
 
+static void on_volume_offered(const struct volume_offer *offer, const char *why, void *userdata)
+{
+	struct client *c = userdata;
+
+	c->asking_volume = false;
+	if (why)
+		client_refuse(c, why);
+	else
+		client_answer(c, volume_offer_to_json(offer), &offer->fd, offer->fd >= 0);
+}
+
+static void on_site_volume(struct client *c, const struct call *call)
+{
+	const struct volume_wish wish = {.volume = call->volume,
+		.vm = c->tally.record_id,
+		.uid = c->peer.uid,
+		.read_only = call->read_only};
+	struct error err = {0};
+
+	if (c->state != CLIENT_LENT || !c->tally.ledger || c->asking_volume) {
+		client_refuse(c, "a volume is attached to a VM alone, one after the other");
+		return;
+	}
+	c->asking_volume = true;
+	if (cloud_attach(c->hypervisor->cloud, &wish, on_volume_offered, c, &err) < 0) {
+		c->asking_volume = false;
+		client_refuse(c, err.text);
+	}
+}
+
 /* Has its image been revoked, or has it expired, since it was lent? */
 static bool client_may_not_start(const struct client *c)
 {
@@ -639,6 +670,7 @@ static void (*const handlers[CALL_OPS])(struct client *c, const struct call *cal
 	[CALL_VM] = on_vm,
 	[CALL_RECORD] = on_record,
 	[CALL_MAP_GROUPS] = on_map_groups,
+	[CALL_VOLUME] = on_site_volume,
 };
 
 /* The only descriptor that somebody may give us is that of a volume they have. */

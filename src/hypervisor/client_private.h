@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "hypervisor/borrow.h"
 #include "hypervisor/call.h"
 #include "hypervisor/client.h"
 #include "hypervisor/hypervisor.h"
@@ -40,7 +41,7 @@ struct client {
 	struct loan_card card;
 	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
 	size_t key_count;
-	bool asking_template;
+	bool asking_template, asking_volume;
 	uint64_t active_us;
 	struct tally tally;
 };

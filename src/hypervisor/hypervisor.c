@@ -8,9 +8,11 @@
 
 #include "engine/spool.h"
 #include "hypervisor/client.h"
+#include "hypervisor/cloud.h"
 #include "hypervisor/images.h"
 #include "hypervisor/liaison.h"
 #include "hypervisor/listener.h"
+#include "hypervisor/volumes.h"
 #include "image/store.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -176,6 +178,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 	if (r == 0)
 		r = images_open(h, err);
 	if (r == 0)
+		r = cloud_new(h, socket, &h->cloud, err);
+	if (r == 0)
 		r = liaison_new(h, &h->liaison, err);
 	return r < 0 ? r : listener_open(h, socket, &h->listener, err);
 }
@@ -188,6 +192,7 @@ void hypervisor_close(struct hypervisor *h)
 	images_stop(h);
 	h->ledger = ledger_free(h->ledger);
 	listener_free(h->listener);
+	cloud_free(h->cloud);
 	liaison_free(h->liaison);
 	images_close(h);
 	taps_free(h->taps);

@@ -42,6 +42,7 @@ struct hypervisor {
 	struct pulls *pulls;
 	struct cache *cache;
 	struct porter *porter;
+	struct cloud *cloud; /* the site's volumes */
 	struct liaison *liaison;
 	struct listener *listener;
 };

@@ -9,6 +9,7 @@
 #include "engine/packet.h"
 #include "engine/site_account.h"
 #include "hypervisor/admission.h"
+#include "hypervisor/cloud.h"
 #include "hypervisor/liaison_private.h"
 #include "hypervisor/porter.h"
 #include "lib/child.h"
@@ -61,6 +62,21 @@ void liaison_note_change(struct liaison *l)
 		liaison_tell_change(l);
 }
 
+void liaison_note_volumes(struct liaison *l)
+{
+	json_t *packet =
+		!l || l->fd < 0 || l->told_volumes ? NULL : json_pack("{s:b}", "volumes", true);
+
+	if (packet && packet_send(l->fd, packet, NULL, 0) == 0)
+		l->told_volumes = true;
+	json_decref(packet);
+}
+
+const char *liaison_node(const struct liaison *l)
+{
+	return l && l->open && l->name[0] ? l->name : NULL;
+}
+
 static void on_change(void *userdata)
 {
 	liaison_tell_change(userdata);
@@ -82,7 +98,7 @@ static void courier_forget(struct liaison *l)
 	l->packets = sd_event_source_disable_unref(l->packets);
 	l->pidfd = base_close(l->pidfd);
 	l->fd = base_close(l->fd);
-	l->told_change = l->ended = false;
+	l->told_change = l->told_volumes = l->ended = false;
 }
 
 /* Its death is heard like any other; nobody waits for one that is at the disk. */
@@ -465,6 +481,7 @@ json_t *liaison_lend(struct liaison *l, const struct block_use *use)
 
 void liaison_claim(struct liaison *l, const char *vm)
 {
+	cloud_claim(l->hypervisor->cloud, vm);
 	if (!l->open)
 		return;
 	json_decref(block_claim(l->block, vm));
@@ -473,6 +490,8 @@ void liaison_claim(struct liaison *l, const char *vm)
 
 void liaison_take_back(struct liaison *l, const char *vm)
 {
+	if (l)
+		cloud_end(l->hypervisor->cloud, vm);
 	if (!l || !l->open)
 		return;
 	block_take_back(l->block, vm);

@@ -27,9 +27,13 @@
  *   {"op":"leased","given":[...],"taken":[ids]}                                      -> {}
  *   {"op":"catalogue"}  with a file, of catalogue.h: which images there are          -> {}
  *   {"op":"catalogue","reason"}  without: why there is no newer one; "": none is needed  -> {}
+ *   {"op":"volumes"}  -> {"poll":b,"tell":{...}}: what the controllers are told of volumes, if
+ * anything; poll: they are asked soon again
+ *   {"op":"volumed"}  with a file: what they have answered                           -> {}
  *   {"op":"certificate","certificate":PEM}  a new one, for the same key              -> {}
  *
- * Unasked it hears {"changed":true}, once until it asks for the state. */
+ * Unasked it hears {"changed":true}, once until it asks for the state, and {"volumes":true}, once
+ * until it asks for those. */
 #pragma once
 
 #include <jansson.h>
@@ -57,10 +61,17 @@ void liaison_reload(struct liaison *l);
 /* Something that the site is to know has changed. */
 void liaison_note_change(struct liaison *l);
 
+/* There is something to tell of volumes, which is not to wait. */
+void liaison_note_volumes(struct liaison *l);
+
+/* What the site knows this node as; NULL: it has none. */
+const char *liaison_node(const struct liaison *l);
+
 /* Why no VM may start: the node was alone for too long. NULL: they may. */
 const char *liaison_refusal(struct liaison *l);
 
-/* A VM is lent. Returns its lease (new), or NULL if there is none. */
+/* A VM is lent. Returns its lease (new), or NULL if there is none. One that has come back has its
+ * lease and its volumes still, one that is gone has neither. */
 json_t *liaison_lend(struct liaison *l, const struct block_use *use);
 void liaison_claim(struct liaison *l, const char *vm);
 void liaison_take_back(struct liaison *l, const char *vm);

@@ -11,6 +11,7 @@
 #include "engine/packet.h"
 #include "hypervisor/admission.h"
 #include "hypervisor/client.h"
+#include "hypervisor/cloud.h"
 #include "hypervisor/liaison_private.h"
 #include "hypervisor/listener.h"
 #include "hypervisor/node.h"
@@ -407,6 +408,22 @@ static void on_catalogue(struct liaison *l, const struct question *q)
 		answer(l, json_object(), NULL, 0);
 }
 
+static void on_volumes(struct liaison *l, const struct question *q)
+{
+	l->told_volumes = false;
+	answer(l, cloud_ask(l->hypervisor->cloud), NULL, 0);
+}
+
+static void on_volumed(struct liaison *l, const struct question *q)
+{
+	struct error err = {0};
+
+	if (cloud_hear(l->hypervisor->cloud, q->fd, &err) < 0)
+		refuse(l, err.text);
+	else
+		answer(l, json_object(), NULL, 0);
+}
+
 static const struct {
 	const char *op;
 	void (*handle)(struct liaison *l, const struct question *q);
@@ -420,6 +437,8 @@ static const struct {
 	{"leases", on_leases},
 	{"leased", on_leased},
 	{"certificate", on_certificate},
+	{"volumes", on_volumes},
+	{"volumed", on_volumed},
 	{"catalogue", on_catalogue},
 };
 

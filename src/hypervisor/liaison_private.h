@@ -37,6 +37,7 @@ struct liaison {
 	uint64_t sequence;
 	char revision[72];                  /* of the configuration in force; "": none */
 	bool told_change;                   /* and the courier has not asked yet */
+	bool told_volumes;                  /* the same of volumes */
 	bool ended;                         /* the courier, by us */
 	bool heard;                         /* of a heartbeat's fate, since we began */
 	bool alone, expired, lease_missing; /* what has been said in the log */

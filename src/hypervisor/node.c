@@ -2,6 +2,7 @@
 
 #include "config.h"
 #include "hypervisor/client.h"
+#include "hypervisor/cloud.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/images.h"
 #include "hypervisor/liaison.h"
@@ -51,7 +52,7 @@ json_t *node_status_to_json(const struct hypervisor *h)
 		(json_int_t)slots.waiting, "templates", (json_int_t)shelf.templates,
 		"template_memory_bytes", (json_int_t)shelf.memory_bytes, "making_template",
 		maker_is_busy(h->maker), "site", liaison_to_json(h->liaison), "volumes",
-		volumes_to_json(h->volumes));
+		cloud_to_json(h->cloud));
 }
 
 json_t *node_to_json(const struct hypervisor *h, uid_t uid)
