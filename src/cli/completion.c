@@ -64,7 +64,7 @@ static const char script_words[] =
 	"\timage) _wnodes_offer_list image list ;;\n"
 	"\tvm) _wnodes_offer_list vm list ;;\n"
 	"\tjob) _wnodes_offer_list queue ;;\n"
-	"\tnode | pool | group) _wnodes_offer_site \"$1\" ;;\n"
+	"\tnode | pool | group | volume) _wnodes_offer_site \"$1\" ;;\n"
 	"\tfile) _wnodes_offer_files -f ;;\n"
 	"\tdir) _wnodes_offer_files -d ;;\n"
 	"\tcommand) mapfile -t COMPREPLY < <(compgen -c -- \"$value\") ;;\n"

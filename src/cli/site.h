@@ -12,4 +12,6 @@ extern const struct verb verb_token_list, verb_token_create, verb_token_revoke;
 extern const struct verb verb_role_list, verb_role_grant, verb_role_revoke;
 extern const struct verb verb_certificate_list, verb_certificate_revoke;
 extern const struct verb verb_config_show, verb_config_edit, verb_config_set;
+extern const struct verb verb_volume_list, verb_volume_show, verb_volume_create,
+	verb_volume_snapshot, verb_volume_resize, verb_volume_delete, verb_volume_detach;
 extern const struct verb verb_event_list, verb_site_status, verb_site_ca;

@@ -14,7 +14,8 @@ int resources_open(sd_event *event, const struct request *request, struct resour
 	if (r == -ENOENT && request->volumes.count > 0)
 		return fail(err, -EHOSTDOWN,
 			"a volume is the site's, and is lent by the node's daemon, wnodes-hypervisor, "
-			"which does not run here");
+			"which does not run here ([vm] broker = %s)",
+			request->settings->broker);
 	return r == -ENOENT ? local_open(request, ret, err) : r;
 }
 
