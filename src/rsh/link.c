@@ -184,12 +184,13 @@ int link_connect(const struct job *j, const char *address, int wait_ms, struct e
 
 int link_listen(const char *address, struct error *err)
 {
-	int fd autoclose = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), yes = 1;
+	int fd autoclose = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_in at;
 
 	if (fd < 0 || parse_address(address, &at) < 0)
 		return fail(err, -EINVAL, "cannot listen on %s", address);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	/* Of tasks that begin at once exactly one is to get it. With SO_REUSEADDR all could bind,
+	 * and then each be kept from listening by the others. */
 	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, SOMAXCONN) < 0)
 		return fail_errno(err, -errno, "cannot listen on %s, port %d", address, JOB_PORT);
 	return TAKE_FD(fd);

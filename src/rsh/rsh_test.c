@@ -88,6 +88,16 @@ static pid_t serve_one(const char *address, uint8_t first_byte_of_key)
 	return pid;
 }
 
+/* One that no run before this has used a minute ago. */
+static const char *address_of(int number)
+{
+	static char text[32];
+	const int pid = getpid();
+
+	snprintf(text, sizeof(text), "127.%d.%d.%d", 1 + pid / 250 % 250, 1 + pid % 250, number);
+	return text;
+}
+
 static int status_of(pid_t pid)
 {
 	int status;
@@ -98,11 +108,11 @@ static int status_of(pid_t pid)
 
 static void ends_with_one_key_understand_each_other(void **state)
 {
-	pid_t pid = serve_one("127.3.7.1", 7);
+	pid_t pid = serve_one(address_of(1), 7);
 	struct job j = {.key = {7}};
 	struct error err = {0};
 	struct packet p;
-	int fd = link_connect(&j, "127.3.7.1", 5000, &err);
+	int fd = link_connect(&j, address_of(1), 5000, &err);
 
 	assert_true(fd >= 0);
 	assert_int_equal(link_send(fd, PACKET_COMMAND, "hello", 5), 0);
@@ -116,13 +126,47 @@ static void ends_with_one_key_understand_each_other(void **state)
 
 static void ends_with_different_keys_do_not(void **state)
 {
-	pid_t pid = serve_one("127.3.7.2", 7);
+	pid_t pid = serve_one(address_of(2), 7);
 	struct job j = {.key = {8}};
 	struct error err = {0};
 
-	assert_int_equal(link_connect(&j, "127.3.7.2", 5000, &err), -EKEYREJECTED);
+	assert_int_equal(link_connect(&j, address_of(2), 5000, &err), -EKEYREJECTED);
 	assert_non_null(strstr(err.text, "does not have this job's key"));
 	assert_int_equal(status_of(pid), 2);
+}
+
+/* Each child tells whether it listens; as tasks of one VM do they begin at the same time. */
+static void one_of_many_listens(void **state)
+{
+	enum { CHILDREN = 8, ROUNDS = 20 };
+
+	for (int round = 0; round < ROUNDS; round++) {
+		const char *address = address_of(10 + round);
+		int go[2], listening = 0;
+		pid_t pids[CHILDREN];
+
+		assert_int_equal(pipe(go), 0);
+		for (int i = 0; i < CHILDREN; i++) {
+			pids[i] = fork();
+			if (pids[i] == 0) {
+				struct error err = {0};
+				char byte;
+				int fd;
+
+				close(go[1]);
+				if (read(go[0], &byte, 1) != 0)
+					_exit(2);
+				fd = link_listen(address, &err);
+				usleep(50000);
+				_exit(fd >= 0);
+			}
+		}
+		close(go[0]);
+		close(go[1]); /* which all wait for */
+		for (int i = 0; i < CHILDREN; i++)
+			listening += status_of(pids[i]);
+		assert_int_equal(listening, 1);
+	}
 }
 
 int main(void)
@@ -133,6 +177,7 @@ int main(void)
 		cmocka_unit_test(lists_of_vms_that_make_no_sense_are_refused),
 		cmocka_unit_test(ends_with_one_key_understand_each_other),
 		cmocka_unit_test(ends_with_different_keys_do_not),
+		cmocka_unit_test(one_of_many_listens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
