@@ -135,6 +135,11 @@ machine() {
 	XDG_DATA_HOME=$WORK WNODES_SYSTEM_STORE=$WORK/wnodes "$WNODES" "$@"
 }
 
+# Has the daemon no more descriptors than so many?
+has_at_most() {
+	[ "$(ls "/proc/$daemon/fd" | wc -l)" -le "$1" ]
+}
+
 @test "images: one that is deleted while VMs start from it is had whole or not at all" {
 	local i k files
 	start_daemon
@@ -160,6 +165,6 @@ machine() {
 	# Nothing of them is left, on the disk or open.
 	ls "$STATE/blobs" >left
 	[ "$(wc -l <left)" = "$(ls "$TEST_STORE/blobs" | wc -l)" ]
-	wait_for 10 eval '[ "$(ls "/proc/$daemon/fd" | wc -l)" -le "$files" ]'
+	wait_for 10 has_at_most "$files"
 	run -0 ask $ONE debian
 }

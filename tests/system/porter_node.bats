@@ -77,7 +77,7 @@ import() {
 
 # Does the node's porter have a file of this name open?
 porter_has() {
-	ls -l "/proc/$(pgrep -P "$daemon" -f wnodes-porter)/fd" | grep -q "/$1\$"
+	find "/proc/$(pgrep -P "$daemon" -f wnodes-porter)/fd" -lname "*/$1" | grep -q .
 }
 
 # What the porter says to another node: gives PATH STATUS

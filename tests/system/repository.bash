@@ -29,4 +29,5 @@ repository() {
 	wait_for 60 test -s "$WORK/port"
 	# 10.0.2.2 is the host, to a VM with the user network.
 	mirror="deb [trusted=yes] http://10.0.2.2:$(cat "$WORK/port") ./"
+	export mirror
 }

@@ -48,7 +48,7 @@ load site_catalogue
 	run -0 "$WNODES" node join --token-file token --ca-fingerprint "$FINGERPRINT" --state "$WORK/state2" --name wn2 "$URL"
 	sed "s/$PEER/127.0.0.1:$(free_port)/" config/wnodes/wnodes.conf >two.conf
 	daemon --socket "$WORK/node/socket2" --state "$WORK/state2" --config "$WORK/two.conf" 2>>other.err </dev/null 3>&- &
-	other=$!
+	export other=$!
 	wait_for 20 grep -q 'catalogue .* is in force' other.err
 	wait_for 20 site_knows_peer "$second"
 	run -0 as $ONE "$PYTHON" -B "$BATS_TEST_DIRNAME/images.py" open "$WORK/node/socket2" el9
@@ -58,8 +58,8 @@ load site_catalogue
 @test "catalogue: porter, daemon and controller are killed while images come, and each comes whole" {
 	start_site
 	for i in 1 2 3; do images store store/wnodes "el$i:x" 30000000; done
-	for i in 1 2 3; do digest[i]=$(publish "$PWD/store" "el$i:x"); done
-	for i in 1 2 3; do approve "${digest[i]}"; done
+	for i in 1 2 3; do digests[i]=$(publish "$PWD/store" "el$i:x"); done
+	for i in 1 2 3; do approve "${digests[i]}"; done
 	start_node
 	follows
 	for i in 1 2 3; do
@@ -75,7 +75,7 @@ load site_catalogue
 	done
 	for i in 1 2 3; do
 		ends_with 0 "${pids[i]}" || true
-		wait_for 30 gets "el$i:x" "${digest[i]}"
+		wait_for 30 gets "el$i:x" "${digests[i]}"
 	done
 	[ "$(find "$STATE/kept" -type f | wc -l)" = 3 ]
 	[ -z "$(ls "$STATE/fetch")" ]
