@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "engine/network.h"
 #include "engine/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,7 +28,7 @@ static void check_texts(const struct settings *s)
 	assert(s->env && s->mount && s->image);
 	for (size_t i = 0; s->env[i]; i++)
 		assert(strlen(s->env[i]) > 0);
-	assert(strcmp(s->network, "user") == 0 || strcmp(s->network, "none") == 0);
+	assert(network_check_name(s->network, NULL) == 0);
 }
 
 /* A decision has values exactly where it has an origin, and none without a VM. */

@@ -187,9 +187,9 @@ template_key() {
 	start_daemon
 	grep -q '^NoNewPrivs:.1' "/proc/$daemon/status"
 	grep -q '^Seccomp:.2' "/proc/$daemon/status"
-	# chown, dac_read_search, kill, setgid, setuid
-	grep -q '^CapEff:.00000000000000e5' "/proc/$daemon/status"
-	grep -q '^CapBnd:.00000000000000e5' "/proc/$daemon/status"
+	# chown, dac_read_search, kill, setgid, setuid, net_admin
+	grep -q '^CapEff:.00000000000010e5' "/proc/$daemon/status"
+	grep -q '^CapBnd:.00000000000010e5' "/proc/$daemon/status"
 	[ "$(stat -c %a "$STATE/templates")" = 700 ] && [ "$(stat -c %a "$STATE/instances")" = 700 ]
 }
 

@@ -58,7 +58,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [BUILD + "/wnodes-hypervisor", "--socket", SOCKET, "--state", TOP + "/state",
              "--config", TOP + "/wnodes.conf"], stdin=subprocess.DEVNULL, stderr=self.log, close_fds=True)
-        if not wait_for(20, lambda: "listens on" in self.said()):
+        if not wait_for(80, lambda: "listens on" in self.said()):
             print(self.said())
             sys.exit("the daemon does not start")
 
@@ -132,7 +132,7 @@ def is_volume(answer):
 
 
 def settled(ready):
-    return wait_for(30, lambda: node()["ready"] == ready and node()["leaving"] == 0)
+    return wait_for(120, lambda: node()["ready"] == ready and node()["leaving"] == 0)
 
 
 def lend_and_return():
@@ -152,9 +152,9 @@ def lend_and_return():
     report(b"secret" not in os.pread(second["fds"]["scratch"], 64 * MIB, 0), "with nothing of others in it")
     end_vm(s, answer)
     end_vm(t, second)
-    report(settled(1) and wait_for(20, lambda: len(lvs()) == 1), "both are gone, and one is ready")
+    report(settled(1) and wait_for(80, lambda: len(lvs()) == 1), "both are gone, and one is ready")
     d.end()
-    report(wait_for(20, lambda: lvs() == []), "a daemon that ends leaves none")
+    report(wait_for(80, lambda: lvs() == []), "a daemon that ends leaves none")
 
 
 def a_volume_in_use():
@@ -170,7 +170,7 @@ def a_volume_in_use():
         text = command("lvs", "--noheadings", "-o", "data_percent", "-S", "lv_name=~^wnodes_v", "vg", check=False)
         return float(text.split()[0]) if text.split() else 0.0
 
-    report(wait_for(10, lambda: used() < 0.1), "its room is back at once")
+    report(wait_for(40, lambda: used() < 0.1), "its room is back at once")
 
     def broken():
         try:
@@ -180,9 +180,9 @@ def a_volume_in_use():
             return True
         return False
 
-    report(wait_for(40, broken), "who still has it cannot write to it after a while")
+    report(wait_for(160, broken), "who still has it cannot write to it after a while")
     os.close(fd)
-    report(wait_for(40, lambda: lvs() == []), "it is removed when nobody has it any more")
+    report(wait_for(160, lambda: lvs() == []), "it is removed when nobody has it any more")
     d.end()
 
 
@@ -202,13 +202,13 @@ def a_daemon_that_is_killed():
     socket.send_fds(s, [packet], [fd])
     receive(s)
     report(node()["lent"] == 1, "the next daemon knows the volume of a VM that goes on")
-    report(wait_for(40, lambda: len(lvs()) == 1), "and removes the one that nobody had")
+    report(wait_for(160, lambda: len(lvs()) == 1), "and removes the one that nobody had")
     report(os.pread(fd, 4096, 8 * MIB) == b"mine" * 1024, "and not what the VM has written")
     os.close(fd)
     s.close()
     qemu.kill()
     qemu.wait()
-    report(wait_for(40, lambda: lvs() == []), "it goes with the VM")
+    report(wait_for(160, lambda: lvs() == []), "it goes with the VM")
     d.end()
 
 
@@ -236,7 +236,7 @@ def a_stranger_claims():
     end_vm(connect(), answer)
     d.kill_all()
     d = Daemon("volumes_ready = 0")
-    report(wait_for(20, lambda: lvs() == []), "later it is")
+    report(wait_for(80, lambda: lvs() == []), "later it is")
     d.end()
 
 
@@ -265,7 +265,7 @@ def killed_at_each_step():
         for s in clients:
             s.close()
     d = Daemon("volumes_ready = 0")
-    report(wait_for(90, lambda: lvs() == []), "nothing is left")
+    report(wait_for(360, lambda: lvs() == []), "nothing is left")
     report(node() and "active" in command("lvs", "--noheadings", "-o", "lv_active", "vg/wnodes"), "the pool is well")
     suspended = [line for line in command("dmsetup", "info", "-c", "--noheadings", "-o", "suspended,name").split("\n")
                  if line.startswith("Suspended")]
@@ -295,7 +295,7 @@ def a_pool_that_is_full():
 
 def without_a_group():
     d = Daemon("scratch = lvm", group="nosuch")
-    report(wait_for(10, lambda: '"nosuch" not found' in d.said()), "the daemon says that the group is missing")
+    report(wait_for(40, lambda: '"nosuch" not found' in d.said()), "the daemon says that the group is missing")
     s, answer = vm(64)
     report("nosuch" in answer.get("error", ""), "and so does its answer: " + answer.get("error", ""))
     s.close()
@@ -331,12 +331,12 @@ def how_long():
     end_vm(*vm(64))
     for _ in range(9):
         settled(1)
-        wait_for(20, lambda: len(lvs()) == 1)
+        wait_for(80, lambda: len(lvs()) == 1)
         lent = []
         rows["lend"].append(timed(lambda: lent.extend(vm(64))))
         rows.setdefault("return", []).append(timed(lambda: end_vm(*lent)))
         settled(1)
-        wait_for(20, lambda: len(lvs()) == 1)
+        wait_for(80, lambda: len(lvs()) == 1)
         rows["lvcreate and lvremove"].append(timed(bare))
     d.end()
     d = Daemon("volumes_ready = 0")
@@ -344,7 +344,7 @@ def how_long():
         lent = []
         rows.setdefault("lend, none ready", []).append(timed(lambda: lent.extend(vm(64))))
         end_vm(*lent)
-        rows.setdefault("until it is gone", []).append(timed(lambda: wait_for(20, lambda: lvs() == [])))
+        rows.setdefault("until it is gone", []).append(timed(lambda: wait_for(80, lambda: lvs() == [])))
     d.end()
     d = Daemon("scratch = sparse")
     for _ in range(9):
