@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "lib/message.h"
 #include "vm/memory.h"
+#include "vm/passt.h"
 #include "vm/scratch.h"
 
 /* With an accelerator that has not proved itself. Real hardware starts a kernel in a fraction of
@@ -19,7 +20,10 @@ void launch_init(struct launch *l, const struct request *request, struct resourc
 {
 	enum accel accel = request->accel;
 
-	*l = (struct launch){.request = request, .resources = resources, .shares = request->shares};
+	*l = (struct launch){.request = request,
+		.resources = resources,
+		.shares = request->shares,
+		.passt = GATEWAY_HELPER_INIT};
 	if (accel == ACCEL_AUTO)
 		accel = accel_choose(request->settings->qemu, &l->trial);
 	shape_from_request(&l->shape, request, accel);
@@ -161,6 +165,23 @@ void launch_stop_gateways(struct launch *l)
 	share_choice_stop(&l->shares);
 }
 
+int launch_start_network(struct launch *l, struct error *err)
+{
+	autofree char *program = NULL;
+
+	launch_stop_network(l);
+	if (l->request->network != VM_NETWORK_USER ||
+		!streq(l->request->settings->user_network, "passt"))
+		return 0;
+	program = passt_find(err);
+	return program ? passt_start(program, &l->passt, err) : err->code;
+}
+
+void launch_stop_network(struct launch *l)
+{
+	gateway_helper_stop(&l->passt);
+}
+
 enum phase launch_phase(const struct launch *l)
 {
 	return l->cloning ? PHASE_CLONE : PHASE_BOOT;
@@ -217,8 +238,9 @@ void launch_fill_spec(struct launch *l, const char *name, const char *mac, struc
 		l->cloning ? VM_START_CLONE : VM_START_BOOT, ret);
 	ret->name = name;
 	ret->mac = mac;
-	ret->network = request->network;
+	ret->network = l->passt.pidfd >= 0 ? VM_NETWORK_STREAM : request->network;
 	ret->tap_fd = l->resources->tap_fd;
+	ret->stream_fd = l->passt.fd;
 	ret->scratch_fd = l->resources->scratch_fd;
 	ret->scratch_is_volume = scratch_is_volume(ret->scratch_fd);
 	/* A volume is as large as LVM makes it: a clone's disk gets the size that is told. */

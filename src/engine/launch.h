@@ -9,12 +9,13 @@ struct launch {
 	const struct request *request;
 	struct resources *resources;
 	struct shape shape;
-	struct share_list shares;  /* the request's, with this attempt's gateways */
-	bool trial, trial_failed;  /* of KVM */
-	bool huge, without_huge;   /* this attempt has huge pages; an earlier one did not start */
-	bool cloning;              /* this attempt starts from the template */
-	bool stopped;              /* no other attempt is wanted */
-	char key[DIGEST_HEX_SIZE]; /* of the template that would fit; "" if that is not known */
+	struct share_list shares;    /* the request's, with this attempt's gateways */
+	struct gateway_helper passt; /* this attempt's user network; no pidfd: QEMU's own */
+	bool trial, trial_failed;    /* of KVM */
+	bool huge, without_huge;     /* this attempt has huge pages; an earlier one did not start */
+	bool cloning;                /* this attempt starts from the template */
+	bool stopped;                /* no other attempt is wanted */
+	char key[DIGEST_HEX_SIZE];   /* of the template that would fit; "" if that is not known */
 };
 
 /* Chooses the accelerator. */
@@ -30,8 +31,13 @@ int launch_start_gateways(struct launch *l, struct error *err);
 /* Does the agent know what the gateways need it for? Returns 0, or -EOPNOTSUPP with what to do. */
 int launch_check_agent(const struct launch *l, uint32_t features, struct error *err);
 
+/* Starts what serves this attempt's user network, if it is another program. Returns 0 or negative
+ * errno. */
+int launch_start_network(struct launch *l, struct error *err);
+
 /* Ends what they needed. */
 void launch_stop_gateways(struct launch *l);
+void launch_stop_network(struct launch *l);
 
 /* What this attempt is, how long it may take, and what it needs; `name` and `mac` are kept. */
 enum phase launch_phase(const struct launch *l);

@@ -9,13 +9,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
-
-/* QEMU's user network: every guest is alone in it, so the addresses never clash.
- * Source: QEMU docs/system/devices/net.rst, "Using the user mode network stack". */
-#define USER_ADDRESS    "10.0.2.15"
-#define USER_PREFIX     24
-#define USER_GATEWAY    "10.0.2.2"
-#define USER_NAMESERVER "10.0.2.3"
+#include "vm/usernet.h"
 
 /* The guest's clock is behind by no more than a call took there and back: it is set again until
  * that was short, or not for ever on a host that is too busy for it. */
@@ -152,7 +146,7 @@ static const char *own_address(const struct request *request, const struct prepa
 {
 	if (request->network == VM_NETWORK_TAP)
 		return vm->card->address;
-	return request->network == VM_NETWORK_USER ? USER_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS;
+	return request->network == VM_NETWORK_USER ? USERNET_ADDRESS : VM_IDENTITY_LOCAL_ADDRESS;
 }
 
 /* The names of all VMs that this one can reach, its own among them. */
@@ -190,14 +184,15 @@ static int prepare_identity(struct prepare *p, struct agent *agent, const struct
 static int prepare_network(struct prepare *p, struct agent *agent, const struct request *request,
 	const struct prepare_vm *vm)
 {
-	static const char *nameservers[] = {USER_NAMESERVER, NULL};
+	static const char *nameservers[] = {USERNET_NAMESERVER, NULL};
 	struct network_request message = {.mac = ""};
 
 	if (request->network == VM_NETWORK_USER)
 		message = (struct network_request){
-			.address = USER_ADDRESS,
-			.prefix = USER_PREFIX,
-			.gateway = USER_GATEWAY,
+			.address = USERNET_ADDRESS,
+			.prefix = USERNET_PREFIX,
+			.gateway = USERNET_GATEWAY,
+			.mtu = vm->user_mtu,
 			.nameservers = nameservers,
 		};
 	if (request->network == VM_NETWORK_TAP)

@@ -24,6 +24,7 @@ struct prepare_vm {
 	const char *hostname, *mac;
 	const struct vm_identity *identity;
 	const struct card *card;         /* of VM_NETWORK_TAP */
+	uint32_t user_mtu;               /* of VM_NETWORK_USER; 0: the usual one */
 	const struct share_list *shares; /* with their gateways */
 	bool is_clone; /* what it was when it was saved must be changed, not only set */
 };

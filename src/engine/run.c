@@ -21,6 +21,7 @@
 #include "lib/log.h"
 #include "lib/parse.h"
 #include "lib/timestamp.h"
+#include "vm/passt.h"
 
 /* What processes that outlive the command get between SIGTERM and SIGKILL. */
 #define LEFTOVER_GRACE_MS 200
@@ -191,6 +192,7 @@ static int run_prepare(struct run *run)
 		.hostname = run_hostname(run),
 		.mac = run_mac(run),
 		.card = &run->resources.card,
+		.user_mtu = run->launch.passt.pidfd >= 0 ? PASST_MTU : 0,
 		.identity = &run->identity,
 		.is_clone = run->launch.cloning,
 	};

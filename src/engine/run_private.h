@@ -46,7 +46,7 @@ struct run {
 	int warm_fd; /* of the process that makes a template */
 	struct launch launch;
 	sd_event_source *gateways[VM_SHARES_MAX]; /* the ends of what serves the shares */
-	sd_event_source *losing;
+	sd_event_source *losing, *network;        /* the latter: the end of what serves it */
 	const struct vm_share *lost_share;
 	uint64_t tasks_ended;
 	struct vm *vm;

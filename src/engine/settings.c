@@ -142,6 +142,9 @@ const struct conf_setting settings_table[] = {
 		"best way that VM and host have, see docs/storage.md."),
 	ROW("vm", "virtiofsd", CONF_STRING, virtiofsd, NULL, 0, 0, NULL,
 		"Program of the gateway virtiofs; looked for in the usual places when not set."),
+	ROW("vm", "user_network", CONF_CHOICE, user_network, "qemu", 0, 0, "qemu|passt",
+		"What serves the network user: QEMU itself, or passt, a program beside it, which sends "
+		"several times as fast and receives slower (docs/network.md)."),
 	ROW("template", "automatic", CONF_BOOL, template_automatic, "yes", 0, 0, NULL,
 		"Whether wnodes run makes a template in the background when it has booted a VM."),
 	ROW("template", "budget", CONF_SIZE, template_budget, "8G", 0, 0, NULL,

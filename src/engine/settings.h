@@ -23,10 +23,11 @@ struct settings {
 	char *disk_aio;   /* "auto", "io_uring", "native" or "threads"; without the cache */
 	bool disk_thread;
 	bool cpu_pinning;
-	char *directory; /* where overlays and scratch disks are; NULL: the cache directory */
-	char *broker;    /* "auto", "none" or the path of a socket */
-	char *virtiofsd; /* program; NULL: the installed one */
-	char *gateway;   /* a word of SETTINGS_GATEWAYS */
+	char *directory;    /* where overlays and scratch disks are; NULL: the cache directory */
+	char *broker;       /* "auto", "none" or the path of a socket */
+	char *virtiofsd;    /* program; NULL: the installed one */
+	char *user_network; /* "qemu" or "passt" */
+	char *gateway;      /* a word of SETTINGS_GATEWAYS */
 	/* [template] */
 	bool template_automatic;
 	uint64_t template_budget; /* bytes */

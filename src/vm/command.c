@@ -145,6 +145,10 @@ static void add_network(struct strv *argv, const struct vm_spec *spec)
 	if (connected && spec->network == VM_NETWORK_TAP) {
 		strv_add(argv, "-netdev");
 		strv_add_format(argv, "tap,id=net0,fd=%d", spec->tap_fd);
+	} else if (connected && spec->network == VM_NETWORK_STREAM) {
+		strv_add(argv, "-netdev");
+		strv_add_format(argv, "stream,id=net0,server=off,addr.type=fd,addr.str=%d",
+			spec->stream_fd);
 	} else if (connected) {
 		strv_add_all(argv, "-netdev", "user,id=net0,ipv6=off", NULL);
 	}
@@ -212,6 +216,7 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 		spec->scratch_fd,
 		spec->seed_fd,
 		spec->network == VM_NETWORK_TAP ? spec->tap_fd : -1,
+		spec->network == VM_NETWORK_STREAM ? spec->stream_fd : -1,
 	};
 	size_t n = 0;
 

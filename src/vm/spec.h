@@ -31,7 +31,12 @@ struct vm_volume {
 #define VM_TEMPLATE_MAC "52:54:00:00:00:00"
 
 /* The card is the same whatever it is connected to. */
-enum vm_network { VM_NETWORK_NONE, VM_NETWORK_USER, VM_NETWORK_TAP };
+enum vm_network {
+	VM_NETWORK_NONE,
+	VM_NETWORK_USER,
+	VM_NETWORK_TAP,
+	VM_NETWORK_STREAM, /* in a spec: the user network, served by passt */
+};
 
 /* How a VM comes to life. A template has the devices that its clones need, connected to nothing: a
  * network card, a scratch disk that is empty, and `slots` shares. So nothing is plugged in after a
@@ -78,6 +83,7 @@ struct vm_spec {
 	int seed_fd;             /* ISO 9660, read-only; -1: none */
 	enum vm_network network; /* a template only has the card for it */
 	int tap_fd;              /* of VM_NETWORK_TAP, with virtio headers; -1 in a template */
+	int stream_fd;           /* of VM_NETWORK_STREAM: a connected socket */
 	const char *mac;         /* of the card, where the VM boots */
 	struct vm_share shares[VM_SHARES_MAX];
 	size_t share_count;

@@ -212,6 +212,33 @@ run_vm() {
 	[ "$output" = lo ]
 }
 
+@test "run: the network user by passt is the same to the guest, and a VM does not outlive it" {
+	command -v passt >/dev/null || skip "passt is not installed"
+	unshare -U true 2>/dev/null || skip "users have no user namespaces here"
+	mkdir -p conf-home/wnodes
+	printf '[vm]\naccel = tcg\nuser_network = passt\n[template]\nautomatic = no\n' >conf-home/wnodes/wnodes.conf
+	export XDG_CONFIG_HOME=$WORK/conf-home
+	echo over the network >page
+	python3 -u -m http.server --bind 127.0.0.1 0 >served 2>&1 3>&- &
+	# shellcheck disable=SC2034 # teardown ends it
+	export server=$! # ended by teardown
+	wait_for 10 grep -q 'port [0-9]' served
+	port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' served)
+	run -0 "$WNODES" run --network user -- bash -c \
+		'cat /sys/class/net/eth0/mtu; exec 3<>/dev/tcp/10.0.2.2/$1; printf "GET /page HTTP/1.0\r\n\r\n" >&3; cat <&3' - "$port"
+	[ "${lines[0]}" = 65520 ]
+	[[ "$output" == *"over the network"* ]]
+	[ -z "$(ours '^[^ ]*passt')" ]
+
+	"$WNODES" run --network user -- sleep 600 2>why 3>&- &
+	wait_for 60 eval '[ -n "$(ours "^[^ ]*passt")" ] && "$WNODES" vm list --json | jq -e ".[0].phase == \"run\""'
+	kill -KILL $(ours '^[^ ]*passt')
+	wait $! && status=0 || status=$?
+	[ "$status" -eq 125 ]
+	grep -q "passt, the VM's user network, has ended" why
+	assert_nothing_left
+}
+
 @test "run: --timeout ends a command with 124, also one that ignores SIGTERM" {
 	run -124 run_vm --timeout 1s -- sleep 60
 	printf '[deadline]\ngrace = 1s\n[vm]\naccel = tcg\n[template]\nautomatic = no\n' >"$WORK/conf"
