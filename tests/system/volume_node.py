@@ -4,6 +4,7 @@ Starts daemons of its own from $WNODES_BUILD, on the volume group vg, and talks 
 "ok - ..." and "not ok - ..." lines; the exit status is 1 if one is "not ok"."""
 
 import array
+import contextlib
 import fcntl
 import json
 import os
@@ -71,19 +72,20 @@ class Daemon:
 
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)
-        self.process.wait(20)
+        self.process.wait(80)
 
     def kill_all(self):
         """With the keeper, as by a crash of both."""
         keeper = self.keeper()
         self.process.kill()
-        os.kill(keeper, signal.SIGKILL)
-        self.process.wait(20)
+        with contextlib.suppress(ProcessLookupError):  # it ends when it sees the daemon gone
+            os.kill(keeper, signal.SIGKILL)
+        self.process.wait(80)
 
 
 def connect():
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(60)
+    s.settimeout(120)
     s.connect(SOCKET)
     return s
 
