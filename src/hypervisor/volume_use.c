@@ -10,7 +10,9 @@
 #include "lib/log.h"
 #include "lib/path.h"
 
-#define DIRECTORY "site/attachments"
+/* The first is read by all, as it has the settings of the site; the second by nobody else. */
+#define SITE      "site"
+#define DIRECTORY SITE "/attachments"
 #define FILE_MAX  2048
 #define USES_MAX  4096
 
@@ -145,15 +147,18 @@ static void load(struct volume_uses *u)
 int volume_uses_new(const char *state, struct volume_uses **ret, struct error *err)
 {
 	struct volume_uses *u AUTO(volume_uses_freep) = calloc(1, sizeof(*u));
+	autofree char *site = path_format("%s/" SITE, state);
 	int r;
 
 	if (!u)
 		return fail(err, -ENOMEM, "out of memory");
 	u->directory = path_format("%s/" DIRECTORY, state);
 	u->strange = json_array();
-	if (!u->directory || !u->strange)
+	if (!u->directory || !u->strange || !site)
 		return fail(err, -ENOMEM, "out of memory");
-	r = file_make_dirs(u->directory, 0700);
+	r = file_make_dirs(site, 0755);
+	if (r == 0)
+		r = file_make_dirs(u->directory, 0700);
 	if (r < 0)
 		return fail_errno(err, r, "cannot make '%s'", u->directory);
 	load(u);

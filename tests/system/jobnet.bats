@@ -66,6 +66,11 @@ no_networks() {
 	wait_for 10 no_networks
 }
 
+# Has the accounting this exit code of the job? It hears of an end a while later: is_accounted JOB CODE
+is_accounted() {
+	[ "$(sacct -nPX -j "$1" -o exitcode)" = "$2" ]
+}
+
 @test "jobnet: a batch script on two nodes runs in the first VM, with all others" {
 	cat >job.sh <<-'END'
 		#!/bin/sh
@@ -80,7 +85,7 @@ no_networks() {
 	cat out
 	[ "$(head -1 out)" = "script word" ]
 	[ "$(tail -n +2 out | sort -u | grep -c '^vm-')" -eq 2 ]
-	[ "$(sacct -nPX -j "$job" -o exitcode)" = "4:0" ]
+	wait_for 60 is_accounted "$job" 4:0
 	all_gone
 	wait_for 10 no_networks
 }

@@ -259,7 +259,7 @@ teardown() {
 @test "slurm: wrong values are refused before there is a job" {
 	local before after wrong
 	before=$(sbatch --parsable --mem=10 -o /dev/null --wrap true)
-	for wrong in --vm-image=EL9 --vm-cpus=0 --vm-cpus=many --vm-memory=1 --vm-mount=/a:b --vm-network=lan \
+	for wrong in --vm-image=EL9 --vm-cpus=0 --vm-cpus=many --vm-memory=1 --vm-mount=/a:b --vm-network=a/b \
 		--vm-scratch=big --vm-start=now --vm-env==x --vm-workdir=; do
 		run -255 sbatch --vm-image=el9 $wrong --wrap true
 		[[ "$output" == *"sbatch: error: wnodes: ${wrong%%=*}="* ]]

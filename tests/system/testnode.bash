@@ -7,14 +7,15 @@
 #	teardown_file() { testnode_stop; }
 #	on_testnode vgs
 
-# Makes the image, unless there is one of this recipe: one at a time, as files of tests run side by side.
+# Makes the image, unless there is one of this recipe: one at a time, as files of tests run side by side. It has a store of its
+# own, as tests of images look at all that is in theirs.
 testnode_build() {
 	local stamp
 	exec 9>"$TEST_HOME/testnode-lock"
 	flock 9
 	stamp=$(cat "$WNODES_BUILD/src/guest/wnodes-guest" "$BATS_TEST_DIRNAME/testnode.recipe" | sha256sum | cut -d' ' -f1)
 	if [ "$(cat "$TEST_HOME/testnode-stamp" 2>/dev/null)" != "$stamp" ]; then
-		"$WNODES" image build testnode --recipe "$BATS_TEST_DIRNAME/testnode.recipe" \
+		XDG_DATA_HOME=$TEST_HOME/testnode "$WNODES" image build testnode --recipe "$BATS_TEST_DIRNAME/testnode.recipe" \
 			>"$TEST_HOME/testnode-build.log" 2>&1 || {
 			cat "$TEST_HOME/testnode-build.log" >&2
 			return 1
@@ -43,7 +44,7 @@ testnode_boot() {
 	tests=$(realpath "$BATS_TEST_DIRNAME/..")
 	mkdir -p "$TESTNODE/run" "$TESTNODE/cache"
 	mkfifo "$TESTNODE/in"
-	XDG_RUNTIME_DIR=$TESTNODE/run XDG_CACHE_HOME=$TESTNODE/cache \
+	XDG_RUNTIME_DIR=$TESTNODE/run XDG_CACHE_HOME=$TESTNODE/cache XDG_DATA_HOME=$TEST_HOME/testnode \
 		"$WNODES" run --image testnode --cpus 2 --memory 1G --network none --mount "$WNODES_BUILD" --mount "$tests" \
 		--mount "$BATS_FILE_TMPDIR" --workdir / "$@" -- \
 		sh -c 'truncate -s 8G /var/disk && losetup /dev/loop0 /var/disk && echo up && exec cat' \
