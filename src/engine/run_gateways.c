@@ -1,6 +1,6 @@
 /* The programs that serve a VM's shares, and its user network. One that ends takes its share with
- * it, and whoever in the guest waits for a file of it would wait for ever, as QEMU 7.2 cannot connect
- * to another. So the VM ends as well, with the reason. */
+ * it, and whoever in the guest waits for a file of it would wait for ever, as QEMU 7.2 cannot
+ * connect to another. So the VM ends as well, with the reason. */
 #include <errno.h>
 #include <stdio.h>
 
