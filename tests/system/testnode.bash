@@ -62,9 +62,9 @@ testnode_is_settled() {
 }
 
 # Runs a command in the node, as root, with what the tests' helpers use of the environment, for at most
-# $TESTNODE_TIMEOUT seconds (120): on_testnode COMMAND...
+# $TESTNODE_TIMEOUT seconds (240): on_testnode COMMAND...
 on_testnode() {
-	XDG_RUNTIME_DIR=$TESTNODE/run timeout -k 5 "${TESTNODE_TIMEOUT:-120}" "$WNODES" vm exec --env WNODES_BUILD="$WNODES_BUILD" \
+	XDG_RUNTIME_DIR=$TESTNODE/run timeout -k 5 "${TESTNODE_TIMEOUT:-240}" "$WNODES" vm exec --env WNODES_BUILD="$WNODES_BUILD" \
 		--env WNODES="$WNODES" --env BATS_TEST_DIRNAME="$BATS_TEST_DIRNAME" \
 		--env BATS_FILE_TMPDIR="$BATS_FILE_TMPDIR" --env WNODES_TEST_ROUNDS "$TESTNODE_VM" -- "$@"
 }
