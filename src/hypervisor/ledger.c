@@ -616,11 +616,13 @@ int ledger_new(sd_event *event, const char *state, const char *spool, const char
 	r = ledger_disk_open(&l->disk, state, err);
 	if (r == 0)
 		r = spool_make(spool, err);
-	if (r == 0)
-		r = worker_new(event, &l->worker, err);
 	if (r < 0)
 		return r;
+	/* Before there is a thread that writes what of it is to be written: the disk has one user. */
 	ledger_disk_list(&l->disk, on_note_found, l);
+	r = worker_new(event, &l->worker, err);
+	if (r < 0)
+		return r;
 	r = sd_event_add_time_relative(event, &l->sweep, CLOCK_MONOTONIC, 0, 0, on_sweep, l);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
