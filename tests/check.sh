@@ -4,7 +4,9 @@
 # BUILD is the build directory, JOBS how many files of system tests run at the same time (2),
 # SYSTEM_FILES the system tests if not all, CLONE_FILES those that run once more with VMs that are
 # cloned instead of booted, USER_FILES those that run once more as an unprivileged user when root runs
-# the tests. The exit status is 0 when nothing failed.
+# the tests. With RETRY=1 a file of which a test failed is run once more, alone, when all others have
+# ended: what passes then is counted as passed, and told as unsteady. The exit status is 0 when nothing
+# failed.
 set -u
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -60,6 +62,7 @@ unit_tests() {
 system_test() {
 	local log=$1 status=0
 	shift
+	printf '%q ' "$@" >"$log.command"
 	timeout 1500 "$@" >"$log" 2>&1 || status=$?
 	[ $status -eq 0 ] || grep -q '^not ok' "$log" || echo "not ok - $(basename "$log" .tap) ended with status $status" >>"$log"
 	echo "== $(basename "$log" .tap)"
@@ -91,6 +94,17 @@ clone_tests() {
 	done
 }
 
+# Not to hide what fails now and then, but to tell it from what fails.
+retry_failed() {
+	local log
+	for log in $(grep -l '^not ok' "$logs"/*.tap); do
+		[ -e "$log.command" ] || continue # a unit test: they depend on nobody's pace
+		sed -n "s|^not ok [0-9]* |unsteady? $(basename "$log" .tap): |p" "$log"
+		mv "$log" "$log.first"
+		eval "system_test $log $(cat "$log.command")"
+	done
+}
+
 system_tests() {
 	local file
 	export -f system_test
@@ -103,6 +117,7 @@ system_tests() {
 		[ $# -eq 1 ] || clone_tests
 		[ $# -eq 1 ] || [ -z "$user_files" ] || [ "$(id -u)" -ne 0 ] || user_tests
 	} | xargs -P "${JOBS:-2}" -L 1 bash -c 'system_test "$@"' -
+	[ -z "${RETRY:-}" ] || retry_failed
 	for file in "$logs"/*.tap; do
 		case $file in *_test.tap) ;; *) count "$file" ;; esac
 	done
@@ -121,5 +136,8 @@ if [ $# -eq 0 ]; then
 else
 	system_tests "$@"
 fi
+# What failed, in few lines, at the end.
+sed -n 's/^not ok [0-9]* /unsteady, or failed: /p' "$logs"/*.tap.first 2>/dev/null
+sed -n 's/^not ok [0-9]* /failed: /p' "$logs"/*.tap
 echo "$passed passed, $failed failed$([ $skipped -eq 0 ] || echo ", $skipped skipped")"
 [ $failed -eq 0 ]

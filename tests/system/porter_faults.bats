@@ -70,7 +70,7 @@ teardown() {
 	kill -CONT "$server"
 	before=$SECONDS
 	ends_with 1 "$pid"
-	[ $((SECONDS - before)) -lt 20 ]
+	[ $((SECONDS - before)) -lt 60 ]
 	grep -q 'cannot be fetched: .*No space left on device' ask.out
 	[ ! -e "$STATE/kept/$digest" ]
 	# Whoever asks now hears the same, or that there is no room, and no VM starts.

@@ -58,7 +58,7 @@ start() {
 	kill -TERM $pid
 	ends_with 143 $pid
 	[ $((SECONDS - start)) -ge 9 ]
-	[ $((SECONDS - start)) -le 20 ]
+	[ $((SECONDS - start)) -le 60 ]
 	assert_nothing_left
 }
 

@@ -124,7 +124,7 @@ has_heartbeat() {
 	for _ in 1 2 3 4 5; do
 		start=$EPOCHREALTIME
 		node_says .version
-		[ $((${EPOCHREALTIME/./} - ${start/./})) -lt 2000000 ]
+		[ $((${EPOCHREALTIME/./} - ${start/./})) -lt 10000000 ]
 		sleep 0.5
 	done
 }

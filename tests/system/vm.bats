@@ -96,7 +96,7 @@ setup() {
 	kill -STOP $pid
 	start=$SECONDS
 	run -0 --separate-stderr "$WNODES" vm list
-	[ $((SECONDS - start)) -lt 8 ]
+	[ $((SECONDS - start)) -lt 30 ]
 	[[ "${lines[1]}" == "$vm "*'?'* ]]
 	[[ "$stderr" == *"$vm does not answer"* ]]
 	kill -CONT $pid
