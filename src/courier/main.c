@@ -9,9 +9,13 @@
 #include "config.h"
 #include "courier/courier.h"
 #include "courier/join.h"
+#include "lib/confinement.h"
 #include "lib/exit.h"
 #include "lib/file.h"
 #include "lib/log.h"
+
+/* A connection to each controller, and files. */
+#define DESCRIPTORS 256
 
 static int print_help(void)
 {
@@ -23,8 +27,10 @@ static int print_help(void)
 static int run(void)
 {
 	struct error err = {0};
-	int r = courier_run(STDIN_FILENO, &err);
+	int r = confinement_set_helper(DESCRIPTORS, &err);
 
+	if (r == 0)
+		r = courier_run(STDIN_FILENO, &err);
 	if (r == 0 || r == -ECONNRESET)
 		return EXIT_SUCCESS;
 	log_error("%s", err.text[0] ? err.text : strerror(-r));

@@ -1,18 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "engine/packet.h"
-#include "engine/site_account.h"
 #include "hypervisor/admission.h"
 #include "hypervisor/cloud.h"
+#include "hypervisor/envoy.h"
 #include "hypervisor/liaison_private.h"
 #include "hypervisor/porter.h"
-#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -25,11 +20,6 @@
 /* How often it is looked whether the node has joined or left, whose leases are free, and whether
  * there are new records. */
 #define TICK_US (5 * SECOND)
-
-/* A courier that ends is started again: at once if it meant to, else after a pause that grows. */
-#define PAUSE_MIN_US SECOND
-#define PAUSE_MAX_US (30 * SECOND)
-#define LIVED_US     (60 * SECOND) /* after which the pause begins anew */
 
 /* Who has missed so many heartbeats is on its own, and says so. */
 #define MISSED_MAX 3
@@ -49,11 +39,8 @@ static const struct settings *settings_of(const struct liaison *l)
 
 void liaison_tell_change(struct liaison *l)
 {
-	json_t *packet = l->fd < 0 || l->told_change ? NULL : json_pack("{s:b}", "changed", true);
-
-	if (packet && packet_send(l->fd, packet, NULL, 0) == 0)
-		l->told_change = true;
-	json_decref(packet);
+	if (!l->told_change)
+		l->told_change = envoy_tell(l->courier, json_pack("{s:b}", "changed", true));
 }
 
 void liaison_note_change(struct liaison *l)
@@ -64,12 +51,8 @@ void liaison_note_change(struct liaison *l)
 
 void liaison_note_volumes(struct liaison *l)
 {
-	json_t *packet =
-		!l || l->fd < 0 || l->told_volumes ? NULL : json_pack("{s:b}", "volumes", true);
-
-	if (packet && packet_send(l->fd, packet, NULL, 0) == 0)
-		l->told_volumes = true;
-	json_decref(packet);
+	if (l && !l->told_volumes)
+		l->told_volumes = envoy_tell(l->courier, json_pack("{s:b}", "volumes", true));
 }
 
 const char *liaison_node(const struct liaison *l)
@@ -92,138 +75,19 @@ static void on_written(void *userdata)
 	liaison_tell_change(l);
 }
 
-static void courier_forget(struct liaison *l)
-{
-	l->child = sd_event_source_disable_unref(l->child);
-	l->packets = sd_event_source_disable_unref(l->packets);
-	l->pidfd = base_close(l->pidfd);
-	l->fd = base_close(l->fd);
-	l->told_change = l->told_volumes = l->ended = false;
-}
-
-/* Its death is heard like any other; nobody waits for one that is at the disk. */
-static void courier_end(struct liaison *l)
-{
-	if (l->pidfd < 0)
-		return;
-	l->packets = sd_event_source_disable_unref(l->packets);
-	l->fd = base_close(l->fd);
-	l->ended = true;
-	pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
-}
-
-static void courier_stop(struct liaison *l)
-{
-	if (l->pidfd >= 0)
-		child_kill(l->pidfd);
-	courier_forget(l);
-}
-
-static void schedule(struct liaison *l)
-{
-	uint64_t now = clock_now_us(), due = now + TICK_US;
-
-	if (l->open && l->pidfd < 0)
-		due = MIN_OF(due, MAX_OF(l->next_us, now));
-	sd_event_source_set_time_relative(l->tick, due - now);
-	sd_event_source_set_enabled(l->tick, SD_EVENT_ONESHOT);
-}
-
-static int on_courier_end(sd_event_source *source, int fd, uint32_t events, void *userdata)
+static void on_gone(void *userdata)
 {
 	struct liaison *l = userdata;
-	uint64_t now = clock_now_us();
-	bool by_us = l->ended, meant = child_wait(fd, 0) == 0 || by_us;
 
-	courier_forget(l);
-	if (now - l->spawned_us > LIVED_US || l->pause_us == 0)
-		l->pause_us = PAUSE_MIN_US;
-	l->next_us = now + (by_us ? 0 : meant ? PAUSE_MIN_US : l->pause_us);
-	if (!meant) {
-		log_warning("wnodes-courier has ended; it is started again in %llu s",
-			(unsigned long long)(l->pause_us / SECOND));
-		l->pause_us = MIN_OF(2 * l->pause_us, PAUSE_MAX_US);
-	}
-	schedule(l);
-	return 0;
+	l->told_change = l->told_volumes = false;
 }
 
-static int on_packet(sd_event_source *source, int fd, uint32_t events, void *userdata)
+static void on_packet(void *userdata, json_t *question, int fd)
 {
-	struct liaison *l = userdata;
-	int fds[PACKET_FDS_MAX], r;
-	json_t *json = NULL;
-	size_t count = 0;
-
-	r = packet_recv(fd, &json, fds, &count);
-	if (r == -EAGAIN || r == -EINTR)
-		return 0;
-	if (r <= 0) { /* it ends, or is no courier of ours any more */
-		l->packets = sd_event_source_disable_unref(l->packets);
-		pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
-		return 0;
-	}
-	liaison_answer(l, json, count > 0 ? fds[0] : -1);
-	while (count > 0)
-		close(fds[--count]);
-	json_decref(json);
-	return 0;
+	liaison_answer(userdata, question, fd);
 }
 
-static int courier_spawn(struct liaison *l, int socket, struct error *err)
-{
-	autofree char *program = path_own_program("wnodes-courier");
-	const char *argv[] = {program, NULL};
-	struct child_spec child = CHILD_SPEC_INIT;
-
-	if (!program)
-		return fail(err, -ENOMEM, "out of memory");
-	child.argv = argv;
-	child.stdin_fd = socket;
-	child.workdir = "/";
-	child.new_session = true;
-	child.no_new_privs = true;
-	child.set_user = geteuid() == 0;
-	site_account_find(settings_of(l)->site_user, &child.uid, &child.gid);
-	return child_spawn(&child, NULL, &l->pidfd, err);
-}
-
-static int courier_start(struct liaison *l, struct error *err)
-{
-	sd_event *event = l->hypervisor->event;
-	autoclose int theirs = -1;
-	int ends[2], r;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return fail_errno(err, -errno, "cannot make a socket");
-	l->fd = ends[0];
-	theirs = ends[1];
-	file_set_nonblocking(l->fd, true);
-	r = courier_spawn(l, theirs, err);
-	if (r < 0)
-		return r;
-	r = sd_event_add_io(event, &l->child, l->pidfd, EPOLLIN, on_courier_end, l);
-	if (r >= 0)
-		r = sd_event_add_io(event, &l->packets, l->fd, EPOLLIN, on_packet, l);
-	return r < 0 ? fail_errno(err, r, "cannot watch wnodes-courier") : 0;
-}
-
-static void courier_try(struct liaison *l)
-{
-	struct error err = {0};
-	uint64_t now = clock_now_us();
-
-	if (l->pidfd >= 0 || now < l->next_us)
-		return;
-	l->spawned_us = now;
-	if (courier_start(l, &err) == 0)
-		return;
-	courier_stop(l);
-	l->pause_us = MIN_OF(MAX_OF(2 * l->pause_us, PAUSE_MIN_US), PAUSE_MAX_US);
-	l->next_us = now + l->pause_us;
-	log_warning("the site's controllers cannot be spoken with: %s, retrying in %llu s",
-		err.text, (unsigned long long)(l->pause_us / SECOND));
-}
+static const struct envoy_calls calls = {.packet = on_packet, .gone = on_gone};
 
 /* The name that the node has joined as. */
 static void take_name(struct liaison *l)
@@ -264,7 +128,7 @@ static int open_parts(struct liaison *l, struct error *err)
 
 static void close_parts(struct liaison *l)
 {
-	courier_end(l);
+	envoy_want(l->courier, false);
 	l->block = block_free(l->block);
 	l->outbox = outbox_free(l->outbox);
 	autonomy_done(&l->autonomy);
@@ -312,7 +176,7 @@ static void follow(struct liaison *l)
 		return;
 	}
 	if (take_stamp(l, &st) && l->open) {
-		courier_end(l); /* the next one has the new certificate */
+		envoy_renew(l->courier); /* the next one has the new certificate */
 		porter_renew(l->hypervisor->porter);
 	}
 	if (l->open)
@@ -324,7 +188,7 @@ static void follow(struct liaison *l)
 	}
 	l->open = true;
 	l->opened_us = clock_now_us();
-	l->next_us = 0;
+	envoy_want(l->courier, true);
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
@@ -333,13 +197,12 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 	follow(l);
 	if (l->open) {
-		courier_try(l);
 		block_sweep(l->block);
 		outbox_sweep(l->outbox);
 		liaison_look(l);
 	}
-	schedule(l);
-	return 0;
+	sd_event_source_set_time_relative(source, TICK_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 int liaison_new(struct hypervisor *h, struct liaison **ret, struct error *err)
@@ -350,9 +213,12 @@ int liaison_new(struct hypervisor *h, struct liaison **ret, struct error *err)
 	if (!l)
 		return fail(err, -ENOMEM, "out of memory");
 	l->hypervisor = h;
-	l->fd = l->pidfd = -1;
 	if (uuid_new(l->boot) < 0)
 		return fail(err, -EIO, "cannot get random numbers");
+	r = envoy_new(h, "wnodes-courier", "the site's controllers cannot be spoken with", &calls,
+		l, &l->courier, err);
+	if (r < 0)
+		return r;
 	r = sd_event_add_time_relative(h->event, &l->tick, CLOCK_MONOTONIC, 0, 0, on_tick, l);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set up the event loop");
@@ -368,8 +234,9 @@ struct liaison *liaison_free(struct liaison *l)
 {
 	if (!l)
 		return NULL;
-	close_parts(l);
-	courier_stop(l);
+	if (l->courier)
+		close_parts(l);
+	envoy_free(l->courier);
 	sd_event_source_disable_unref(l->tick);
 	free(l);
 	return NULL;
@@ -379,13 +246,11 @@ void liaison_reload(struct liaison *l)
 {
 	const struct settings *s = settings_of(l);
 
-	courier_end(l); /* it may be for other controllers */
+	envoy_renew(l->courier); /* it may be for other controllers */
 	porter_renew(l->hypervisor->porter);
-	l->next_us = 0;
 	follow(l);
 	if (l->open)
 		block_set_wanted(l->block, s->site_pool, s->site_lease_block);
-	schedule(l);
 }
 
 static uint64_t patience_us(const struct liaison *l)
@@ -412,7 +277,7 @@ static const char *reason_of(const struct liaison *l)
 {
 	if (l->failure[0])
 		return l->failure;
-	return l->pidfd >= 0 ? "wnodes-courier still waits for an answer"
+	return envoy_is_running(l->courier) ? "wnodes-courier still waits for an answer"
 			     : "wnodes-courier does not run";
 }
 

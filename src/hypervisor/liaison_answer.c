@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #include "config.h"
 #include "engine/credential.h"
@@ -12,6 +11,7 @@
 #include "hypervisor/admission.h"
 #include "hypervisor/client.h"
 #include "hypervisor/cloud.h"
+#include "hypervisor/envoy.h"
 #include "hypervisor/liaison_private.h"
 #include "hypervisor/listener.h"
 #include "hypervisor/node.h"
@@ -65,14 +65,9 @@ static const struct field fields[] = {
 	{.name = NULL},
 };
 
-/* Takes `answer`. One who does not read is ended. */
 static void answer(struct liaison *l, json_t *json, const int *fds, size_t count)
 {
-	int r = json ? packet_send(l->fd, json, fds, count) : -ENOMEM;
-
-	json_decref(json);
-	if (r < 0)
-		shutdown(l->fd, SHUT_RDWR);
+	envoy_answer(l->courier, json, fds, count);
 }
 
 static void refuse(struct liaison *l, const char *why)

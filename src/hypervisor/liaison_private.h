@@ -18,9 +18,8 @@ enum liaison_wish { WISH_NONE, WISH_DRAINED, WISH_UP };
 
 struct liaison {
 	struct hypervisor *hypervisor;
-	sd_event_source *tick, *child, *packets;
-	int pidfd, fd; /* of the courier; -1: it does not run */
-	uint64_t spawned_us, pause_us, next_us;
+	sd_event_source *tick;
+	struct envoy *courier;
 	bool open; /* the node has joined, and [site] controllers is set */
 	uint64_t opened_us;
 	struct { /* of the certificate that the courier has */
@@ -38,7 +37,6 @@ struct liaison {
 	char revision[72];                  /* of the configuration in force; "": none */
 	bool told_change;                   /* and the courier has not asked yet */
 	bool told_volumes;                  /* the same of volumes */
-	bool ended;                         /* the courier, by us */
 	bool heard;                         /* of a heartbeat's fate, since we began */
 	bool alone, expired, lease_missing; /* what has been said in the log */
 	enum liaison_wish wish;

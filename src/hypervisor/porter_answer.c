@@ -4,10 +4,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
-#include "engine/packet.h"
 #include "hypervisor/cache.h"
+#include "hypervisor/envoy.h"
 #include "hypervisor/liaison.h"
 #include "hypervisor/porter_private.h"
 #include "hypervisor/pull.h"
@@ -41,14 +40,9 @@ static const struct field fields[] = {
 	{.name = NULL},
 };
 
-/* Takes `json`. One who does not read is ended. */
 static void answer(struct porter *p, json_t *json, const int *fds, size_t count)
 {
-	int r = json ? packet_send(p->fd, json, fds, count) : -ENOMEM;
-
-	json_decref(json);
-	if (r < 0)
-		shutdown(p->fd, SHUT_RDWR);
+	envoy_answer(p->envoy, json, fds, count);
 }
 
 static void refuse(struct porter *p, const char *why)
@@ -207,45 +201,38 @@ static void on_part(struct porter *p, const struct question *q)
 
 struct waiting {
 	struct porter *porter;
-	uint64_t generation;
+	uint64_t who;
 };
 
 static void on_taken(const char *why, void *userdata)
 {
-	struct waiting *w = userdata;
-	struct porter *p = w->porter;
-	bool same = w->generation == p->generation;
+	struct waiting w = *(struct waiting *)userdata;
 
-	free(w);
-	if (!same || p->fd < 0)
+	free(userdata);
+	if (!envoy_resume(w.porter->envoy, w.who))
 		return;
-	p->asked_done = false;
-	if (p->packets)
-		sd_event_source_set_enabled(p->packets, SD_EVENT_ON);
 	if (why)
-		refuse(p, why);
+		refuse(w.porter, why);
 	else
-		answer(p, json_object(), NULL, 0);
+		answer(w.porter, json_object(), NULL, 0);
 }
 
-/* Until it has its answer, nothing else of it is heard, so that answers come in order. */
 static void on_done(struct porter *p, const struct question *q)
 {
 	struct waiting *w = calloc(1, sizeof(*w));
 	struct error err = {0};
 	int r = w ? 0 : fail(&err, -ENOMEM, "out of memory");
 
-	if (w)
-		*w = (struct waiting){p, p->generation};
-	if (r == 0)
+	if (r == 0) {
+		*w = (struct waiting){p, envoy_pause(p->envoy)};
 		r = pulls_take_part(p->hypervisor->pulls, q->digest, q->blob, on_taken, w, &err);
-	if (r < 0) {
-		free(w);
-		refuse(p, err.text);
-		return;
 	}
-	p->asked_done = true;
-	sd_event_source_set_enabled(p->packets, SD_EVENT_OFF);
+	if (r == 0)
+		return;
+	if (w)
+		envoy_resume(p->envoy, w->who);
+	free(w);
+	refuse(p, err.text);
 }
 
 static void on_local(struct porter *p, const struct question *q)

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <jansson.h>
-#include <systemd/sd-event.h>
 
 #include "hypervisor/directory.h"
 #include "hypervisor/hypervisor.h"
@@ -11,16 +10,10 @@
 
 struct porter {
 	struct hypervisor *hypervisor;
-	sd_event_source *tick, *child, *packets;
+	struct envoy *envoy;
 	struct directories *directories; /* that are origins */
-	int pidfd, fd;                   /* of the child; -1: it does not run */
 	char *node;                      /* NULL: there is no site */
-	uint64_t spawned_us, pause_us, next_us;
-	uint64_t generation; /* of the child: an answer for the one before is for nobody */
-	unsigned int short_lives;
-	bool told_change; /* and it has not asked yet */
-	bool ended;       /* by us */
-	bool asked_done;  /* it waits for an answer, and says nothing else until then */
+	bool told_change;                /* and it has not asked yet */
 };
 
 /* Answers one packet. */

@@ -61,3 +61,11 @@ int confinement_set_limits(size_t descriptors, struct error *err)
 		return fail_errno(err, -errno, "cannot give up new privileges");
 	return 0;
 }
+
+int confinement_set_helper(size_t descriptors, struct error *err)
+{
+	static const int never[] = {SCMP_SYS(execve), SCMP_SYS(execveat)};
+	int r = confinement_set_limits(descriptors, err);
+
+	return r < 0 ? r : confinement_forbid(never, ARRAY_SIZE(never), err);
+}

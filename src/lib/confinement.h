@@ -11,3 +11,7 @@ int confinement_set_limits(size_t descriptors, struct error *err);
  * changed or other processes looked into, and `count` of the caller's choice. Returns 0 or negative
  * errno. */
 int confinement_forbid(const int *more, size_t count, struct error *err);
+
+/* All of this for a helper that speaks with the network: it never runs a program either. Returns 0
+ * or negative errno. */
+int confinement_set_helper(size_t descriptors, struct error *err);

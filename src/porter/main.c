@@ -2,7 +2,6 @@
  * without rights, with a socket to itself as standard input, and gives to other nodes what this one
  * has. */
 #include <errno.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -23,19 +22,10 @@ static int print_help(void)
 	return EXIT_SUCCESS;
 }
 
-/* The key is in our memory, and others may have the same user; and it never runs a program. */
-static int confine(struct error *err)
-{
-	static const int never[] = {SCMP_SYS(execve), SCMP_SYS(execveat)};
-	int r = confinement_set_limits(DESCRIPTORS, err);
-
-	return r < 0 ? r : confinement_forbid(never, ARRAY_SIZE(never), err);
-}
-
 static int run(void)
 {
 	struct error err = {0};
-	int r = confine(&err);
+	int r = confinement_set_helper(DESCRIPTORS, &err);
 
 	if (r == 0)
 		r = porter_run(STDIN_FILENO, &err);
