@@ -618,7 +618,8 @@ int ledger_new(sd_event *event, const char *state, const char *spool, const char
 		r = spool_make(spool, err);
 	if (r < 0)
 		return r;
-	/* Before there is a thread that writes what of it is to be written: the disk has one user. */
+	/* Before there is a thread that writes what of it is to be written: the disk has one user.
+	 */
 	ledger_disk_list(&l->disk, on_note_found, l);
 	r = worker_new(event, &l->worker, err);
 	if (r < 0)

@@ -278,7 +278,7 @@ static const char *reason_of(const struct liaison *l)
 	if (l->failure[0])
 		return l->failure;
 	return envoy_is_running(l->courier) ? "wnodes-courier still waits for an answer"
-			     : "wnodes-courier does not run";
+					    : "wnodes-courier does not run";
 }
 
 void liaison_look(struct liaison *l)
