@@ -132,18 +132,36 @@ static int on_map_groups(void *userdata, pid_t pid)
 	return broker_map_groups(userdata, pid);
 }
 
-int launch_start_gateways(struct launch *l, struct error *err)
+static struct gateway_host launch_host(const struct launch *l, sd_event *event)
 {
-	const struct gateway_host host = {
+	return (struct gateway_host){
+		.event = event,
 		.has_network = l->request->network != VM_NETWORK_NONE,
 		.virtiofsd = l->request->settings->virtiofsd,
 		.map_groups = l->resources->broker ? on_map_groups : NULL,
 		.userdata = l->resources->broker,
 	};
+}
+
+int launch_start_gateways(struct launch *l, sd_event *event, struct error *err)
+{
+	const struct gateway_host host = launch_host(l, event);
 
 	launch_stop_gateways(l);
 	l->shares = l->request->shares;
 	return share_choice_start(&l->shares, l->resources->manifest, l->cloning, &host, err);
+}
+
+int launch_restart_gateway(
+	struct launch *l, sd_event *event, struct qmp *qmp, size_t i, struct error *err)
+{
+	struct gateway_host host = launch_host(l, event);
+	struct vm_share *share = &l->shares.items[i];
+
+	host.qmp = qmp;
+	return share->gateway->restart ? share->gateway->restart(&host, share,
+						 gateway_index(l->shares.items, i), err)
+				       : fail(err, -EOPNOTSUPP, "it cannot be started again");
 }
 
 int launch_check_agent(const struct launch *l, uint32_t features, struct error *err)

@@ -25,8 +25,14 @@ void launch_init(struct launch *l, const struct request *request, struct resourc
  * request insists on one and there is none. */
 int launch_find_template(struct launch *l, struct error *err);
 
-/* Chooses this attempt's gateways, and starts what they need. Returns 0 or negative errno. */
-int launch_start_gateways(struct launch *l, struct error *err);
+/* Chooses this attempt's gateways, and starts what they need; `event` serves it. Returns 0 or
+ * negative errno. */
+int launch_start_gateways(struct launch *l, sd_event *event, struct error *err);
+
+/* Starts what serves share number `i` again, after it has ended; QEMU is told of it by `qmp` where
+ * it must know. Returns 0, or negative errno with why the share is lost. */
+int launch_restart_gateway(
+	struct launch *l, sd_event *event, struct qmp *qmp, size_t i, struct error *err);
 
 /* Does the agent know what the gateways need it for? Returns 0, or -EOPNOTSUPP with what to do. */
 int launch_check_agent(const struct launch *l, uint32_t features, struct error *err);

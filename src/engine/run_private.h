@@ -22,6 +22,16 @@
 /* How much of the console explains a failed boot. */
 #define CONSOLE_SHOWN 2000
 
+/* The end of what serves a share. */
+struct gateway_end {
+	sd_event_source *source;
+	unsigned int count; /* how often it has come */
+	bool lost;          /* it has come, and nothing was done about it yet */
+	bool remount;       /* another serves, which the guest does not know yet */
+	bool told;          /* that it does not get to know it */
+	struct run *run;
+};
+
 struct run {
 	sd_event *event;
 	sd_event_source *deadline, *later;
@@ -45,9 +55,8 @@ struct run {
 	sd_event_source *guardian;
 	int warm_fd; /* of the process that makes a template */
 	struct launch launch;
-	sd_event_source *gateways[VM_SHARES_MAX]; /* the ends of what serves the shares */
-	sd_event_source *losing, *network;        /* the latter: the end of what serves it */
-	const struct vm_share *lost_share;
+	struct gateway_end gateway_ends[VM_SHARES_MAX];
+	sd_event_source *losing, *remounting, *network; /* the last: the end of what serves it */
 	uint64_t tasks_ended;
 	struct vm *vm;
 	struct prepare *prepare;

@@ -190,6 +190,32 @@ static int mount_own(const struct mount_request *x, struct error *err)
 	return 0;
 }
 
+/* What is there is not looked at: its server may let it wait, and what uses it keeps it. */
+static void mount_forget(struct mounts *m, const char *target)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m->count; i++) {
+		if (streq(m->targets[i], target))
+			free(m->targets[i]);
+		else
+			m->targets[kept++] = m->targets[i];
+	}
+	m->count = kept;
+	umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
+/* Something that still has the old one open can make the kernel give it to us again. */
+static int mount_look(const struct mount_request *x, struct error *err)
+{
+	struct stat st;
+
+	if (stat(x->target, &st) == 0)
+		return 0;
+	fail_errno(err, -errno, "'%s' is not back", x->target);
+	return err->code;
+}
+
 static int mount_check(const struct mounts *m, const struct mount_request *x, struct error *err)
 {
 	int r;
@@ -207,8 +233,12 @@ int mount_on_call(const struct call *c)
 	const struct mount_request *x = c->message;
 	struct mounts *m = &c->guest->mounts;
 	char *target autofree = NULL;
-	int r = mount_check(m, x, c->err);
+	bool again = x->flags & MOUNT_AGAIN;
+	int r;
 
+	if (again && c->guest->call_deadline == 0) /* the first time */
+		mount_forget(m, x->target);
+	r = mount_check(m, x, c->err);
 	if (r < 0)
 		return r;
 	target = strdup(x->target);
@@ -224,5 +254,5 @@ int mount_on_call(const struct call *c)
 	if (r != 0)
 		return r;
 	m->targets[m->count++] = TAKE_PTR(target);
-	return mount_own(x, c->err);
+	return again ? mount_look(x, c->err) : mount_own(x, c->err);
 }

@@ -71,7 +71,7 @@ int version_send_hello(struct link *l)
 		.cpus = m->cpus,
 		.memory_kib = m->memory_kib,
 		.uptime_us = version_uptime_us(),
-		.features = AGENT_FEATURE_TEMPLATE | AGENT_FEATURE_SSHFS,
+		.features = AGENT_FEATURE_TEMPLATE | AGENT_FEATURE_SSHFS | AGENT_FEATURE_REMOUNT,
 	};
 
 	return link_send(l, FRAME_HELLO, 0, 0, hello_guest_fields, &hello);

@@ -33,6 +33,7 @@ struct message_numbers {
 enum agent_feature {
 	AGENT_FEATURE_TEMPLATE = 1 << 0, /* knows QUIESCE and how a clone resumes */
 	AGENT_FEATURE_SSHFS = 1 << 1,    /* MOUNT of type "fuse.sshfs" */
+	AGENT_FEATURE_REMOUNT = 1 << 2,  /* MOUNT with MOUNT_AGAIN */
 };
 
 /* FRAME_HELLO, guest to host: what the agent is. */
@@ -95,6 +96,7 @@ enum mount_flag {
 	MOUNT_NOSUID = 1 << 2,
 	MOUNT_NODEV = 1 << 3,
 	MOUNT_OWNED = 1 << 4, /* give the mounted root to uid:gid with mode */
+	MOUNT_AGAIN = 1 << 5, /* in place of what is there, whose server has died */
 };
 
 /* FRAME_MOUNT: mounts one file system; the target directory is made, with its parents, if missing.

@@ -2,6 +2,7 @@
 
 #include "lib/child.h"
 #include "lib/printable.h"
+#include "vm/relay.h"
 
 static const struct gateway *const gateways[] = {&gateway_9p, &gateway_virtiofs, &gateway_sshfs};
 
@@ -30,6 +31,7 @@ size_t gateway_index(const struct vm_share *shares, size_t i)
 void gateway_helper_stop(struct gateway_helper *h)
 {
 	h->fd = base_close(h->fd);
+	h->relay = relay_free(h->relay);
 	if (h->pid > 0)
 		child_kill(h->pidfd);
 	h->pid = 0;

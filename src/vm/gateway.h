@@ -2,18 +2,23 @@
  * that the machine and the engine need not know which one serves a share. */
 #pragma once
 
+#include <systemd/sd-event.h>
+
 #include "lib/error.h"
 #include "lib/message.h"
 #include "lib/strv.h"
 
 struct gateway;
+struct qmp;
+struct relay;
 
 /* What serves a share on the host, beside QEMU: a program that was started for it. */
 struct gateway_helper {
 	int fd;    /* to it: QEMU's for a device, ours for a pipe; -1: none */
 	int pidfd; /* becomes readable at its end, which is the share's; -1: there is no helper */
 	pid_t pid; /* if it is our child; 0: it is somebody else's */
-	int messages_fd; /* file of what it has complained of; -1: none */
+	int messages_fd;     /* file of what it has complained of; -1: none */
+	struct relay *relay; /* between QEMU and it, so that another may take its place; or NULL */
 };
 
 #define GATEWAY_HELPER_INIT                              \
@@ -40,6 +45,8 @@ enum gateway_kind {
 
 /* What there is on the host, for a gateway to serve a share with. */
 struct gateway_host {
+	sd_event *event;       /* that serves what stands between QEMU and a helper */
+	struct qmp *qmp;       /* for restart(): the running QEMU */
 	bool has_network;      /* the VM has a network card */
 	const char *virtiofsd; /* program; NULL or "": the installed one */
 	/* Has the node's daemon map all groups of the user in the user namespace of `pid`, a child
@@ -65,7 +72,7 @@ struct gateway {
 	bool shared_memory; /* its helper maps the guest's memory, which is no clone's private one
 			     */
 	bool needs_network;
-	bool dies_alone; /* the guest gets errors when the helper has ended, and goes on */
+	bool dies_alone; /* the guest gets errors when the helper has ended for good, and goes on */
 	/* In which turn it is tried where none is asked for, in a VM that boots and in a clone; 0:
 	 * never. docs/storage.md tells why in this order. */
 	unsigned int boot_rank, clone_rank;
@@ -77,6 +84,11 @@ struct gateway {
 	 * gateway_helper_stop() ends. It must not outlive the end of its fd. Returns 0 or negative
 	 * errno. NULL: there is none. */
 	int (*start)(const struct gateway_host *host, struct vm_share *share, size_t index,
+		struct error *err);
+	/* Starts another helper in the place of one that has ended while the VM runs: the guest's
+	 * requests of before and of what it has open fail from then on, instead of waiting for
+	 * ever. Returns 0 or negative errno. NULL: it cannot be. */
+	int (*restart)(const struct gateway_host *host, struct vm_share *share, size_t index,
 		struct error *err);
 	/* Adds QEMU's arguments for share number `index` of this gateway's; `share` NULL: for one
 	 * that is in a template and not used. NULL: it has no device. */

@@ -13,6 +13,7 @@
 #include "lib/child.h"
 #include "lib/path.h"
 #include "vm/gateway.h"
+#include "vm/qmp.h"
 
 #define SSHFS_PROGRAM "wnodes-sftp"
 #define SSHFS_PORT    "org.wnodes.share."
@@ -66,6 +67,39 @@ static int sshfs_start(
 	return r;
 }
 
+static json_t *socket_backend(const char *fd_name)
+{
+	return json_pack("{s:s, s:{s:{s:s, s:{s:s}}, s:b}}", "type", "socket", "data", "addr",
+		"type", "fd", "data", "str", fd_name, "server", 0);
+}
+
+/* QEMU closes the port with the old server's end, and opens it with the new one's. */
+static int sshfs_change(const struct gateway_host *host, int fd, size_t index, struct error *err)
+{
+	char id[32], name[48];
+	int r;
+
+	snprintf(id, sizeof(id), "sshfs%zu", index);
+	snprintf(name, sizeof(name), "%s-again", id);
+	r = qmp_give_fd(host->qmp, name, fd, NULL, NULL);
+	if (r == 0)
+		r = qmp_execute(host->qmp, "chardev-change",
+			json_pack("{s:s, s:o}", "id", id, "backend", socket_backend(name)), NULL,
+			NULL);
+	return r < 0 ? fail_errno(err, r, "cannot connect it to QEMU") : 0;
+}
+
+/* The guest's sshfs ended with the old one. */
+static int sshfs_restart(
+	const struct gateway_host *host, struct vm_share *share, size_t index, struct error *err)
+{
+	int r;
+
+	gateway_helper_stop(&share->helper);
+	r = sshfs_start(host, share, index, err);
+	return r < 0 ? r : sshfs_change(host, share->helper.fd, index, err);
+}
+
 static void sshfs_add_device(const struct vm_share *share, size_t index, struct strv *argv)
 {
 	if (share) {
@@ -105,6 +139,7 @@ const struct gateway gateway_sshfs = {
 	.clone_rank = 90,
 	.check = sshfs_check,
 	.start = sshfs_start,
+	.restart = sshfs_restart,
 	.add_device = sshfs_add_device,
 	.fill_mount = sshfs_fill_mount,
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "vm/relay.h"
 #include "vm/virtiofsd.h"
 
 /* Requests on their way; the default, 128, is soon full with small ones. */
@@ -19,10 +20,38 @@ static int virtiofs_check(
 static int virtiofs_start(
 	const struct gateway_host *host, struct vm_share *share, size_t index, struct error *err)
 {
+	struct gateway_helper *helper = &share->helper;
+	struct virtiofsd program;
+	int r = virtiofsd_find(host->virtiofsd, &program, err), fd = -1;
+
+	if (r == 0)
+		r = virtiofsd_start(&program, host, share, helper, err);
+	if (r < 0)
+		return r;
+	r = relay_open(host->event, TAKE_FD(helper->fd), &helper->relay, &fd);
+	helper->fd = fd;
+	return r < 0 ? fail_errno(err, r, "cannot connect it to QEMU") : 0;
+}
+
+/* The other knows nothing of what the guest has open, and until it is mounted again answers all
+ * with an error. */
+static int virtiofs_restart(
+	const struct gateway_host *host, struct vm_share *share, size_t index, struct error *err)
+{
+	struct gateway_helper next = GATEWAY_HELPER_INIT;
 	struct virtiofsd program;
 	int r = virtiofsd_find(host->virtiofsd, &program, err);
 
-	return r < 0 ? r : virtiofsd_start(&program, host, share, err);
+	if (r == 0)
+		r = virtiofsd_start(&program, host, share, &next, err);
+	if (r < 0)
+		return r;
+	next.relay = TAKE_PTR(share->helper.relay);
+	r = relay_replace(next.relay, TAKE_FD(next.fd));
+	next.fd = TAKE_FD(share->helper.fd);
+	gateway_helper_stop(&share->helper);
+	share->helper = next;
+	return r < 0 ? fail_errno(err, r, "cannot connect it to QEMU") : 0;
 }
 
 static void virtiofs_add_device(const struct vm_share *share, size_t index, struct strv *argv)
@@ -56,6 +85,7 @@ const struct gateway gateway_virtiofs = {
 	.boot_rank = 20,
 	.check = virtiofs_check,
 	.start = virtiofs_start,
+	.restart = virtiofs_restart,
 	.add_device = virtiofs_add_device,
 	.fill_mount = virtiofs_fill_mount,
 };

@@ -274,7 +274,7 @@ static int explain_start(int r, struct error *err)
 }
 
 int virtiofsd_start(const struct virtiofsd *program, const struct gateway_host *host,
-	struct vm_share *share, struct error *err)
+	const struct vm_share *share, struct gateway_helper *ret, struct error *err)
 {
 	struct virtiofsd_child c = {.host = host, .share = share, .is_root = geteuid() == 0};
 	struct strv argv AUTO(strv_done) = {0};
@@ -299,10 +299,10 @@ int virtiofsd_start(const struct virtiofsd *program, const struct gateway_host *
 	child.before_wait = before_wait;
 	child.after_wait = after_wait;
 	child.userdata = &c;
-	r = child_spawn(&child, &share->helper.pid, &share->helper.pidfd, err);
+	r = child_spawn(&child, &ret->pid, &ret->pidfd, err);
 	if (r < 0)
 		return explain_start(r, err);
-	share->helper.fd = TAKE_FD(connected);
-	share->helper.messages_fd = TAKE_FD(messages);
+	ret->fd = TAKE_FD(connected);
+	ret->messages_fd = TAKE_FD(messages);
 	return 0;
 }

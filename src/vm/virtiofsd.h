@@ -15,10 +15,10 @@ int virtiofsd_find(const char *setting, struct virtiofsd *ret, struct error *err
 
 /* Starts it for `share`, as the caller and with no more rights than the caller has: in a user
  * namespace that has the caller's ids alone, in which it sees nothing but the directory. Root's
- * needs none. `host` may map the caller's further groups. Fills the share's helper, whose fd is the
- * connected vhost-user socket: with that it ends. Returns 0 or negative errno. */
+ * needs none. `host` may map the caller's further groups. Fills `ret`, whose fd is the connected
+ * vhost-user socket: with that it ends. Returns 0 or negative errno. */
 int virtiofsd_start(const struct virtiofsd *program, const struct gateway_host *host,
-	struct vm_share *share, struct error *err);
+	const struct vm_share *share, struct gateway_helper *ret, struct error *err);
 
 /* What the first line of its --version says; for tests. Returns true for the one in Rust. */
 bool virtiofsd_version_is_rust(const char *text);

@@ -123,15 +123,23 @@ all
 	[ ! -e "$SHARE/stolen" ] && [ ! -e "$WORK/taken" ]
 }
 
-@test "sshfs: a server that dies is an I/O error in the guest, not a hang" {
-	sshfs_vm -- sh -c 'echo started >/s/started; while [ -e /s/started ]; do sleep 0.1; done; timeout 20 ls /s 2>&1; echo "status $?"' >out 2>&1 &
-	vm=$!
-	wait_for 60 test -s "$SHARE/started"
-	kill -9 $(servers)
-	ends_with 0 $vm
-	cat out
-	grep -q 'status 2' out
-	assert_nothing_left
+@test "sshfs: a server that dies is an error in the guest, which mounts what another serves" {
+	clones
+	echo mine >"$SHARE/file"
+	for start in boot clone; do
+		rm -f "$SHARE/started" "$SHARE/new"
+		sshfs_vm --start $start --workdir /s -- sh -c 'echo started >started
+			while ls . >/dev/null; do sleep 0.1; done; echo errors; cd /
+			i=0; until cat /s/file; do sleep 1; i=$((i + 1)); [ $i -lt 60 ] || exit 1; done; echo after >/s/new' >out 2>&1 &
+		vm=$!
+		wait_for 60 test -s "$SHARE/started"
+		kill -9 $(servers)
+		ends_with 0 $vm
+		cat out
+		grep -q errors out && grep -q "the gateway sshfs of '$SHARE' has ended" out
+		[ "$(cat "$SHARE/new")" = after ]
+		assert_nothing_left
+	done
 }
 
 @test "sshfs: the server ends with wnodes, however that ends" {
