@@ -59,10 +59,15 @@ lint:
 fmt:
 	@git ls-files '*.[ch]' | xargs clang-format -i
 
+# The documents as pages for a browser, in build/site.
+site: all
+	@tools/install-dependencies build docs
+	@tools/build-site
+
 install: all
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all demo check deb check-deb check-memory soak bench asan fuzz lint fmt install clean
+.PHONY: all demo check deb check-deb check-memory soak bench asan fuzz lint fmt site install clean

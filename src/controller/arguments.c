@@ -18,6 +18,7 @@ static void print_help(void)
 	       "       wnodes-controller check [options]\n"
 	       "       wnodes-controller migrate --from URL|--from-file FILE --to URL|--to-file FILE\n"
 	       "       wnodes-controller config [--man]\n"
+	       "       wnodes-controller openapi\n"
 	       "Serves the site's nodes, users and administrators; see wnodes-controller(8).\n\n"
 	       "  check          says whether settings and database are good\n"
 	       "  migrate        copies a database into another, empty one: from sqlite:/PATH to\n"
@@ -25,6 +26,7 @@ static void print_help(void)
 	       "                 line: a URL with a password is the first line of a file, or the\n"
 	       "                 password is where libpq finds it (PGPASSFILE, ~/.pgpass, PGSERVICE)\n"
 	       "  config         prints a file of settings with all of them\n"
+	       "  openapi        prints the OpenAPI document of what it serves\n"
 	       "  --config FILE  settings (" WNODES_SYSCONFDIR "/controller.conf)\n"
 	       "  --version, --help\n");
 }
@@ -52,8 +54,10 @@ static int set_url(char **url, const char *text, const char *file)
 
 static int parse_verb(struct arguments *a, int argc, char **argv)
 {
-	static const char *const verbs[] = {
-		[VERB_CHECK] = "check", [VERB_MIGRATE] = "migrate", [VERB_CONFIG] = "config"};
+	static const char *const verbs[] = {[VERB_CHECK] = "check",
+		[VERB_MIGRATE] = "migrate",
+		[VERB_CONFIG] = "config",
+		[VERB_OPENAPI] = "openapi"};
 	const char *verb = optind < argc ? argv[optind] : NULL;
 
 	for (size_t i = 0; verb && i < ARRAY_SIZE(verbs); i++)
@@ -61,7 +65,9 @@ static int parse_verb(struct arguments *a, int argc, char **argv)
 			a->verb = (enum arguments_verb)i;
 	optind += a->verb != VERB_SERVE;
 	if (optind < argc) {
-		log_error("unknown argument '%s'; there are check, migrate and config, see --help",
+		log_error(
+			"unknown argument '%s'; there are check, migrate, config and openapi, see "
+			"--help",
 			argv[optind]);
 		return EXIT_WNODES;
 	}

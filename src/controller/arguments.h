@@ -3,7 +3,7 @@
 
 #include "lib/base.h"
 
-enum arguments_verb { VERB_SERVE, VERB_CHECK, VERB_MIGRATE, VERB_CONFIG };
+enum arguments_verb { VERB_SERVE, VERB_CHECK, VERB_MIGRATE, VERB_CONFIG, VERB_OPENAPI };
 
 struct arguments {
 	enum arguments_verb verb;

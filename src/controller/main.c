@@ -1,10 +1,24 @@
 /* The program wnodes-controller: the site's one place for nodes, leases, VMs and records. */
+#include <errno.h>
+#include <stdio.h>
+
 #include "controller/arguments.h"
 #include "controller/controller.h"
 #include "controller/migrate.h"
+#include "controller/openapi.h"
 #include "lib/exit.h"
 #include "lib/file.h"
 #include "lib/log.h"
+
+static int print_openapi(void)
+{
+	json_t *document = openapi_new();
+	int r = document ? json_dumpf(document, stdout, JSON_INDENT(2)) : -1;
+
+	json_decref(document);
+	putchar('\n');
+	return r < 0 || fflush(stdout) != 0 ? -EIO : 0;
+}
 
 static int serve(const struct arguments *a, struct error *err)
 {
@@ -34,6 +48,9 @@ int main(int argc, char **argv)
 	case VERB_CONFIG:
 		controller_settings_print(a.man, stdout);
 		r = 0;
+		break;
+	case VERB_OPENAPI:
+		r = print_openapi();
 		break;
 	case VERB_MIGRATE:
 		r = migrate_run(a.from, a.to, arguments_print_progress, NULL, &err);
