@@ -4,8 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "engine/policy.h"
-#include "engine/sharing.h"
+#include "engine/site_file.h"
 #include "lib/parse.h"
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -274,38 +273,13 @@ int networks_check(struct networks *n, const char *path, struct error *err)
 	return 0;
 }
 
-static int load(struct networks *n, const char *path, struct error *err)
-{
-	struct policies policies AUTO(policies_done) = {policy_section};
-	struct sharing sharing AUTO(sharing_done) = {share_section};
-	struct settings unused AUTO(settings_done) = {0};
-	int r = conf_init(settings_table, &unused, err);
-
-	policies.list.next = &sharing.list;
-	n->list.next = &policies.list;
-	if (r == 0)
-		r = conf_load_list(settings_table, &unused, &n->list, path, err);
-	n->list.next = NULL;
-	if (r == 0)
-		r = networks_check(n, path, err);
-	return r == -ENOENT ? 0 : r;
-}
-
 int networks_load(struct networks *ret, const char *pushed, const char *path, struct error *err)
 {
-	struct networks below AUTO(networks_done) = {network_section};
-	int r;
+	struct site_file file AUTO(site_file_done);
+	int r = site_file_load_over(&file, NULL, pushed, path, err);
 
-	*ret = (struct networks){network_section};
-	r = load(ret, path, err);
-	if (r == 0)
-		r = load(&below, pushed, err);
-	if (r == 0)
-		r = conf_list_append(&ret->list, &below.list);
-	if (r == -ENOMEM)
-		fail(err, r, "out of memory");
-	if (r < 0)
-		networks_done(ret);
+	*ret = file.networks;
+	file.networks = (struct networks){network_section};
 	return r;
 }
 

@@ -2,8 +2,7 @@
 
 #include <errno.h>
 
-#include "engine/network.h"
-#include "engine/sharing.h"
+#include "engine/site_file.h"
 #include "lib/parse.h"
 
 #define MIB UINT64_C(1048576)
@@ -158,7 +157,7 @@ static int policy_complete(const struct conf_item *item, struct error *err)
 	return policy_check(rule, err);
 }
 
-static int policies_complete(const struct policies *p, const char *path, struct error *err)
+int policies_check(const struct policies *p, const char *path, struct error *err)
 {
 	for (size_t i = 0; i < p->list.count; i++) {
 		const struct conf_item *item = &p->list.items[i];
@@ -169,51 +168,25 @@ static int policies_complete(const struct policies *p, const char *path, struct 
 	return 0;
 }
 
-/* Networks and shares are checked as well, for who only reads policies. */
-static int load(struct policies *p, struct settings *settings, const char *path, struct error *err)
-{
-	struct networks networks AUTO(networks_done) = {network_section};
-	struct sharing sharing AUTO(sharing_done) = {share_section};
-	int r;
-
-	networks.list.next = &sharing.list;
-	p->list.next = &networks.list;
-	r = conf_load_list(settings_table, settings, &p->list, path, err);
-	p->list.next = NULL;
-	if (r == 0)
-		r = policies_complete(p, path, err);
-	if (r == 0)
-		r = networks_check(&networks, path, err);
-	return r == 0 ? sharing_check(&sharing, path, err) : r;
-}
-
 int policies_load(
 	struct policies *ret, struct settings *settings, const char *path, struct error *err)
 {
-	struct settings unused AUTO(settings_done) = {0};
-	int r = settings ? 0 : conf_init(settings_table, &unused, err);
+	struct site_file file AUTO(site_file_done);
+	int r = site_file_load(&file, settings, path, err);
 
-	*ret = (struct policies){policy_section};
-	if (r == 0)
-		r = load(ret, settings ? settings : &unused, path, err);
-	if (r < 0)
-		policies_done(ret);
-	return r == -ENOENT ? 0 : r;
+	*ret = file.policies;
+	file.policies = (struct policies){policy_section};
+	return r;
 }
 
 int policies_load_over(struct policies *ret, struct settings *settings, const char *pushed,
 	const char *path, struct error *err)
 {
-	struct policies below AUTO(policies_done) = {policy_section};
-	int r = policies_load(&below, settings, pushed, err);
+	struct site_file file AUTO(site_file_done);
+	int r = site_file_load_over(&file, settings, pushed, path, err);
 
-	*ret = (struct policies){policy_section};
-	if (r == 0)
-		r = policies_load(ret, settings, path, err);
-	if (r == 0 && conf_list_append(&ret->list, &below.list) < 0) {
-		policies_done(ret);
-		r = fail(err, -ENOMEM, "out of memory");
-	}
+	*ret = file.policies;
+	file.policies = (struct policies){policy_section};
 	return r;
 }
 

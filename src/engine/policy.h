@@ -77,6 +77,10 @@ struct policies {
 	struct conf_list list; /* of struct policy */
 };
 
+/* Checks what no single line can tell, and fills what the table does not. Returns 0 or -EINVAL
+ * with "FILE:LINE: ..." in the message. */
+int policies_check(const struct policies *p, const char *path, struct error *err);
+
 /* Reads the site's file, `path`: its policies, and its settings, which are laid over those in
  * `settings` (NULL: they are only checked). A file that is not there has no policies. Returns 0, or
  * negative errno with "FILE:LINE: ..." in the message; `ret` is then empty. */

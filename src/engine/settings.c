@@ -5,9 +5,7 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "engine/network.h"
-#include "engine/policy.h"
-#include "engine/sharing.h"
+#include "engine/site_file.h"
 #include "lib/parse.h"
 #include "lib/path.h"
 
@@ -338,21 +336,9 @@ const char *settings_pushed_file(void)
 static int settings_load_site(
 	struct settings *s, const char *pushed, const char *path, struct error *err)
 {
-	struct policies unused AUTO(policies_done) = {policy_section};
+	struct site_file unused AUTO(site_file_done);
 
-	return policies_load_over(&unused, s, pushed, path, err);
-}
-
-static int settings_load_own(struct settings *s, const char *path, struct error *err)
-{
-	struct conf_list networks = network_section_refused, none = policy_section_refused;
-	struct conf_list shares = share_section_refused;
-	int r;
-
-	networks.next = &shares;
-	none.next = &networks;
-	r = conf_load_list(settings_table, s, &none, path, err);
-	return r == -ENOENT ? 0 : r;
+	return site_file_load_over(&unused, s, pushed, path, err);
 }
 
 int settings_load(struct settings *ret, struct error *err)
@@ -368,7 +354,7 @@ int settings_load(struct settings *ret, struct error *err)
 	if (r == 0)
 		r = settings_load_site(ret, settings_pushed_file(), settings_site_file(), err);
 	if (r == 0)
-		r = settings_load_own(ret, path, err);
+		r = site_file_load_user(ret, path, err);
 	if (r < 0)
 		settings_done(ret);
 	return r;

@@ -3,8 +3,7 @@
 #include <errno.h>
 #include <fnmatch.h>
 
-#include "engine/network.h"
-#include "engine/policy.h"
+#include "engine/site_file.h"
 #include "lib/path.h"
 
 static int check_path(const char *text, struct error *err)
@@ -60,38 +59,13 @@ int sharing_check(const struct sharing *s, const char *path, struct error *err)
 	return 0;
 }
 
-static int load(struct sharing *s, const char *path, struct error *err)
-{
-	struct policies policies AUTO(policies_done) = {policy_section};
-	struct networks networks AUTO(networks_done) = {network_section};
-	struct settings unused AUTO(settings_done) = {0};
-	int r = conf_init(settings_table, &unused, err);
-
-	policies.list.next = &networks.list;
-	s->list.next = &policies.list;
-	if (r == 0)
-		r = conf_load_list(settings_table, &unused, &s->list, path, err);
-	s->list.next = NULL;
-	if (r == 0)
-		r = sharing_check(s, path, err);
-	return r == -ENOENT ? 0 : r;
-}
-
 int sharing_load(struct sharing *ret, const char *pushed, const char *path, struct error *err)
 {
-	struct sharing below AUTO(sharing_done) = {share_section};
-	int r;
+	struct site_file file AUTO(site_file_done);
+	int r = site_file_load_over(&file, NULL, pushed, path, err);
 
-	*ret = (struct sharing){share_section};
-	r = load(ret, path, err);
-	if (r == 0)
-		r = load(&below, pushed, err);
-	if (r == 0)
-		r = conf_list_append(&ret->list, &below.list);
-	if (r == -ENOMEM)
-		fail(err, r, "out of memory");
-	if (r < 0)
-		sharing_done(ret);
+	*ret = file.sharing;
+	file.sharing = (struct sharing){share_section};
 	return r;
 }
 
