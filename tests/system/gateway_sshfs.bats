@@ -44,6 +44,7 @@ rmdir d 2>/dev/null && exit 1
 [ -x in ] && exit 1
 dd if=/dev/urandom of=big bs=64k count=40 status=none && cp big copy && cmp big copy
 [ "$(stat -f -c %T .)" = fuseblk ] || stat -f . >/dev/null
+[ "$(cat "/sys/class/bdi/$(mountpoint -d .)/read_ahead_kb")" = 512 ]
 grep ' /s ' /proc/mounts
 END
 }
