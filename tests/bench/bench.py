@@ -19,6 +19,7 @@ import publish
 import slurm
 import sshfs
 import swarm
+import virtiofs
 import writer
 from table import Results
 
@@ -29,7 +30,8 @@ SECTIONS = {
     "memory": boot.bench_memory,
     "clone": clone.bench_clone,
     "density": clone.bench_density,
-    "gateways": gateway.bench_gateways,
+    "9p": gateway.bench_gateways,
+    "virtiofs": virtiofs.bench_virtiofs,
     "sshfs": sshfs.bench_sshfs,
     "hypervisor": hypervisor.bench_hypervisor,
     "queue": jobs.bench_queue,
@@ -44,7 +46,8 @@ SECTIONS = {
     "publish": publish.bench_publish,
     "update": publish.bench_update,
 }
-PARTS = [*SECTIONS, "together", "phases", "starts", "grow"]
+GROUPS = {"gateways": ["9p", "virtiofs", "sshfs"]}
+PARTS = [*SECTIONS, *GROUPS, "together", "phases", "starts", "grow"]
 PLOT = pathlib.Path(__file__).resolve().parents[2] / "docs/start-times.svg"
 
 
@@ -64,6 +67,7 @@ def parse():
     unknown = set(options.only) - set(PARTS)
     if unknown:
         parser.error(f"--only: there is no part {', '.join(unknown)}")
+    options.only = [part for name in options.only for part in GROUPS.get(name, [name])]
     options.rounds = max(5, options.rounds)
     if options.plot:
         options.plot = options.plot.resolve()
