@@ -209,6 +209,22 @@ static int copy_range(void)
 	return reads(to, 0, "23456");
 }
 
+/* A file without a name is one all the same for who has it open: temporary files are made so. */
+static int removed_file(void)
+{
+	int fd = make("a", "0123456789");
+
+	if (fd < 0)
+		return -1;
+	if (unlink("a") < 0)
+		return broken("unlink");
+	if (pwrite(fd, "AB", 2, 0) != 2 || reads(fd, 0, "AB23456789") < 0)
+		return broken("it is not written and read");
+	if (ftruncate(fd, 4) < 0)
+		return broken("ftruncate");
+	return reads(fd, 0, "AB23");
+}
+
 static int sync_to_disk(void)
 {
 	int fd = make("a", "x");
@@ -229,6 +245,7 @@ const struct expectation contents[] = {
 	{"program_runs", program_runs},
 	{"direct_io", direct_io},
 	{"copy_range", copy_range},
+	{"removed_file", removed_file},
 	{"sync_to_disk", sync_to_disk},
 	{NULL, NULL},
 };
