@@ -38,7 +38,7 @@ static const struct verb_option options[] = {
 	OPTION("private", 'p', OPTION_FLAG, private, NULL, NULL,
 		"At the site, for your own VMs alone"),
 	OPTION("endorsed", 0, OPTION_FLAG, endorsed, NULL, NULL,
-		"At the site, you vouch for it at once; for endorsers"),
+		"At the site, you vouch for it at once; for endorsers and administrators"),
 	OPTION("expires", 0, OPTION_STRING, expires, "TIME", NULL,
 		"At the site, until when it is good: 2027-01-31T00:00:00Z, or 30d from now"),
 	OPTION("reason", 'r', OPTION_STRING, reason, "TEXT", NULL,

@@ -210,8 +210,9 @@ static int check_rights(struct exchange *x, const struct wish *w)
 		return exchange_fail(x, 403,
 			"an image for all is published by endorsers and administrators; yours may be "
 			"private, and be endorsed later");
-	if (streq(w->state, "endorsed") && !(roles & ROLE_ENDORSER))
-		return exchange_fail(x, 403, "only an endorser publishes an image as endorsed");
+	if (streq(w->state, "endorsed") && !(roles & (ROLE_ENDORSER | ROLE_ADMINISTRATOR)))
+		return exchange_fail(x, 403,
+			"an image is published as endorsed by endorsers and administrators");
 	if (w->private && w->state[0])
 		return exchange_fail(x, 400, "a private image has no 'state' of your choice");
 	if (w->expires_us > 0 && w->expires_us <= x->now_us)

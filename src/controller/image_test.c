@@ -351,6 +351,23 @@ static void an_image_gets_its_tag_when_it_is_approved(void **state)
 	assert_string_equal(harness_text("digest"), digest);
 }
 
+static void who_may_endorse_an_image_publishes_it_as_endorsed(void **state)
+{
+	static const char *const may[] = {"endorser:eve", "root"};
+	json_t *body;
+
+	harness_open(state);
+	for (int i = 0; i < 2; i++) {
+		body = specimen_new("el9", i, digest);
+		json_object_set_new(body, "state", json_string("endorsed"));
+		assert_int_equal(ask(may[i], "POST", "/v1/images", body), 201);
+		assert_string_equal(harness_text("state"), "endorsed");
+	}
+	body = specimen_new("el9", 2, digest);
+	json_object_set_new(body, "state", json_string("endorsed"));
+	assert_int_equal(ask("alice", "POST", "/v1/images", body), 403);
+}
+
 static void the_catalogue_is_sent_when_it_has_changed(void **state)
 {
 	char etag[64];
@@ -491,6 +508,7 @@ int main(void)
 		HARNESS_TEST(a_revoked_image_stays_so_and_its_vms_are_listed),
 		HARNESS_TEST(a_tag_moves_and_the_old_version_stays),
 		HARNESS_TEST(an_image_gets_its_tag_when_it_is_approved),
+		HARNESS_TEST(who_may_endorse_an_image_publishes_it_as_endorsed),
 		HARNESS_TEST(the_catalogue_is_sent_when_it_has_changed),
 		HARNESS_TEST(what_has_ended_long_ago_is_a_digest),
 		HARNESS_TEST(a_site_has_so_many_images_and_no_more),

@@ -511,9 +511,6 @@ at_site() {
 	a_site
 	one | list | sign
 	subscribe --site
-	# It is endorsers who publish for all.
-	refused 41 "only an endorser publishes an image as endorsed"
-	"$WNODES" role grant root endorser
 	run -0 update
 	[[ "$output" == *"at the site, published egi-image-one-sl-6.0:latest: endorsed"* ]]
 	first=$("$WNODES" image show --json egi-image-one-sl-6.0 | jq -r .digest)
