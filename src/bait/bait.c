@@ -28,8 +28,10 @@ static int bait_fit_memory(const struct arguments *a, struct request *r, struct 
 
 	if (a->job_memory_mib == 0)
 		return 0;
-	if (a->options.memory == 0)
+	if (a->options.memory == 0) {
+		r->allocation_mib = a->job_memory_mib;
 		return overhead_fit_guest(&shape, a->job_memory_mib << 20, 0, &r->memory_mib, err);
+	}
 	need = r->memory_mib + overhead_mib(&shape, r->memory_mib);
 	if (need <= a->job_memory_mib)
 		return 0;

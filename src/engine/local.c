@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "engine/overhead.h"
 #include "engine/share_choice.h"
 #include "image/locate.h"
 #include "image/seed.h"
@@ -81,8 +82,16 @@ int local_open_image(const char *reference, uint64_t cpus, uint64_t memory_mib,
 
 int local_check(const struct request *request, const struct manifest *m, struct error *err)
 {
-	int r = check_shape(request->image, request->cpus, request->memory_mib, m, err);
+	const struct overhead_shape shape = overhead_shape_of(request);
+	uint64_t fits;
+	int r = 0;
 
+	/* Who was given memory for a job is told what to ask for, with all that the VM takes. */
+	if (request->allocation_mib > 0)
+		r = overhead_fit_guest(
+			&shape, request->allocation_mib << 20, m->min_memory_mib, &fits, err);
+	if (r == 0)
+		r = check_shape(request->image, request->cpus, request->memory_mib, m, err);
 	return r < 0 ? r : share_choice_check(&request->shares, request->image, m, err);
 }
 

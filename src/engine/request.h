@@ -42,6 +42,8 @@ struct request {
 	const char *image;
 	uint64_t cpus;
 	uint64_t memory_mib;
+	/* What guest and overhead are to fit into, where the guest's size follows from it; or 0. */
+	uint64_t allocation_mib;
 	uint64_t scratch_bytes;
 	uint64_t disk_iops,
 		disk_rate; /* limits of root and scratch disk together, a second; 0: none */
