@@ -77,8 +77,9 @@ static int run_show(const void *options, int arg_count, const char *const *args)
 	const struct scope_options *o = options;
 	struct site_path path AUTO(site_path_done) = {0};
 	autofree char *scope = scope_of(o);
+	struct error err = {0};
 	json_t *row = NULL;
-	int status;
+	int r;
 
 	if (!scope)
 		return EXIT_WNODES;
@@ -88,8 +89,13 @@ static int run_show(const void *options, int arg_count, const char *const *args)
 		site_path_init(&path, "nodes", o->node, "configuration", NULL);
 	else
 		site_path_init(&path, "configuration", scope, NULL);
-	status = site_verb_get(&path, &row);
-	return status ? status : print_text(o, row);
+	r = site_call_ask("GET", &path, NULL, NULL, &row, &err);
+	if (r == -ENOENT && !o->joined)
+		return site_verb_fail(
+			"nothing is set for '%s', or you may not see it; `wnodes config "
+			"edit` and `wnodes config set` store settings",
+			scope);
+	return r < 0 ? site_verb_fail("%s", err.text) : print_text(o, row);
 }
 
 static int tell_stored(const struct scope_options *o, const char *scope, json_t *answer)
