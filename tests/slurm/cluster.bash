@@ -16,6 +16,9 @@ cluster_names() {
 	state=$1
 	tag=wn$(printf '%s' "$state" | sha256sum | cut -c 1-8)
 	bridge=$tag
+	mount_points=
+	[ ! -d "$state/nodes" ] || mount_points='/etc/wnodes /run/wnodes /var/lib/wnodes'
+	[ ! -d "$state/controllers" ] || mount_points+=' /run/wnodes-controller /var/lib/wnodes-controller'
 }
 
 # Takes the lowest index that is free, and whose network no route but the default one leads to.
@@ -93,14 +96,14 @@ end_daemon() {
 	rm -f "$1"
 }
 
-# Runs a program on a host of the cluster, "ctl" or a node, with its name, its network, the cluster's hosts
-# and accounts, and a node's own directories: on_host NAME COMMAND...
+# Runs a program on a host of the cluster, "ctl", a node or a controller of the site, with its name, its
+# network, the cluster's hosts and accounts, and the host's own directories: enter_host NAME COMMAND...
 # (`ip netns exec` would hide the cgroups: it mounts a new /sys.)
-on_host() {
+enter_host() {
 	local name=$1 netns=
 	shift
 	[ "$name" = ctl ] || netns=/run/netns/$tag-$name
-	[ ! -d "$state/nodes" ] || mkdir -p /etc/wnodes /run/wnodes /var/lib/wnodes
+	make_mount_points
 	# shellcheck disable=SC2016 # for the shell inside
 	${netns:+nsenter --net=$netns} unshare --uts --mount --propagation slave sh -ec '
 		hostname "$0"
@@ -109,9 +112,51 @@ on_host() {
 			mount --bind "$1/etc/wnodes" /etc/wnodes
 			mount --bind "$1/nodes/$0/run" /run/wnodes
 			mount --bind "$1/nodes/$0/lib" /var/lib/wnodes
+		elif [ -d "$1/controllers/$0" ]; then
+			mount --bind "$1/controllers/$0/etc" /etc/wnodes
+			mount --bind "$1/controllers/$0/run" /run/wnodes-controller
+			mount --bind "$1/controllers/$0/lib" /var/lib/wnodes-controller
 		fi
 		shift
-		exec "$@"' "$name" "$state" "$@" </dev/null
+		exec "$@"' "$name" "$state" "$@"
+}
+
+# The same without input.
+on_host() {
+	enter_host "$@" </dev/null
+}
+
+# As a service manager would: it is started anew when it ends: keep_running HOST NAME PROGRAM, of which NAME-HOST
+# is the name of its pid file and its log.
+keep_running() {
+	# shellcheck disable=SC2016 # for the shell inside
+	on_host "$1" setsid sh -c 'echo $$ >"$1"; while :; do "$0"; sleep 0.2; done' "$3" \
+		"$state/run/$2-$1.pid" >>"$state/log/$2-$1.log" 2>&1 &
+}
+
+# As a user of the cluster, in the user's home and with an environment of its own:
+# enter_host_as NAME USER COMMAND...
+enter_host_as() {
+	local name=$1 user=$2 home
+	shift 2
+	home=$(awk -F: -v user="$user" '$1 == user { print $6 }' "$state/etc/passwd")
+	[ -d "$home" ] || { say "the user '$user' has no home here" && return 1; }
+	(cd "$home" && enter_host "$name" setpriv --reuid="$user" --regid="$user" --init-groups \
+		env -i HOME="$home" USER="$user" LOGNAME="$user" PATH="$PATH" TERM="${TERM:-dumb}" LANG=C.UTF-8 \
+		SLURM_CONF="$state/etc/slurm.conf" WNODES_MUNGE_SOCKET="$state/socket/munge" "$@")
+}
+
+# Where hosts have directories of their own, the machine has some to mount them on.
+make_mount_points() {
+	local directory
+	for directory in ${mount_points-}; do
+		[ -d "$directory" ] || { mkdir -p "$directory" && echo "$directory" >>"$state/mount-points"; }
+	done
+}
+
+# Those that were made here go, unless something is in them.
+remove_mount_points() {
+	[ ! -e "$state/mount-points" ] || tac "$state/mount-points" | xargs -r rmdir 2>/dev/null || true
 }
 
 # What runs in a node's network namespace, which is nothing but the node's jobs once slurmd is gone.
@@ -135,6 +180,11 @@ remove_cgroups() {
 	done
 }
 
+# The network namespaces of the cluster's hosts.
+cluster_namespaces() {
+	ip netns list 2>/dev/null | awk -v tag="$tag-" 'index($1, tag) == 1 { print $1 }'
+}
+
 # Ends all that there is of the cluster in $state, whole or half, and removes it. Nothing to do is no
 # failure.
 cluster_remove() {
@@ -145,10 +195,10 @@ cluster_remove() {
 		say "$state is not a cluster's directory"
 		return 1
 	fi
-	for file in "$state"/run/slurmd-*.pid "$state"/run/hypervisor-*.pid; do
+	for file in "$state"/run/slurmd-*.pid "$state"/run/hypervisor-*.pid "$state"/run/controller-*.pid; do
 		end_daemon "$file"
 	done
-	for name in $(ip netns list 2>/dev/null | awk -v tag="$tag-" 'index($1, tag) == 1 { print $1 }'); do
+	for name in $(cluster_namespaces); do
 		end_node "$name"
 		ip netns del "$name"
 		remove_cgroups "${name#"$tag-"}"
@@ -157,7 +207,12 @@ cluster_remove() {
 	end_daemon "$state/run/slurmdbd.pid" 10
 	end_daemon "$state/run/mariadbd.pid" 20
 	end_daemon "$state/run/munged.pid"
+	# The kernel removes what was in a namespace some time later, and the next cluster has the same names.
+	for name in $(ip -o link show type veth 2>/dev/null | sed -n "s/^[0-9]*: \(${tag}[.][0-9]*\)@.*/\1/p"); do
+		ip link del "$name" 2>/dev/null || true
+	done
 	ip link del "$bridge" 2>/dev/null || true
+	remove_mount_points
 	cluster_release_claim
 	rm -rf "$state"
 }

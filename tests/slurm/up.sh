@@ -17,6 +17,10 @@
 #                      with blobs and names); each node has its own /run/wnodes and /var/lib/wnodes, and
 #                      $state/etc/wnodes as /etc/wnodes; the account "wnodes" is there
 #   --settings FILE    the nodes' wnodes.conf
+#   --controllers N    controllers of a site (wnodes-controller), on hosts c1, c2 ..., which the nodes have joined
+#                      and users of ctl ask; only with --hypervisor
+#   --database URL     theirs; needed for more than one
+#   --depot DIR        where they keep images (in the cluster's directory); not removed with the cluster
 #   --user NAME:UID[:HOME]  an account that only this cluster's daemons and jobs know; may be repeated
 #   --build DIR        the build directory ($WNODES_BUILD, or build/ of the tree)
 #
@@ -27,8 +31,9 @@ set -eu
 
 here=$(dirname "$(realpath "$0")")
 . "$here/cluster.bash"
+. "$here/site.bash"
 
-nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=() store='' settings='' wanted=''
+nodes=2 cpus=2 memory=4000 accounting=yes plugin='' users=() store='' settings='' wanted='' controllers=0 database='' depot=''
 state=${XDG_RUNTIME_DIR:-/tmp}/wnodes-slurm
 build=${WNODES_BUILD:-$here/../../build}
 
@@ -59,6 +64,9 @@ while [ $# -gt 0 ]; do
 	--plugin) plugin=$2 ;;
 	--hypervisor) store=$2 ;;
 	--settings) settings=$2 ;;
+	--controllers) check_number "$@" && controllers=$2 ;;
+	--database) database=$2 ;;
+	--depot) depot=$2 ;;
 	--user) users+=("$2") ;;
 	--build) build=$2 ;;
 	*) leave 2 "unknown option '$1'; see up.sh --help" ;;
@@ -68,8 +76,12 @@ done
 [ -z "$store" ] || [ -d "$store/blobs" ] || leave 2 "--hypervisor: $store is no image store"
 [ -z "$store" ] || [ -x "$build/wnodes-hypervisor" ] || leave 2 "--hypervisor: $build has no wnodes-hypervisor"
 [ -z "$settings" ] || [ -e "$settings" ] || leave 2 "--settings: there is no $settings"
+[ "$controllers" -eq 0 ] || [ -n "$store" ] || leave 2 "--controllers: a site needs --hypervisor"
+[ "$controllers" -le 1 ] || [ -n "$database" ] || leave 2 "--controllers: more than one need --database"
+[ "$controllers" -le 8 ] || leave 2 "--controllers: at most 8"
 [[ $wanted =~ ^(cgroup|linuxproc)?$ ]] || leave 2 "--tracking: '$wanted' is neither cgroup nor linuxproc"
 [ "$nodes" -le 200 ] || leave 2 "--nodes: at most 200"
+build=$(realpath -m "$build")
 cluster_names "$(realpath -m "$state")"
 
 # What the machine must have.
@@ -200,6 +212,7 @@ write_accounts() {
 	cp /etc/passwd "$state/etc/passwd"
 	cp /etc/group "$state/etc/group"
 	[ -z "$store" ] || users+=(wnodes:64190)
+	[ "$controllers" -eq 0 ] || users+=(wnodes-controller:64191 wnodes-courier:64192)
 	for user in "${users[@]}"; do
 		IFS=: read -r name uid home <<<"$user"
 		[[ $name =~ ^[a-z_][a-z0-9_-]*$ && $uid =~ ^[1-9][0-9]*$ ]] ||
@@ -221,12 +234,13 @@ write_wnodes() {
 		cp -al "$store"/{blobs,names} "$state/nodes/$name/lib" 2>/dev/null ||
 			cp -a --reflink=auto "$store"/{blobs,names} "$state/nodes/$name/lib"
 	done
+	[ "$controllers" -eq 0 ] || site_write
 }
 
 # plugstack.conf: the plugin that was asked for, or that of the build.
 write_plugstack() {
 	local file=$build/src/lrms/slurm/plugin/wnodes_slurm.so
-	[ -n "$plugin" ] || [ ! -e "$file" ] || plugin="$(realpath "$file") bait=$(realpath -m "$build/wnodes-bait")"
+	[ -n "$plugin" ] || [ ! -e "$file" ] || plugin="$(realpath "$file") bait=$build/wnodes-bait"
 	[ -z "$plugin" ] || [ "$plugin" = none ] || echo "optional $plugin"
 }
 
@@ -248,28 +262,37 @@ write_files() {
 	{
 		echo "127.0.0.1 localhost"
 		echo "$network.1 ctl"
+		for k in $(seq "$controllers"); do echo "$network.$((1 + k)) c$k"; done
 		for k in $(seq "$nodes"); do echo "$network.$((10 + k)) $(node_name "$k")"; done
 	} >"$state/etc/hosts"
 	{
 		echo "export SLURM_CONF=$state/etc/slurm.conf"
-		[ ! -x "$build/wnodes" ] || echo "export PATH=\"$(realpath "$build"):\$PATH\""
+		[ "$controllers" -eq 0 ] || echo "export WNODES_MUNGE_SOCKET=$state/socket/munge"
+		[ ! -x "$build/wnodes" ] || echo "export PATH=\"$build:\$PATH\""
 	} >"$state/env"
 }
 
+# Puts a host on the bridge: add_host NAME NUMBER, whose address ends in NUMBER
+add_host() {
+	ip netns add "$tag-$1"
+	ip link add "$tag.$2" type veth peer name eth0 netns "$tag-$1"
+	ip link set "$tag.$2" master "$bridge" up
+	ip -n "$tag-$1" link set lo up
+	ip -n "$tag-$1" addr add "$network.$2/24" dev eth0
+	ip -n "$tag-$1" link set eth0 up
+	ip -n "$tag-$1" route add default via "$network.1"
+}
+
 start_network() {
-	local k name
+	local k
 	ip link add "$bridge" type bridge
 	ip addr add "$network.1/24" dev "$bridge"
 	ip link set "$bridge" up
+	for k in $(seq "$controllers"); do
+		add_host "c$k" $((1 + k))
+	done
 	for k in $(seq "$nodes"); do
-		name=$tag-$(node_name "$k")
-		ip netns add "$name"
-		ip link add "$tag.$k" type veth peer name eth0 netns "$name"
-		ip link set "$tag.$k" master "$bridge" up
-		ip -n "$name" link set lo up
-		ip -n "$name" addr add "$network.$((10 + k))/24" dev eth0
-		ip -n "$name" link set eth0 up
-		ip -n "$name" route add default via "$network.1"
+		add_host "$(node_name "$k")" $((10 + k))
 	done
 }
 
@@ -308,11 +331,8 @@ add_cluster() {
 	timeout 5 sacctmgr -i add cluster wnodes >>"$state/log/start.log" 2>&1
 }
 
-# As a service manager would: it is started anew when it ends.
 start_hypervisor() {
-	# shellcheck disable=SC2016 # for the shell inside
-	on_host "$1" setsid sh -c 'echo $$ >"$1"; while :; do "$0"; sleep 0.2; done' "$(realpath "$build")/wnodes-hypervisor" \
-		"$state/run/hypervisor-$1.pid" >>"$state/log/hypervisor-$1.log" 2>&1 &
+	keep_running "$1" hypervisor "$build/wnodes-hypervisor"
 	wait_until 10 test -S "$state/nodes/$1/run/hypervisor"
 }
 
@@ -321,6 +341,7 @@ start_nodes() {
 	for k in $(seq "$nodes"); do
 		name=$(node_name "$k")
 		mkdir -p "$state/tmp/$name" && chmod 1777 "$state/tmp/$name"
+		[ "$controllers" -eq 0 ] || site_join "$name" || return 1
 		[ -z "$store" ] || start_hypervisor "$name" || return 1
 		on_host "$name" slurmd -f "$SLURM_CONF" >>"$state/log/start.log" 2>&1 || return 1
 	done
@@ -342,9 +363,11 @@ start_all() {
 		start_database || return 1
 	fi
 	on_host ctl slurmctld -f "$SLURM_CONF" >>"$state/log/start.log" 2>&1 || return 1
+	[ "$controllers" -eq 0 ] || site_start || return 1
 	start_nodes || return 1
 	wait_until 20 all_idle || return 1
 	[ $accounting = no ] || wait_until 10 registered || return 1
+	[ "$controllers" -eq 0 ] || wait_until 20 site_is_up || return 1
 	timeout 20 srun -N "$nodes" --mem=1 true </dev/null >>"$state/log/start.log" 2>&1
 }
 
