@@ -13,6 +13,12 @@ $(BUILD)/build.ninja:
 demo:
 	@examples/demo.sh
 
+# Root. A cluster on this machine, and a tour of it; STAY=1: a shell on it instead.
+demo-cluster:
+	@tools/install-dependencies build demo
+	@$(MAKE) --no-print-directory all
+	@examples/demo-cluster.sh demo
+
 check:
 	@tools/install-dependencies build test
 	@$(MAKE) --no-print-directory all
@@ -70,4 +76,4 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all demo check deb check-deb check-memory soak bench asan fuzz lint fmt site install clean
+.PHONY: all demo demo-cluster check deb check-deb check-memory soak bench asan fuzz lint fmt site install clean
