@@ -111,31 +111,43 @@ static int digest_reopen(int fd)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 }
 
-static int digest_file_by(const EVP_MD *algorithm, int fd, char *ret_hex)
+/* `seekable` as for digest_pieces(). */
+static int digest_by(const EVP_MD *algorithm, int fd, int seekable, uint64_t size, char *ret_hex)
 {
 	EVP_MD_CTX *context AUTO(context_freep) = EVP_MD_CTX_new();
 	autofree void *block = malloc(DIGEST_BLOCK);
 	uint8_t bytes[EVP_MAX_MD_SIZE];
-	autoclose int seekable = -1;
 	unsigned int count = 0;
-	struct stat st;
 	int r;
 
 	if (!context || !block)
 		return -ENOMEM;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -ESPIPE;
 	if (EVP_DigestInit_ex(context, algorithm, NULL) != 1)
 		return -EIO;
-	seekable = digest_reopen(fd);
-	r = digest_pieces(context, fd, seekable, (uint64_t)st.st_size, block);
+	r = digest_pieces(context, fd, seekable, size, block);
 	if (r >= 0 && EVP_DigestFinal_ex(context, bytes, &count) != 1)
 		r = -EIO;
 	if (r >= 0)
 		format_hex(bytes, count, ret_hex);
 	return r;
+}
+
+static int digest_file_by(const EVP_MD *algorithm, int fd, char *ret_hex)
+{
+	autoclose int seekable = -1;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -ESPIPE;
+	seekable = digest_reopen(fd);
+	return digest_by(algorithm, fd, seekable, (uint64_t)st.st_size, ret_hex);
+}
+
+int digest_device(int fd, uint64_t size, char ret_hex[DIGEST_HEX_SIZE])
+{
+	return digest_by(EVP_sha256(), fd, -1, size, ret_hex);
 }
 
 int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE])

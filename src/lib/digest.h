@@ -8,6 +8,10 @@
 /* Hashes a file from its start, without moving its offset. Returns 0 or negative errno. */
 int digest_file(int fd, char ret_hex[DIGEST_HEX_SIZE]);
 
+/* Hashes the first `size` bytes of what can be read anywhere, such as a block device. Returns 0,
+ * -EIO where there are fewer, or negative errno. */
+int digest_device(int fd, uint64_t size, char ret_hex[DIGEST_HEX_SIZE]);
+
 #define DIGEST_SHA512_HEX_SIZE 129
 
 /* The same with SHA-512. */

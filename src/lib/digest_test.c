@@ -75,6 +75,9 @@ static void holes_count_as_zeros(void **state)
 	digest_of_content(fd, size, expected);
 	assert_int_equal(digest_file(fd, hex), 0);
 	assert_string_equal(hex, expected);
+	assert_int_equal(digest_device(fd, size, hex), 0);
+	assert_string_equal(hex, expected);
+	assert_int_equal(digest_device(fd, size + 1, hex), -EIO);
 }
 
 static void what_cannot_be_hashed_is_an_error(void **state)
