@@ -14,6 +14,7 @@
 #include "engine/packet.h"
 #include "hypervisor/rights.h"
 #include "lib/file.h"
+#include "lib/json.h"
 #include "lib/log.h"
 #include "lib/path.h"
 #include "storage/volume.h"
@@ -69,7 +70,8 @@ static int on_make(
 {
 	const char *name = text_of(question, "name");
 	uint64_t bytes = number_of(question, "bytes");
-	int r = check_room(k, bytes, err);
+	/* An image's disk is mostly holes: it takes what is in it. */
+	int r = check_room(k, is_set(question, "bare") ? 0 : bytes, err);
 	struct error unused;
 
 	if (r == 0)
@@ -77,11 +79,37 @@ static int on_make(
 	if (r < 0)
 		return r;
 	r = keeper_open(k, name, answer, ret_fd, err);
-	if (r == 0)
+	if (r == 0 && !is_set(question, "bare"))
 		r = scratch_format(*ret_fd, err);
 	if (r < 0)
 		volume_remove(&k->pool, name, &unused);
 	return r;
+}
+
+static int on_snapshot(
+	struct keeper *k, json_t *question, json_t *answer, int *ret_fd, struct error *err)
+{
+	const char *name = text_of(question, "name"), *of = text_of(question, "of");
+	int r = volume_name_is_valid(of) ? check_room(k, 0, err) : -EINVAL;
+	struct error unused;
+
+	if (r == 0)
+		r = volume_snapshot(&k->pool, name, of, err);
+	if (r < 0)
+		return r;
+	r = keeper_open(k, name, answer, ret_fd, err);
+	if (r < 0)
+		volume_remove(&k->pool, name, &unused);
+	return r;
+}
+
+static int on_mark(
+	struct keeper *k, json_t *question, json_t *answer, int *ret_fd, struct error *err)
+{
+	const char *digest = text_of(question, "digest");
+
+	return digest_is_hex(digest) ? volume_mark(&k->pool, text_of(question, "name"), digest, err)
+				     : -EINVAL;
 }
 
 static int on_remove(
@@ -109,13 +137,15 @@ static int on_remove(
 static int on_list(
 	struct keeper *k, json_t *question, json_t *answer, int *ret_fd, struct error *err)
 {
-	struct strv names AUTO(strv_done) = {0};
-	json_t *list = json_array();
-	int r = volume_list(&k->pool, &names, err);
+	struct strv names AUTO(strv_done) = {0}, images AUTO(strv_done) = {0};
+	int r = volume_list(&k->pool, &names, &images, err);
+	json_t *marked = json_object();
 
-	for (size_t i = 0; i < names.count; i++)
-		json_array_append_new(list, json_string(names.items[i]));
-	json_object_set_new(answer, "names", list);
+	for (size_t i = 0; r == 0 && i < names.count; i++)
+		if (images.items[i][0])
+			json_object_set_new(marked, names.items[i], json_string(images.items[i]));
+	json_object_set_new(answer, "names", json_from_strings(strv_list(&names)));
+	json_object_set_new(answer, "images", marked);
 	return r;
 }
 
@@ -126,6 +156,8 @@ static const struct {
 	bool named;
 } handlers[] = {
 	{"make", on_make, true},
+	{"snapshot", on_snapshot, true},
+	{"mark", on_mark, true},
 	{"remove", on_remove, true},
 	{"list", on_list, false},
 };
@@ -146,6 +178,8 @@ static void keeper_answer(struct keeper *k, json_t *question)
 	if (r < 0)
 		json_object_set_new(answer, "error",
 			json_string(err.text[0] ? err.text : "there is no such thing to do"));
+	if (r == -ENOSPC)
+		json_object_set_new(answer, "full", json_true());
 	packet_send(k->fd, answer, &fd, r >= 0 && fd >= 0 ? 1 : 0);
 	json_decref(answer);
 }

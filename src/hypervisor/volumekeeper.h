@@ -4,11 +4,14 @@
  * Questions and answers are packets as in engine/packet.h, in the same order:
  *
  *   {"op":"make","name","bytes":n}   -> {"op","name","bytes":n} and a descriptor: a new volume,
- * with an empty file system
+ * with an empty file system, or with "bare":true without one
+ *   {"op":"snapshot","name","of"}    -> the same: a snapshot of that volume
+ *   {"op":"mark","name","digest"}    -> {"op","name"}: the image with this digest lies on it
  *   {"op":"remove","name","discard":b,"cut":b}
  *                                    -> {"op","name","busy":b}: somebody has it open
- *   {"op":"list"}                    -> {"op","names":[...]}: all of this node
- * What fails is answered with "error":"..." beside "op" and "name". */
+ *   {"op":"list"}                    -> {"op","names":[...],"images":{NAME:DIGEST,...}}: all of
+ * this node, and which images are on them What fails is answered with "error":"..." beside "op" and
+ * "name", and with "full":true where there is no room. */
 #pragma once
 
 #include "engine/settings.h"

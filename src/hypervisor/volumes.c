@@ -19,6 +19,9 @@
 /* How much the keeper is told before it has answered: a socket's buffer holds more. */
 #define FLYING_MAX 16
 
+/* In names of volumes with images, as VOLUME_IMAGE_PREFIX has it. */
+#define VOLUME_IMAGE_LETTER 'i'
+
 /* After so many times who still has it open is cut off: by then a VM that was killed is gone. */
 #define CUT_TRIES 5
 
@@ -31,14 +34,16 @@ enum volume_state {
 	VOLUME_LENT,
 	VOLUME_GOING,  /* it came back */
 	VOLUME_ORPHAN, /* of an earlier daemon: perhaps a VM has it still */
+	VOLUME_IMAGE,  /* an image is on it, of which snapshots are made */
 };
 
 struct volume {
 	char name[VOLUME_NAME_MAX];
 	enum volume_state state;
 	int fd;
-	uint64_t bytes; /* as asked for */
-	volume_fn done; /* of who waits for it; NULL: it becomes a ready one */
+	uint64_t bytes;           /* as asked for */
+	char of[VOLUME_NAME_MAX]; /* it is a snapshot of this one; "": it is none */
+	volume_fn done;           /* of who waits for it; NULL: it becomes a ready one */
 	void *userdata;
 	unsigned int tries;
 	uint64_t retry_us; /* not before */
@@ -54,6 +59,7 @@ struct volumes {
 	unsigned int flying;
 	const struct settings *settings;
 	char *group, *pool; /* as at the start */
+	struct volumes_events events;
 	struct volume *list;
 	char why[ERROR_TEXT_MAX]; /* none could be made for stock; "": all is well */
 };
@@ -114,7 +120,8 @@ static void volume_forget(struct volumes *v, struct volume *volume)
 	free(volume);
 }
 
-static struct volume *volume_start(struct volumes *v, uint64_t bytes, bool urgent)
+/* A new one, which has a name of its own. `kind` is a letter of that. */
+static struct volume *volume_new(struct volumes *v, char kind, uint64_t bytes)
 {
 	char name[VOLUME_NAME_MAX];
 	struct volume *volume;
@@ -122,14 +129,28 @@ static struct volume *volume_start(struct volumes *v, uint64_t bytes, bool urgen
 
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 		return NULL;
-	snprintf(name, sizeof(name), VOLUME_PREFIX "v_%016llx", (unsigned long long)number);
+	snprintf(name, sizeof(name), VOLUME_PREFIX "%c_%016llx", kind, (unsigned long long)number);
 	volume = volume_add(v, name, VOLUME_MAKING);
+	if (volume)
+		volume->bytes = bytes;
+	return volume;
+}
+
+/* `of`: NULL: an empty one. */
+static struct volume *volume_start(
+	struct volumes *v, uint64_t bytes, const struct volume *of, bool urgent)
+{
+	struct volume *volume = volume_new(v, of ? 'r' : 'v', bytes);
+
 	if (!volume)
 		return NULL;
-	volume->bytes = bytes;
+	if (of)
+		memcpy(volume->of, of->name, sizeof(volume->of));
 	keeper_ask(v,
-		json_pack(
-			"{s:s, s:s, s:I}", "op", "make", "name", name, "bytes", (json_int_t)bytes),
+		of ? json_pack("{s:s, s:s, s:s}", "op", "snapshot", "name", volume->name, "of",
+			     of->name)
+		   : json_pack("{s:s, s:s, s:I}", "op", "make", "name", volume->name, "bytes",
+			     (json_int_t)bytes),
 		urgent);
 	return volume;
 }
@@ -151,16 +172,23 @@ static bool is_stock(const struct volume *volume)
 	return volume->state == VOLUME_READY || (volume->state == VOLUME_MAKING && !volume->done);
 }
 
-/* One more is made ready of the size that was asked for last, in the place of one of another size.
- */
-static void volumes_refill(struct volumes *v, uint64_t bytes)
+static bool is_same(const struct volume *volume, uint64_t bytes, const struct volume *of)
+{
+	return volume->bytes == bytes && streq(volume->of, of ? of->name : "");
+}
+
+/* One more is made ready of the kind that was asked for last, in the place of one of another size
+ * or of another image. Snapshots and empty ones do not take each other's place. */
+static void volumes_refill(struct volumes *v, uint64_t bytes, const struct volume *of)
 {
 	uint64_t most = v->settings->node_volumes_ready, stock = 0;
 	struct volume *other = NULL;
 
 	for (struct volume *i = v->list; i; i = i->next) {
-		stock += is_stock(i);
-		if (i->state == VOLUME_READY && i->bytes != bytes)
+		if (!is_stock(i) || (i->of[0] != '\0') != (of != NULL))
+			continue;
+		stock++;
+		if (i->state == VOLUME_READY && !is_same(i, bytes, of))
 			other = i;
 	}
 	if (stock >= most && other) {
@@ -169,29 +197,76 @@ static void volumes_refill(struct volumes *v, uint64_t bytes)
 		stock--;
 	}
 	if (stock < most)
-		volume_start(v, bytes, false);
+		volume_start(v, bytes, of, false);
+}
+
+static int take(struct volumes *v, uint64_t bytes, const struct volume *of, volume_fn done,
+	void *userdata, struct volume **ret)
+{
+	struct volume *volume = v->list;
+
+	while (volume && !(volume->state == VOLUME_READY && is_same(volume, bytes, of)))
+		volume = volume->next;
+	if (volume) {
+		volume->state = VOLUME_LENT;
+		*ret = volume;
+		volumes_refill(v, bytes, of);
+		return 1;
+	}
+	volume = volume_start(v, bytes, of, true);
+	if (!volume)
+		return -ENOMEM;
+	volume->done = done;
+	volume->userdata = userdata;
+	volumes_refill(v, bytes, of);
+	return 0;
 }
 
 int volumes_take(
 	struct volumes *v, uint64_t bytes, volume_fn done, void *userdata, struct volume **ret)
 {
-	struct volume *volume = v->list;
+	return take(v, bytes, NULL, done, userdata, ret);
+}
 
-	while (volume && !(volume->state == VOLUME_READY && volume->bytes == bytes))
-		volume = volume->next;
-	if (volume) {
-		volume->state = VOLUME_LENT;
-		*ret = volume;
-		volumes_refill(v, bytes);
-		return 1;
-	}
-	volume = volume_start(v, bytes, true);
+int volumes_take_snapshot(struct volumes *v, const struct volume *image, volume_fn done,
+	void *userdata, struct volume **ret)
+{
+	return take(v, 0, image, done, userdata, ret);
+}
+
+int volumes_make_bare(struct volumes *v, uint64_t bytes, volume_fn done, void *userdata)
+{
+	struct volume *volume = volume_new(v, VOLUME_IMAGE_LETTER, bytes);
+
 	if (!volume)
 		return -ENOMEM;
 	volume->done = done;
 	volume->userdata = userdata;
-	volumes_refill(v, bytes);
+	keeper_ask(v,
+		json_pack("{s:s, s:s, s:I, s:b}", "op", "make", "name", volume->name, "bytes",
+			(json_int_t)bytes, "bare", true),
+		true);
 	return 0;
+}
+
+void volumes_mark(struct volumes *v, struct volume *volume, const char *digest, volume_fn done,
+	void *userdata)
+{
+	volume->fd = base_close(volume->fd);
+	volume->done = done;
+	volume->userdata = userdata;
+	keeper_ask(v,
+		json_pack("{s:s, s:s, s:s}", "op", "mark", "name", volume->name, "digest", digest),
+		true);
+}
+
+bool volumes_is_used(const struct volumes *v, const struct volume *image)
+{
+	for (const struct volume *i = v->list; i; i = i->next)
+		if (streq(i->of, image->name) &&
+			(i->state == VOLUME_LENT || (i->state == VOLUME_MAKING && i->done)))
+			return true;
+	return false;
 }
 
 void volumes_cancel(struct volumes *v, const void *userdata)
@@ -203,8 +278,24 @@ void volumes_cancel(struct volumes *v, const void *userdata)
 		}
 }
 
+void volumes_watch(struct volumes *v, const struct volumes_events *events)
+{
+	v->events = *events;
+}
+
+/* Nobody wants a snapshot of what is gone. */
+static void drop_snapshots(struct volumes *v, const struct volume *image)
+{
+	for (struct volume *i = v->list; i; i = i->next)
+		if (i->state == VOLUME_READY && streq(i->of, image->name)) {
+			i->state = VOLUME_GOING;
+			volume_drop(v, i);
+		}
+}
+
 void volumes_return(struct volumes *v, struct volume *volume)
 {
+	drop_snapshots(v, volume);
 	volume->state = VOLUME_GOING;
 	volume_drop(v, volume);
 }
@@ -215,7 +306,7 @@ struct volume *volumes_claim(struct volumes *v, int fd)
 	char name[VOLUME_NAME_MAX];
 	struct volume *volume;
 
-	if (!v || volume_identify(fd, v->group, name) < 0)
+	if (!v || volume_identify(fd, v->group, name) < 0 || str_after(name, VOLUME_IMAGE_PREFIX))
 		return NULL;
 	volume = volume_find(v, name);
 	if (!volume)
@@ -242,6 +333,14 @@ static void stock_failed(struct volumes *v, const char *why)
 			volumes_return(v, i);
 }
 
+/* A snapshot for stock whose image has gone meanwhile is nobody's. */
+static bool is_left(struct volumes *v, const struct volume *volume)
+{
+	const struct volume *image = volume->of[0] ? volume_find(v, volume->of) : NULL;
+
+	return volume->of[0] && (!image || image->state != VOLUME_IMAGE);
+}
+
 static void on_made(
 	struct volumes *v, struct volume *volume, json_t *answer, const char *why, int *fd)
 {
@@ -254,6 +353,8 @@ static void on_made(
 		v->why[0] = '\0';
 		if (done)
 			done(volume, NULL, userdata);
+		else if (is_left(v, volume))
+			volumes_return(v, volume);
 		return;
 	}
 	volume_forget(v, volume);
@@ -261,6 +362,17 @@ static void on_made(
 		done(NULL, why, userdata);
 	else
 		stock_failed(v, why);
+}
+
+static void on_marked(
+	struct volumes *v, struct volume *volume, json_t *answer, const char *why, int *fd)
+{
+	volume_fn done = volume->done;
+
+	volume->done = NULL;
+	if (!why)
+		volume->state = VOLUME_IMAGE;
+	done(why ? NULL : volume, why, volume->userdata);
 }
 
 /* One that is in use is tried again by the timer. */
@@ -278,23 +390,35 @@ static void on_removed(
 		volume_forget(v, volume);
 }
 
+/* What an earlier daemon has left. */
+static void volume_found(struct volumes *v, const char *name, const char *digest)
+{
+	bool image = digest && str_after(name, VOLUME_IMAGE_PREFIX) && v->events.on_image;
+	struct volume *volume = volume_add(v, name, image ? VOLUME_IMAGE : VOLUME_ORPHAN);
+
+	if (!volume)
+		return;
+	volume->retry_us = clock_now_us() + ORPHAN_FIRST_US;
+	if (image)
+		v->events.on_image(volume, digest, v->events.userdata);
+}
+
 static void on_listed(struct volumes *v, json_t *answer, const char *why)
 {
-	json_t *name;
+	json_t *images = json_object_get(answer, "images"), *name;
 	size_t i;
 
 	if (why)
-		log_error("%s; scratch disks on volumes are not lent until it is mended", why);
+		log_error("%s; no volumes are lent until it is mended", why);
 	json_array_foreach(json_object_get(answer, "names"), i, name)
 	{
 		const char *text = json_string_value(name);
-		struct volume *volume = NULL;
 
 		if (text && !volume_find(v, text))
-			volume = volume_add(v, text, VOLUME_ORPHAN);
-		if (volume)
-			volume->retry_us = clock_now_us() + ORPHAN_FIRST_US;
+			volume_found(v, text, json_string_value(json_object_get(images, text)));
 	}
+	if (v->events.on_listed)
+		v->events.on_listed(v->events.userdata);
 }
 
 static void keeper_on_answer(struct volumes *v, json_t *answer, int *fd)
@@ -308,8 +432,12 @@ static void keeper_on_answer(struct volumes *v, json_t *answer, int *fd)
 	keeper_pump(v, FLYING_MAX);
 	if (!op)
 		return;
+	if (json_is_true(json_object_get(answer, "full")) && v->events.on_full)
+		v->events.on_full(v->events.userdata);
 	if (streq(op, "list"))
 		on_listed(v, answer, why);
+	else if (volume && streq(op, "mark"))
+		on_marked(v, volume, answer, why, fd);
 	else if (volume && streq(op, "remove"))
 		on_removed(v, volume, answer, why, fd);
 	else if (volume && volume->state == VOLUME_MAKING)
@@ -390,7 +518,7 @@ int volumes_new(sd_event *event, int keeper_fd, const struct settings *settings,
 		return fail_errno(err, r, "cannot listen to the keeper of volumes");
 	keeper_ask(v, json_pack("{s:s}", "op", "list"), true);
 	if (settings->scratch > 0)
-		volumes_refill(v, settings->scratch);
+		volumes_refill(v, settings->scratch, NULL);
 	return 0;
 }
 
@@ -429,8 +557,9 @@ json_t *volumes_to_json(const struct volumes *v)
 {
 	if (!v)
 		return NULL;
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s*}", "volume_group", v->group,
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s*}", "volume_group", v->group,
 		"thin_pool", v->pool, "ready", count_in(v, VOLUME_READY), "lent",
 		count_in(v, VOLUME_LENT), "leaving", count_in(v, VOLUME_GOING), "left",
-		count_in(v, VOLUME_ORPHAN), "problem", v->why[0] ? v->why : NULL);
+		count_in(v, VOLUME_ORPHAN), "images", count_in(v, VOLUME_IMAGE), "problem",
+		v->why[0] ? v->why : NULL);
 }

@@ -12,6 +12,7 @@
 #include "lib/child.h"
 #include "lib/file.h"
 #include "lib/path.h"
+#include "storage/room.h"
 
 /* LVM waits for its lock, which an administrator's command may hold for long. */
 #define VOLUME_COMMAND_MS 60000
@@ -22,6 +23,9 @@
 #define SYSFS_MAX 65536 /* more than a page, which is what its files say they have */
 
 #define VOLUME_OUTPUT_MAX (4 * 1024 * 1024)
+
+/* Before the digest of the image that lies on a volume. */
+#define IMAGE_TAG "wnodes.image."
 
 /* Who asks tries again later: until then it is to serve others. */
 #define VOLUME_CONFIG "activation { retry_deactivation = 0 }"
@@ -129,11 +133,42 @@ int volume_parse_room(const char *text, struct volume_room *ret, struct error *e
 	return r;
 }
 
+/* As device-mapper writes a part of a device's name. */
+static void add_escaped(char *ret, size_t size, const char *part)
+{
+	size_t n = strlen(ret);
+
+	for (; *part && n + 3 < size; part++) {
+		if (*part == '-')
+			ret[n++] = '-';
+		ret[n++] = *part;
+	}
+	ret[n] = '\0';
+}
+
+/* The beginning of all names of the group's devices. */
+static void device_prefix(const char *group, char *ret, size_t size)
+{
+	size_t n;
+
+	ret[0] = '\0';
+	add_escaped(ret, size - 1, group);
+	n = strlen(ret);
+	snprintf(ret + n, size - n, "-");
+}
+
+/* The kernel is asked first: `lvs` takes as long as making a volume. */
 int volume_look(const struct volume_pool *p, struct volume_room *ret, struct error *err)
 {
 	autofree char *text = NULL;
-	int r = report(
-		p, "lv_name,segtype,lv_size,data_percent,metadata_percent", p->pool, &text, err);
+	char device[DEVICE_NAME_MAX];
+	int r;
+
+	device_prefix(p->group, device, sizeof(device));
+	add_escaped(device, sizeof(device), p->pool);
+	if (room_ask(device, ret) == 0)
+		return 0;
+	r = report(p, "lv_name,segtype,lv_size,data_percent,metadata_percent", p->pool, &text, err);
 
 	if (r == 0)
 		r = volume_parse_room(text, ret, err);
@@ -180,28 +215,35 @@ int volume_make(const struct volume_pool *p, const char *name, uint64_t bytes, s
 	return run_make(&argv, name, err);
 }
 
-/* As device-mapper writes a part of a device's name. */
-static void add_escaped(char *ret, size_t size, const char *part)
+/* By its type, not as --snapshot, for which LVM wants the kernel's module of thick ones. Without
+ * the flag it would not activate it. */
+int volume_snapshot(
+	const struct volume_pool *p, const char *name, const char *origin, struct error *err)
 {
-	size_t n = strlen(ret);
+	struct strv argv AUTO(strv_done) = {0};
 
-	for (; *part && n + 3 < size; part++) {
-		if (*part == '-')
-			ret[n++] = '-';
-		ret[n++] = *part;
-	}
-	ret[n] = '\0';
+	strv_add_all(&argv, "lvcreate", "--quiet", "--yes", "--type", "thin", "--setactivationskip",
+		"n", "--permission", "rw", "--addtag", p->tag, "-n", name, NULL);
+	add_path(&argv, p, origin);
+	return run_make(&argv, name, err);
 }
 
-/* The beginning of all names of the group's devices. */
-static void device_prefix(const char *group, char *ret, size_t size)
+/* Inactive: a snapshot of it needs nothing suspended then. The tag comes last, as it is what
+ * counts.
+ */
+int volume_mark(
+	const struct volume_pool *p, const char *name, const char *digest, struct error *err)
 {
-	size_t n;
+	struct strv off AUTO(strv_done) = {0}, tag AUTO(strv_done) = {0};
+	int r;
 
-	ret[0] = '\0';
-	add_escaped(ret, size - 1, group);
-	n = strlen(ret);
-	snprintf(ret + n, size - n, "-");
+	strv_add_all(&off, "lvchange", "--quiet", "--activate", "n", NULL);
+	add_path(&off, p, name);
+	r = volume_run(&off, NULL, err);
+	strv_add_all(&tag, "lvchange", "--quiet", "--setactivationskip", "y", "--addtag", NULL);
+	strv_add_format(&tag, IMAGE_TAG "%s", digest);
+	add_path(&tag, p, name);
+	return r < 0 ? r : volume_run(&tag, NULL, err);
 }
 
 int volume_open(const struct volume_pool *p, const char *name, struct error *err)
@@ -273,37 +315,59 @@ int volume_cut(const struct volume_pool *p, const char *name, struct error *err)
 	return volume_run(&argv, NULL, err);
 }
 
-/* Tags are a list with commas. */
-static bool has_tag(const char *tags, const char *tag)
+/* Tags are a list with commas. Returns what comes after the one that begins so (all of it unless
+ * `is_prefix`), or NULL. */
+static const char *find_tag(const char *tags, const char *tag, bool is_prefix)
 {
 	size_t n = strlen(tag);
 
 	for (; tags; tags = strchr(tags, ',')) {
 		tags += *tags == ',';
-		if (strncmp(tags, tag, n) == 0 && (tags[n] == ',' || tags[n] == '\0'))
-			return true;
+		if (strncmp(tags, tag, n) == 0 && (is_prefix || tags[n] == ',' || tags[n] == '\0'))
+			return tags + n;
 	}
-	return false;
+	return NULL;
 }
 
-int volume_list(const struct volume_pool *p, struct strv *ret, struct error *err)
+/* "" if no image is said to be on it. */
+static void image_of(const char *tags, char ret[DIGEST_HEX_SIZE])
+{
+	const char *at = find_tag(tags, IMAGE_TAG, true);
+
+	snprintf(ret, DIGEST_HEX_SIZE, "%s", at ? at : "");
+	if (!digest_is_hex(ret))
+		ret[0] = '\0';
+}
+
+int volume_parse_list(const char *text, const char *tag, struct strv *ret, struct strv *ret_images)
+{
+	json_t *json = json_loads(text, 0, NULL), *volume;
+	size_t i;
+
+	json_array_foreach(find_volumes(json), i, volume)
+	{
+		const char *name = json_string_value(json_object_get(volume, "lv_name"));
+		const char *tags = json_string_value(json_object_get(volume, "lv_tags"));
+		char digest[DIGEST_HEX_SIZE];
+
+		if (!name || !volume_name_is_valid(name) || !find_tag(tags, tag, false))
+			continue;
+		image_of(tags, digest);
+		strv_add(ret, name);
+		strv_add(ret_images, digest);
+	}
+	json_decref(json);
+	return ret->failed || ret_images->failed ? -ENOMEM : 0;
+}
+
+int volume_list(
+	const struct volume_pool *p, struct strv *ret, struct strv *ret_images, struct error *err)
 {
 	autofree char *text = NULL;
-	json_t *json, *volume;
-	size_t i;
 	int r = report(p, "lv_name,lv_tags", NULL, &text, err);
 
 	if (r < 0)
 		return r;
-	json = json_loads(text, 0, NULL);
-	json_array_foreach(find_volumes(json), i, volume)
-	{
-		const char *name = json_string_value(json_object_get(volume, "lv_name"));
-
-		if (name && volume_name_is_valid(name) &&
-			has_tag(json_string_value(json_object_get(volume, "lv_tags")), p->tag))
-			strv_add(ret, name);
-	}
-	json_decref(json);
-	return ret->failed ? fail(err, -ENOMEM, "out of memory") : 0;
+	r = volume_parse_list(text, p->tag, ret, ret_images);
+	return r < 0 ? fail(err, r, "out of memory") : 0;
 }

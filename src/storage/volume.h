@@ -5,13 +5,17 @@
  * wait for its own locks. They are for a process that serves nobody else. */
 #pragma once
 
-#include "lib/error.h"
+#include "lib/digest.h"
 #include "lib/strv.h"
+#include "storage/room.h"
 
 #define VOLUME_NAME_MAX 32 /* with NUL */
 
 /* Names of volumes begin so, after which come letters, digits and '_'. */
 #define VOLUME_PREFIX "wnodes_"
+
+/* Those of volumes with an image, of which snapshots are made. */
+#define VOLUME_IMAGE_PREFIX VOLUME_PREFIX "i_"
 
 /* Beyond this much of a thin pool's data or tables none is made: writes to a pool that is full
  * fail, for all who have a volume of it. */
@@ -20,12 +24,6 @@
 struct volume_pool {
 	const char *group, *pool;
 	const char *tag; /* of all volumes of this node */
-};
-
-/* How full a pool is. */
-struct volume_room {
-	uint64_t bytes;
-	double data_percent, tables_percent;
 };
 
 bool volume_name_is_valid(const char *name);
@@ -45,6 +43,17 @@ int volume_check_room(const struct volume_pool *p, const struct volume_room *roo
  * taken, or negative errno. */
 int volume_make(const struct volume_pool *p, const char *name, uint64_t bytes, struct error *err);
 
+/* Makes a snapshot of `origin` that can be written to, at once and without copying. Returns as
+ * volume_make(). */
+int volume_snapshot(
+	const struct volume_pool *p, const char *name, const char *origin, struct error *err);
+
+/* Says for good, by another tag, that the image whose digest this is lies on it, whole, and takes
+ * it out of use: snapshots alone are made of it from then on. All must be on the disk, and nobody
+ * have it open. Returns 0 or negative errno. */
+int volume_mark(
+	const struct volume_pool *p, const char *name, const char *digest, struct error *err);
+
 /* Returns a descriptor, for reading and writing, or negative errno. */
 int volume_open(const struct volume_pool *p, const char *name, struct error *err);
 
@@ -63,5 +72,10 @@ int volume_remove(const struct volume_pool *p, const char *name, struct error *e
 /* Who still has it open gets errors from now on. Returns 0 or negative errno. */
 int volume_cut(const struct volume_pool *p, const char *name, struct error *err);
 
-/* Adds the names of all that bear the tag. Returns 0 or negative errno. */
-int volume_list(const struct volume_pool *p, struct strv *ret, struct error *err);
+/* Adds the names of all that bear the tag, and to `ret_images` for each the digest of the image
+ * that volume_mark() has said is on it, or "". Returns 0 or negative errno. */
+int volume_list(
+	const struct volume_pool *p, struct strv *ret, struct strv *ret_images, struct error *err);
+
+/* Reads what `lvs` says of them, in JSON; for tests. Returns 0 or -ENOMEM. */
+int volume_parse_list(const char *text, const char *tag, struct strv *ret, struct strv *ret_images);

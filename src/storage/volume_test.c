@@ -99,6 +99,23 @@ static void a_pool_says_how_full_it_is(void **state)
 	assert_int_equal(volume_parse_room("", &room, &err), -EPROTO);
 }
 
+static void the_kernel_says_how_full_a_pool_is(void **state)
+{
+	struct volume_room room;
+
+	assert_int_equal(room_parse("3 419/4096 28/16384 - rw no_discard_passdown "
+				    "queue_if_no_space - 1024 ",
+				 1 << 30, &room),
+		0);
+	assert_int_equal(room.bytes, 1 << 30);
+	assert_true(room.tables_percent > 10.2 && room.tables_percent < 10.3);
+	assert_true(room.data_percent > 0.16 && room.data_percent < 0.18);
+	assert_int_equal(room_parse("Fail", 1, &room), -EPROTO);
+	assert_int_equal(room_parse("Error", 1, &room), -EPROTO);
+	assert_int_equal(room_parse("1 2/0 3/4 - rw", 1, &room), -EPROTO);
+	assert_true(room_ask("no-such", &room) < 0);
+}
+
 static void the_commands_are_lvms(void **state)
 {
 	const struct fixture *f = *state;
@@ -141,7 +158,7 @@ static void what_lvm_complains_of_is_told(void **state)
 static void only_what_bears_our_tag_is_listed(void **state)
 {
 	const struct fixture *f = *state;
-	struct strv names AUTO(strv_done) = {0};
+	struct strv names AUTO(strv_done) = {0}, images AUTO(strv_done) = {0};
 	struct error err;
 
 	fake(f, "lvs",
@@ -150,9 +167,47 @@ static void only_what_bears_our_tag_is_listed(void **state)
 		"{\"lv_name\":\"wnodes_v_1\",\"lv_tags\":\"a,wnodes.node1\"},"
 		"{\"lv_name\":\"wnodes_v_2\",\"lv_tags\":\"wnodes.node11\"},"
 		"{\"lv_name\":\"wnodes_v_3\",\"lv_tags\":\"\"}]}]}'");
-	assert_int_equal(volume_list(&pool, &names, &err), 0);
+	assert_int_equal(volume_list(&pool, &names, &images, &err), 0);
 	assert_int_equal(names.count, 1);
 	assert_string_equal(names.items[0], "wnodes_v_1");
+	assert_string_equal(images.items[0], "");
+}
+
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void a_volume_says_which_image_is_on_it(void **state)
+{
+	static const char text[] =
+		"{\"report\":[{\"lv\":["
+		"{\"lv_name\":\"wnodes_i_1\",\"lv_tags\":\"wnodes.image." DIGEST ",wnodes.node1\"},"
+		"{\"lv_name\":\"wnodes_i_2\",\"lv_tags\":\"wnodes.image.12,wnodes.node1\"},"
+		"{\"lv_name\":\"wnodes_i_3\",\"lv_tags\":\"wnodes.image." DIGEST "\"}]}]}";
+	struct strv names AUTO(strv_done) = {0}, images AUTO(strv_done) = {0};
+
+	assert_int_equal(volume_parse_list(text, "wnodes.node1", &names, &images), 0);
+	assert_int_equal(names.count, 2);
+	assert_int_equal(images.count, 2);
+	assert_string_equal(images.items[0], DIGEST);
+	assert_string_equal(images.items[1], "");
+}
+
+/* Who is killed between the two has a volume without the tag, which is made anew. */
+static void an_image_is_marked_when_it_is_out_of_use(void **state)
+{
+	const struct fixture *f = *state;
+	struct error err;
+
+	fake(f, "lvchange", "");
+	fake(f, "lvcreate", "");
+	assert_int_equal(volume_mark(&pool, "wnodes_i_1", DIGEST, &err), 0);
+	assert_logged(f, "lvchange --quiet --activate n vg-1/wnodes_i_1\n"
+			 "lvchange --quiet --setactivationskip y --addtag wnodes.image." DIGEST
+			 " vg-1/wnodes_i_1\n");
+	assert_int_equal(volume_snapshot(&pool, "wnodes_r_1", "wnodes_i_1", &err), 0);
+	assert_logged(f, "--type thin --setactivationskip n --permission rw --addtag wnodes.node1 "
+			 "-n wnodes_r_1 vg-1/wnodes_i_1\n");
+	fake(f, "lvchange", "exit 5");
+	assert_true(volume_mark(&pool, "wnodes_i_2", DIGEST, &err) < 0);
 }
 
 int main(void)
@@ -160,9 +215,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_of_few_letters),
 		cmocka_unit_test(a_pool_says_how_full_it_is),
+		cmocka_unit_test(the_kernel_says_how_full_a_pool_is),
 		cmocka_unit_test_setup_teardown(the_commands_are_lvms, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_lvm_complains_of_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_what_bears_our_tag_is_listed, setup, teardown),
+		cmocka_unit_test(a_volume_says_which_image_is_on_it),
+		cmocka_unit_test_setup_teardown(
+			an_image_is_marked_when_it_is_out_of_use, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
