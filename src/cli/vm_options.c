@@ -20,6 +20,7 @@ int vm_options_fill(
 		.network = o->network,
 		.accel = o->accel,
 		.start = o->start,
+		.root = o->root,
 		.report = o->report,
 		.cpus = o->cpus,
 		.memory = o->memory,

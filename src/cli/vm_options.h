@@ -6,7 +6,7 @@
 #include "engine/request.h"
 
 struct vm_options {
-	const char *image, *workdir, *network, *accel, *start, *report;
+	const char *image, *workdir, *network, *accel, *start, *root, *report;
 	uint64_t cpus, memory, scratch, timeout; /* bytes and microseconds; 0: the settings' */
 	uint64_t disk_iops, disk_rate;           /* a second; 0: the settings' */
 	struct verb_list mounts, volumes, env;
@@ -30,6 +30,9 @@ struct vm_options {
 			"Adds an empty disk of this size, seen as /scratch and /tmp; 0: none, "    \
 			"whatever the settings say",                                               \
 			.given = offsetof(type, member.scratch_given)),                            \
+		VM_ROW(type, member, "root", 0, OPTION_CHOICE, root, "KIND", SETTINGS_ROOTS, NULL, \
+			"What the root disk is: overlay (a file over the image), or lvm (a "       \
+			"snapshot of the image on a volume of the node; the VM boots then)"),      \
 		VM_ROW(type, member, "disk-iops", 0, OPTION_NUMBER, disk_iops, "N", NULL, NULL,    \
 			"How many times a second the VM may read or write its disks", 1,           \
 			VM_OPTIONS_IOPS_MAX),                                                      \

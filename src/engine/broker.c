@@ -110,12 +110,13 @@ static json_t *open_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:s*, s:s*, s:o*}", "op", "open", "image",
-		request->image, "cpus", (json_int_t)request->cpus, "memory_mib",
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:s*, s:s*, s:o*}", "op", "open",
+		"image", request->image, "cpus", (json_int_t)request->cpus, "memory_mib",
 		(json_int_t)request->memory_mib, "scratch_bytes",
-		(json_int_t)request->scratch_bytes, "own", b->own_image, "digest",
-		b->own_image ? b->resources->image_digest : NULL, "network",
-		request->network == VM_NETWORK_TAP ? request->network_name : NULL, "job_network",
+		(json_int_t)request->scratch_bytes, "own", b->own_image, "root_lvm",
+		request->root_lvm, "digest", b->own_image ? b->resources->image_digest : NULL,
+		"network", request->network == VM_NETWORK_TAP ? request->network_name : NULL,
+		"job_network",
 		request->crew && request->network == VM_NETWORK_TAP ? crew_to_json(request->crew)
 								    : NULL);
 }
@@ -131,12 +132,12 @@ static json_t *hold_to_json(const struct broker *b)
 		b->record_id[0] ? b->record_id : NULL, "name", b->name);
 }
 
-/* Takes `question`; the descriptor (-1: none) stays the caller's. */
-static int broker_send_with(struct broker *b, json_t *question, int fd)
+/* Takes `question`; the descriptors stay the caller's. */
+static int broker_send_with(struct broker *b, json_t *question, const int *fds, size_t count)
 {
 	int r = !question   ? -ENOMEM
 		: b->fd < 0 ? -ENOTCONN
-			    : packet_send(b->fd, question, &fd, fd >= 0);
+			    : packet_send(b->fd, question, fds, count);
 
 	json_decref(question);
 	return r;
@@ -144,15 +145,20 @@ static int broker_send_with(struct broker *b, json_t *question, int fd)
 
 static int broker_send(struct broker *b, json_t *question)
 {
-	return broker_send_with(b, question, -1);
+	return broker_send_with(b, question, NULL, 0);
 }
 
-/* A daemon that is new learns which volume is the VM's by seeing it. */
+/* A daemon that is new learns which volumes are the VM's by seeing them. */
 static int broker_hold(struct broker *b)
 {
-	int fd = b->resources->scratch_fd;
+	const int disks[] = {b->resources->scratch_fd, b->resources->disk_fd};
+	int fds[ARRAY_SIZE(disks)];
+	size_t count = 0;
 
-	return broker_send_with(b, hold_to_json(b), scratch_is_volume(fd) ? fd : -1);
+	for (size_t i = 0; i < ARRAY_SIZE(disks); i++)
+		if (scratch_is_volume(disks[i]))
+			fds[count++] = disks[i];
+	return broker_send_with(b, hold_to_json(b), fds, count);
 }
 
 /* The rest of the run goes on without a daemon, or does not go on. */
@@ -218,7 +224,7 @@ static int *find_member(struct resources *r, const char *name)
 		int *fd;
 	} members[] = {{"disk", &r->disk_fd}, {"kernel", &r->kernel_fd}, {"initrd", &r->initrd_fd},
 		{"seed", &r->seed_fd}, {"overlay", &r->overlay_fd}, {"scratch", &r->scratch_fd},
-		{"tap", &r->tap_fd}};
+		{"root", &r->disk_fd}, {"tap", &r->tap_fd}};
 
 	for (size_t i = 0; name && i < ARRAY_SIZE(members); i++)
 		if (streq(members[i].name, name) && *members[i].fd < 0)
@@ -256,9 +262,9 @@ static int check_descriptors(struct broker *b)
 {
 	const struct resources *r = b->resources;
 	bool kernel = r->manifest->boot == IMAGE_BOOT_KERNEL;
+	bool root = b->request->root_lvm ? scratch_is_volume(r->disk_fd) : r->overlay_fd >= 0;
 
-	if (r->disk_fd < 0 || r->overlay_fd < 0 ||
-		(kernel && (r->kernel_fd < 0 || r->initrd_fd < 0)) ||
+	if (r->disk_fd < 0 || !root || (kernel && (r->kernel_fd < 0 || r->initrd_fd < 0)) ||
 		(r->manifest->agent == IMAGE_AGENT_SEED && r->seed_fd < 0) ||
 		(b->request->scratch_bytes > 0 && r->scratch_fd < 0) ||
 		(b->request->network == VM_NETWORK_TAP && r->tap_fd < 0))
@@ -279,7 +285,7 @@ static int broker_take(struct broker *b, json_t *answer, int *fds, size_t count)
 		ret = card_parse(json_object_get(answer, "network"), &r->card, b->err);
 	if (ret == 0)
 		ret = local_check(b->request, r->manifest, b->err);
-	if (ret == 0)
+	if (ret == 0 && r->overlay_fd >= 0)
 		ret = overlay_write(r->overlay_fd, r->manifest->disk_size, b->err);
 	if (ret == 0 && b->request->scratch_bytes > 0 && !scratch_is_volume(r->scratch_fd))
 		ret = scratch_format(r->scratch_fd, b->err);

@@ -104,9 +104,10 @@ int launch_find_template(struct launch *l, struct error *err)
 	bool insists = l->request->start == REQUEST_START_CLONE;
 	int r;
 
-	/* A probe looks at what an image does when it boots. Templates have no volumes. */
+	/* A probe looks at what an image does when it boots. Templates have no volumes, and what
+	 * one has written is in an overlay. */
 	if (l->request->start == REQUEST_START_BOOT || l->request->probe ||
-		l->request->volumes.count > 0)
+		l->request->volumes.count > 0 || l->request->root_lvm)
 		return 0;
 	if (tuning_forbids_clones(l->request->settings))
 		return launch_refuse_clone(l, err);
@@ -264,6 +265,9 @@ void launch_fill_spec(struct launch *l, const char *name, const char *mac, struc
 	/* A volume is as large as LVM makes it: a clone's disk gets the size that is told. */
 	ret->scratch_bytes =
 		ret->scratch_is_volume ? scratch_size(ret->scratch_fd) : request->scratch_bytes;
+	ret->root_is_volume = scratch_is_volume(ret->disk_fd);
+	if (ret->root_is_volume)
+		ret->root_bytes = l->resources->manifest->disk_size;
 	launch_fill_limits(l, ret);
 	ret->share_count = l->shares.count;
 	memcpy(ret->shares, l->shares.items, sizeof(l->shares.items));
@@ -335,7 +339,8 @@ bool launch_wants_template(const struct launch *l, uint32_t agent_features)
 	autofree char *directory = local_templates();
 
 	if (request->start != REQUEST_START_AUTO || request->probe || l->cloning ||
-		request->volumes.count > 0 || !request->settings->template_automatic ||
+		request->volumes.count > 0 || request->root_lvm ||
+		!request->settings->template_automatic ||
 		tuning_forbids_clones(request->settings) ||
 		!(agent_features & AGENT_FEATURE_TEMPLATE))
 		return false;

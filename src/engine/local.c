@@ -206,6 +206,10 @@ int local_open(const struct request *request, struct resources *ret, struct erro
 {
 	int r;
 
+	if (request->root_lvm && !request->parts)
+		return fail(err, -EHOSTDOWN,
+			"a root disk on a volume is lent by the node's daemon, wnodes-hypervisor, which "
+			"does not run here; use --root overlay");
 	if (request->network == VM_NETWORK_TAP)
 		return fail(err, -ENETUNREACH,
 			"the network '%s' is the node's, and no daemon, wnodes-hypervisor, is there to "

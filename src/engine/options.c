@@ -39,6 +39,16 @@ static void fill_shape(struct request *r, const struct options *o, const struct 
 	r->network = parse_network(r->network_name);
 	r->accel = accel_parse(either(o->accel, s->accel));
 	r->start = parse_start(either(o->start, s->start));
+	r->root_lvm = streq(either(o->root, s->root), "lvm");
+}
+
+static int check_start(const struct request *r, struct error *err)
+{
+	if (r->root_lvm && r->start == REQUEST_START_CLONE)
+		return fail(err, -EINVAL,
+			"a VM with its root disk on a volume boots; leave out --start clone, or use "
+			"--root overlay");
+	return 0;
 }
 
 /* Adds mounts, and learns whether one of them is "none". */
@@ -143,7 +153,9 @@ int options_fill_request(const struct options *o, struct request *r, struct erro
 	r->report = o->report;
 	r->usage = o->report;
 	r->progress = !o->verbose && isatty(STDERR_FILENO);
-	ret = fill_shares(r, o, s, &none, err);
+	ret = check_start(r, err);
+	if (ret == 0)
+		ret = fill_shares(r, o, s, &none, err);
 	if (ret == 0)
 		ret = fill_volumes(r, o, err);
 	if (ret == 0)

@@ -7,6 +7,7 @@
 struct options {
 	const char *image, *workdir;
 	const char *network, *accel, *start; /* words of [run] network, [vm] accel, [run] start */
+	const char *root;                    /* a word of [vm] root */
 	const char *report;
 	uint64_t cpus, memory, scratch, timeout; /* bytes and us */
 	uint64_t disk_iops, disk_rate;           /* a second */

@@ -45,6 +45,7 @@ struct request {
 	/* What guest and overhead are to fit into, where the guest's size follows from it; or 0. */
 	uint64_t allocation_mib;
 	uint64_t scratch_bytes;
+	bool root_lvm; /* the root disk is a volume of the node, not an overlay */
 	uint64_t disk_iops,
 		disk_rate; /* limits of root and scratch disk together, a second; 0: none */
 	enum vm_network network;

@@ -132,6 +132,9 @@ const struct conf_setting settings_table[] = {
 	ROW("vm", "directory", CONF_STRING, directory, NULL, 0, 0, NULL,
 		"Directory for what VMs write, overlays and scratch disks; the cache directory when "
 		"not set."),
+	ROW("vm", "root", CONF_CHOICE, root, "overlay", 0, 0, SETTINGS_ROOTS,
+		"What a VM's root disk is: overlay (a file, over the image that all VMs read) or lvm (a "
+		"snapshot, on a volume of the node's volume group; such VMs boot)."),
 	ROW("vm", "broker", CONF_STRING, broker, "auto", 0, 0, NULL,
 		"Socket of the node's daemon, which lends a VM what it is started from; auto: the usual "
 		"one if it answers, else the user's own rights do; none: never."),

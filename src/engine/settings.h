@@ -28,6 +28,7 @@ struct settings {
 	char *virtiofsd;    /* program; NULL: the installed one */
 	char *user_network; /* "qemu" or "passt" */
 	char *gateway;      /* a word of SETTINGS_GATEWAYS */
+	char *root;         /* a word of SETTINGS_ROOTS */
 	/* [template] */
 	bool template_automatic;
 	uint64_t template_budget; /* bytes */
@@ -90,6 +91,7 @@ extern const struct conf_setting settings_table[];
 
 #define SETTINGS_STARTS   "auto|clone|boot"
 #define SETTINGS_GATEWAYS "auto|9p|virtiofs|sshfs"
+#define SETTINGS_ROOTS    "overlay|lvm"
 
 /* As APEL knows them. */
 #define SETTINGS_BENCHMARKS "none|si2k|hepspec|HEPscore23"

@@ -54,6 +54,7 @@ static const struct {
 		BIT(CALL_HOLD) | BIT(CALL_VM) | BIT(CALL_MAP_GROUPS)},
 	{{"own", FIELD_BOOL, AT(own)}, 0},
 	{{"scratch", FIELD_BOOL, AT(scratch)}, 0},
+	{{"root_lvm", FIELD_BOOL, AT(root_lvm)}, 0},
 	{{"wait", FIELD_NOT, AT(no_wait)}, 0},
 	{{"name", FIELD_TEXT, AT(name), 0, CALL_NAME_MAX}, 0},
 	{{"volume", FIELD_TEXT, AT(volume), 0, CALL_VOLUME_MAX}, BIT(CALL_VOLUME)},
@@ -79,7 +80,7 @@ int call_parse(json_t *json, struct call *ret, struct error *err)
 {
 	int r;
 
-	*ret = (struct call){.scratch_fd = -1};
+	*ret = (struct call){.volume_fds = {-1, -1}};
 	r = parse_op(json, &ret->op, err);
 	for (size_t i = 0; i < ARRAY_SIZE(fields) && r == 0; i++) {
 		const struct field *row = &fields[i].field;

@@ -10,6 +10,7 @@
  * of times before,
  * {"waiting":{"place":k,"reason":"..."}} with "own":true,"digest":"...": an image of the caller's
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
+ * With "root_lvm":true there is "root" instead of disk and overlay: a volume with the image on it
  * With "network":"NAME", one of the node's networks, there is a descriptor "tap" as well, with
  * virtio headers before its frames, and
  * "network":{"name","mac","address","prefix","gateway","nameservers","mtu"}: what the VM's card is
@@ -26,7 +27,7 @@
  * our end
  *   {"op":"hold","image","digest","cpus","memory_mib","pid":n,"record_id","name"}   instead of
  * open, after the daemon was started anew: a VM that goes on, whose QEMU is `pid`, a child of the
- * caller; with a descriptor of the volume that was lent, if one was
+ * caller; with descriptors of the volumes that were lent, if some were
  *                                                                        -> {"record_id":"..."}
  *   {"op":"volume","volume":"NAME","read_only":b}  -> {"volume":{"id","read_only"}} with its data
  * as the descriptor "volume", or with "address", "port" and "key", by which another node serves it
@@ -58,6 +59,9 @@
 #define CALL_NAME_MAX   64
 #define CALL_VOLUME_MAX 192
 
+/* Of the node's own that a VM may have: a root disk, and a scratch disk. */
+#define CALL_VOLUMES_MAX 2
+
 enum call_op {
 	CALL_OPEN,
 	CALL_HOLD,
@@ -87,11 +91,12 @@ struct call {
 	char accel[8], network[NETWORK_NAME_MAX];
 	char name[CALL_NAME_MAX]; /* of the VM, as its user sees it */
 	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
-	bool own, scratch, no_wait, read_only;
+	bool own, scratch, no_wait, read_only, root_lvm;
 	char volume[CALL_VOLUME_MAX];
 	char record_id[UUID_TEXT_SIZE];
 	json_t *record, *job_network; /* objects, not looked into yet; part of the request */
-	int scratch_fd; /* `hold`: the volume that the VM has, for a moment; -1: none was given */
+	/* `hold`: the volumes that the VM has, for a moment; -1: none was given */
+	int volume_fds[CALL_VOLUMES_MAX];
 };
 
 /* Checks a request from anyone. Returns 0 or -EINVAL with what is wrong. */

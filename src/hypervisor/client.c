@@ -14,7 +14,6 @@
 #include "hypervisor/node.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "lib/timestamp.h"
 
 /* For who has connected and asked for nothing. */
 #define IDLE_US (60 * UINT64_C(1000000))
@@ -26,8 +25,8 @@
 /* How soon one who has asked too much is heard again. */
 #define PAUSE_US 50000
 
-/* Takes `answer`. A client that does not read its answers is ended. */
-static void client_answer(struct client *c, json_t *answer, const int *fds, size_t count)
+/* A client that does not read its answers is ended. */
+void client_answer(struct client *c, json_t *answer, const int *fds, size_t count)
 {
 	int r = answer ? packet_send(c->fd, answer, fds, count) : -ENOMEM;
 
@@ -36,7 +35,7 @@ static void client_answer(struct client *c, json_t *answer, const int *fds, size
 		shutdown(c->fd, SHUT_RDWR); /* its end is heard like any other */
 }
 
-static void client_refuse(struct client *c, const char *why)
+void client_refuse(struct client *c, const char *why)
 {
 	client_answer(c, json_pack("{s:s}", "error", why), NULL, 0);
 }
@@ -53,6 +52,7 @@ static void client_take_back(struct client *c)
 	borrow_cancel(c->borrow);
 	shelf_forget(c->hypervisor->shelf, c);
 	volumes_cancel(c->hypervisor->volumes, c);
+	imagevolumes_cancel(c->hypervisor->imagevolumes, c);
 	loan_disks_close(&c->disks, c->hypervisor);
 	c->state = CLIENT_IDLE;
 	c->digest[0] = '\0';
@@ -90,13 +90,7 @@ static void client_fail(struct client *c, const char *why)
 	client_refuse(c, why);
 }
 
-struct descriptors {
-	json_t *names;
-	int fds[PACKET_FDS_MAX];
-	size_t count;
-};
-
-static void add_descriptor(struct descriptors *d, const char *name, int fd)
+void client_add_descriptor(struct client_descriptors *d, const char *name, int fd)
 {
 	if (fd < 0)
 		return;
@@ -139,7 +133,7 @@ static int client_lend_card(struct client *c, const json_t *lease, struct error 
 /* All is there: `image` is NULL for one of the client's own. */
 static void client_lend(struct client *c, const struct loan_image *image)
 {
-	struct descriptors d = {.names = NULL};
+	struct client_descriptors d = {.names = NULL};
 	/* Of an image that is not ours the size is not known. */
 	uint64_t disk = image ? image->manifest->disk_size : c->hypervisor->settings.node_vm_disk;
 	struct error err = {0};
@@ -161,14 +155,15 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	}
 	d.names = json_array();
 	if (image) {
-		add_descriptor(&d, "disk", image->disk_fd);
-		add_descriptor(&d, "kernel", image->kernel_fd);
-		add_descriptor(&d, "initrd", image->initrd_fd);
-		add_descriptor(&d, "seed", image->seed_fd);
+		client_add_descriptor(&d, "disk", c->disks.root ? -1 : image->disk_fd);
+		client_add_descriptor(&d, "kernel", image->kernel_fd);
+		client_add_descriptor(&d, "initrd", image->initrd_fd);
+		client_add_descriptor(&d, "seed", image->seed_fd);
 	}
-	add_descriptor(&d, "overlay", c->disks.overlay.fd);
-	add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
-	add_descriptor(&d, "tap", loan_card_fd(&c->card));
+	client_add_descriptor(&d, "root", volume_fd(c->disks.root));
+	client_add_descriptor(&d, "overlay", c->disks.overlay.fd);
+	client_add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
+	client_add_descriptor(&d, "tap", loan_card_fd(&c->card));
 	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*, s:{s:I, s:I}, s:o*}",
 		"descriptors", d.names, "digest", c->digest, "record_id", c->tally.record_id,
 		"name", image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
@@ -250,6 +245,37 @@ static void on_volume(struct volume *volume, const char *why, void *userdata)
 		client_borrow(c, CLIENT_OPENING);
 }
 
+static void on_root(struct volume *volume, const char *why, void *userdata)
+{
+	struct client *c = userdata;
+
+	c->disks.root = volume;
+	if (volume) {
+		client_borrow(c, CLIENT_OPENING);
+		return;
+	}
+	client_take_back(c);
+	refuse_drained(c, "the node has no volume for the root disk", why);
+}
+
+static void on_borrow_wait(const char *reason, void *userdata)
+{
+	client_answer(userdata, json_pack("{s:{s:s}}", "waiting", "reason", reason), NULL, 0);
+}
+
+/* The image of whose disk the root disk is to be a snapshot may have to be written to a volume
+ * first. Returns as volumes_take(). */
+static int client_take_root(struct client *c)
+{
+	struct imagevolumes *images = c->hypervisor->imagevolumes;
+
+	if (!c->wanted.root_lvm || c->disks.root)
+		return 1;
+	if (imagevolumes_must_write(images, c->digest))
+		on_borrow_wait("it is written to a volume of the node", c);
+	return imagevolumes_take(images, c->digest, on_root, c, &c->disks.root);
+}
+
 /* A slot is there, and the image: `image` is NULL for one of the client's own. */
 static void client_proceed(struct client *c, const struct loan_image *image)
 {
@@ -259,16 +285,13 @@ static void client_proceed(struct client *c, const struct loan_image *image)
 		r = volumes_take(c->hypervisor->volumes, c->wanted.scratch_bytes, on_volume, c,
 			&c->disks.volume);
 	if (r > 0)
+		r = client_take_root(c);
+	if (r > 0)
 		client_lend(c, image);
 	else if (r == 0)
 		c->state = CLIENT_MAKING;
 	else
 		client_fail(c, "the node's daemon is out of memory");
-}
-
-static void on_borrow_wait(const char *reason, void *userdata)
-{
-	client_answer(userdata, json_pack("{s:{s:s}}", "waiting", "reason", reason), NULL, 0);
 }
 
 static void on_borrowed(
@@ -337,6 +360,21 @@ static void refuse_drained(struct client *c, const char *what, const char *reaso
 	client_answer(c, json_pack("{s:s*, s:b}", "error", why, "drained", true), NULL, 0);
 }
 
+/* Can the root disk be a volume? */
+static bool client_may_have_root(struct client *c, const struct call *call)
+{
+	if (!call->root_lvm)
+		return true;
+	if (!c->hypervisor->imagevolumes)
+		refuse_drained(c, "the node lends no root disk on a volume",
+			"it has no [node] volume_group; use --root overlay");
+	else if (call->own)
+		client_refuse(c,
+			"a root disk on a volume is of an image of the node, and this one is "
+			"of your own store; use --root overlay");
+	return c->hypervisor->imagevolumes && !call->own;
+}
+
 static void on_open(struct client *c, const struct call *call)
 {
 	const struct hypervisor *h = c->hypervisor;
@@ -357,7 +395,7 @@ static void on_open(struct client *c, const struct call *call)
 			"[node] scratch is lvm, and there is no volume_group");
 	} else if (loan_card_check(&c->card, h, call, c->peer.uid, &err) < 0) {
 		client_refuse(c, err.text);
-	} else {
+	} else if (client_may_have_root(c, call)) {
 		c->wanted = *call;
 		c->own_image = call->own;
 		memcpy(c->image, call->image, sizeof(c->image));
@@ -414,36 +452,11 @@ static void on_hold(struct client *c, const struct call *call)
 	c->own_image = call->own;
 	memcpy(c->image, call->image, sizeof(c->image));
 	memcpy(c->digest, call->digest, sizeof(c->digest));
-	c->disks.volume = volumes_claim(c->hypervisor->volumes, call->scratch_fd);
+	c->disks.volume = volumes_claim(c->hypervisor->volumes, call->volume_fds[0]);
+	c->disks.root = volumes_claim(c->hypervisor->volumes, call->volume_fds[1]);
 	c->state = CLIENT_LENT;
 	c->started = true; /* so soon it comes back only if it has */
 	client_hold_record(c, call);
-}
-
-static bool was_lent(const struct client *c, const char *key)
-{
-	for (size_t i = 0; i < c->key_count; i++)
-		if (streq(c->keys[i], key))
-			return true;
-	return false;
-}
-
-static void on_template_lent(struct shelf_template *t, void *userdata)
-{
-	struct client *c = userdata;
-	struct descriptors d = {.names = NULL};
-
-	c->asking_template = false;
-	if (!t) {
-		c->key_count--;
-		client_answer(c, json_pack("{s:b}", "none", true), NULL, 0);
-		return;
-	}
-	d.names = json_array();
-	add_descriptor(&d, "memory", t->memory_fd);
-	add_descriptor(&d, "state", t->state_fd);
-	add_descriptor(&d, "overlay", t->overlay_fd);
-	client_answer(c, json_pack("{s:o}", "descriptors", d.names), d.fds, d.count);
 }
 
 static void on_volume_offered(const struct volume_offer *offer, const char *why, void *userdata)
@@ -474,88 +487,6 @@ static void on_site_volume(struct client *c, const struct call *call)
 		c->asking_volume = false;
 		client_refuse(c, err.text);
 	}
-}
-
-/* Has its image been revoked, or has it expired, since it was lent? */
-static bool client_may_not_start(const struct client *c)
-{
-	const struct catalogue_image *image =
-		catalogue_find(admission_catalogue(c->hypervisor->admission), c->digest);
-
-	return image && !catalogue_is_startable(image, timestamp_now_us());
-}
-
-static void on_template(struct client *c, const struct call *call)
-{
-	if (c->state != CLIENT_LENT || c->asking_template || c->key_count >= KEYS_MAX) {
-		client_refuse(c, "a template is lent to a VM alone");
-		return;
-	}
-	if (client_may_not_start(c)) {
-		client_refuse(c, "nothing starts from this image any more");
-		return;
-	}
-	memcpy(c->keys[c->key_count++], call->key, DIGEST_HEX_SIZE);
-	c->asking_template = true;
-	shelf_lend(c->hypervisor->shelf, call->key, on_template_lent, c);
-}
-
-static void on_template_failed(struct client *c, const struct call *call)
-{
-	if (!was_lent(c, call->key)) {
-		client_refuse(c, "this template was not lent to this VM");
-		return;
-	}
-	if (allowance_take_discard(c->allowance, clock_now_us())) {
-		log_warning("the template %.12s did not start a VM of uid %u; it is removed",
-			call->key, (unsigned int)c->peer.uid);
-		shelf_discard(c->hypervisor->shelf, call->key, "a clone of it did not start");
-	}
-	client_answer(c, json_object(), NULL, 0);
-}
-
-static void on_used(struct client *c, const struct call *call)
-{
-	if (was_lent(c, call->key))
-		shelf_record_use(c->hypervisor->shelf, call->key, call->start_us);
-	client_answer(c, json_object(), NULL, 0);
-}
-
-/* The maker has no rights, so it cannot read a private image, and nobody else could use the
- * template. */
-static bool client_shares_image(const struct client *c)
-{
-	const struct catalogue_image *image =
-		catalogue_find(admission_catalogue(c->hypervisor->admission), c->digest);
-
-	return !client_may_not_start(c) && !(image && image->is_private);
-}
-
-static void on_wish(struct client *c, const struct call *call)
-{
-	struct maker_wish wish = {
-		.uid = c->peer.uid,
-		.cpus = call->cpus,
-		.memory_mib = call->memory_mib,
-		.slots = call->slots,
-		.scratch = call->scratch,
-	};
-	int r;
-
-	if (c->state != CLIENT_LENT || c->own_image || !client_shares_image(c)) {
-		client_refuse(c, "templates are made of the machine's images, for all");
-		return;
-	}
-	memcpy(wish.digest, c->digest, sizeof(wish.digest));
-	memcpy(wish.key, call->key, sizeof(wish.key));
-	memcpy(wish.accel, call->accel, sizeof(wish.accel));
-	memcpy(wish.network, call->network, sizeof(wish.network));
-	r = maker_wish(c->hypervisor->maker, &wish);
-	if (r < 0)
-		client_refuse(c, r == -EDQUOT ? "too many templates were made for you this hour"
-					      : "no template is made now");
-	else
-		client_answer(c, json_object(), NULL, 0);
 }
 
 /* The VM's start does not wait for an answer. */
@@ -658,10 +589,10 @@ static void on_resume(struct client *c, const struct call *call)
 static void (*const handlers[CALL_OPS])(struct client *c, const struct call *call) = {
 	[CALL_OPEN] = on_open,
 	[CALL_HOLD] = on_hold,
-	[CALL_TEMPLATE] = on_template,
-	[CALL_TEMPLATE_FAILED] = on_template_failed,
-	[CALL_USED] = on_used,
-	[CALL_WISH] = on_wish,
+	[CALL_TEMPLATE] = client_on_template,
+	[CALL_TEMPLATE_FAILED] = client_on_template_failed,
+	[CALL_USED] = client_on_used,
+	[CALL_WISH] = client_on_wish,
 	[CALL_STARTED] = on_started,
 	[CALL_FAILED] = on_failed,
 	[CALL_NODE] = on_node,
@@ -673,8 +604,8 @@ static void (*const handlers[CALL_OPS])(struct client *c, const struct call *cal
 	[CALL_VOLUME] = on_site_volume,
 };
 
-/* The only descriptor that somebody may give us is that of a volume they have. */
-static void client_handle(struct client *c, json_t *json, int fd)
+/* The only descriptors that somebody may give us are those of volumes they have. */
+static void client_handle(struct client *c, json_t *json, const int *fds, size_t count)
 {
 	struct error err = {0};
 	struct call call;
@@ -683,7 +614,8 @@ static void client_handle(struct client *c, json_t *json, int fd)
 		client_refuse(c, err.text);
 		return;
 	}
-	call.scratch_fd = fd;
+	for (size_t i = 0; i < MIN_OF(count, (size_t)CALL_VOLUMES_MAX); i++)
+		call.volume_fds[i] = fds[i];
 	handlers[call.op](c, &call);
 }
 
@@ -709,7 +641,7 @@ static int on_packet(sd_event_source *source, int fd, uint32_t events, void *use
 		client_end(c);
 		return 0;
 	}
-	client_handle(c, json, count > 0 ? fds[0] : -1);
+	client_handle(c, json, fds, count);
 	while (count > 0)
 		close(fds[--count]);
 	json_decref(json);

@@ -1,8 +1,8 @@
-/* What the files of a client's code share: client.c serves what it asks, client_report.c tells of
- * it.
- */
+/* What the files of a client's code share: client.c serves what it asks, client_template.c what it
+ * asks of templates; client_report.c tells of it. */
 #pragma once
 
+#include "engine/packet.h"
 #include "hypervisor/borrow.h"
 #include "hypervisor/call.h"
 #include "hypervisor/client.h"
@@ -45,3 +45,23 @@ struct client {
 	uint64_t active_us;
 	struct tally tally;
 };
+
+/* What is lent with an answer: names and descriptors, which stay whose they are. */
+struct client_descriptors {
+	json_t *names;
+	int fds[PACKET_FDS_MAX];
+	size_t count;
+};
+
+/* -1: nothing is added. */
+void client_add_descriptor(struct client_descriptors *d, const char *name, int fd);
+
+/* Takes `answer`. */
+void client_answer(struct client *c, json_t *answer, const int *fds, size_t count);
+void client_refuse(struct client *c, const char *why);
+
+/* Requests of templates. */
+void client_on_template(struct client *c, const struct call *call);
+void client_on_template_failed(struct client *c, const struct call *call);
+void client_on_used(struct client *c, const struct call *call);
+void client_on_wish(struct client *c, const struct call *call);

@@ -169,6 +169,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 		r = drain_new(h->event, &h->settings, h->state, h->trial, &h->drain, err);
 	if (r == 0 && h->keeper_fd >= 0)
 		r = volumes_new(h->event, TAKE_FD(h->keeper_fd), &h->settings, &h->volumes, err);
+	if (r == 0 && h->volumes)
+		r = imagevolumes_new(h, &h->imagevolumes, err);
 	if (r == 0)
 		r = open_taps(h, err);
 	if (r == 0)
@@ -189,6 +191,7 @@ void hypervisor_close(struct hypervisor *h)
 	h->ending = true;
 	/* Its last jobs belong to the others. */
 	h->worker = worker_free(h->worker);
+	imagevolumes_stop(h->imagevolumes);
 	images_stop(h);
 	h->ledger = ledger_free(h->ledger);
 	listener_free(h->listener);
@@ -198,6 +201,7 @@ void hypervisor_close(struct hypervisor *h)
 	taps_free(h->taps);
 	jobnets_free(h->jobnets);
 	store_free(h->store);
+	imagevolumes_free(h->imagevolumes);
 	volumes_free(h->volumes);
 	trial_free(h->trial);
 	drain_free(h->drain);

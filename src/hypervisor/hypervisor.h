@@ -4,6 +4,7 @@
 #include "engine/settings.h"
 #include "hypervisor/allowance.h"
 #include "hypervisor/drain.h"
+#include "hypervisor/imagevolumes.h"
 #include "hypervisor/jobnets.h"
 #include "hypervisor/ledger.h"
 #include "hypervisor/maker.h"
@@ -32,8 +33,9 @@ struct hypervisor {
 	struct maker *maker;
 	struct trial *trial;
 	struct drain *drain;
-	struct volumes *volumes; /* NULL: there is no volume group */
-	struct taps *taps;       /* VMs' network cards */
+	struct volumes *volumes;           /* NULL: there is no volume group */
+	struct imagevolumes *imagevolumes; /* likewise */
+	struct taps *taps;                 /* VMs' network cards */
 	struct jobnets *jobnets;
 	/* Of images: */
 	struct worker *mover;      /* for what may take minutes */

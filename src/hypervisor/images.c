@@ -16,6 +16,8 @@ static void want_staged(struct hypervisor *h, const struct catalogue *c)
 
 		if (image && !cache_has(h->cache, image->digest))
 			pulls_want_soon(h->pulls, image, PULL_STAGED);
+		else if (image && streq(h->settings.root, "lvm"))
+			imagevolumes_prepare(h->imagevolumes, image->digest);
 	}
 }
 

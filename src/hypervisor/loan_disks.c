@@ -33,11 +33,12 @@ int loan_disks_make(struct loan_disks *d, const struct hypervisor *h, uid_t uid,
 {
 	uint64_t most = h->settings.node_vm_disk;
 	uint64_t limit = disk_bytes + disk_bytes / 16 + OVERLAY_SPARE;
-	int r;
+	int r = 0;
 
 	if (most > 0)
 		limit = MIN_OF(limit, most);
-	r = loan_file_open(&d->overlay, h->instances, uid, gid, 0, limit, err);
+	if (!d->root)
+		r = loan_file_open(&d->overlay, h->instances, uid, gid, 0, limit, err);
 	return r < 0 ? r : make_scratch(d, h, uid, gid, scratch_bytes, err);
 }
 
@@ -59,5 +60,7 @@ void loan_disks_close(struct loan_disks *d, const struct hypervisor *h)
 	loan_file_close(&d->scratch, h->ending);
 	if (d->volume && !h->ending)
 		volumes_return(h->volumes, d->volume);
+	if (d->root && !h->ending)
+		volumes_return(h->volumes, d->root);
 	*d = (struct loan_disks)LOAN_DISKS_INIT;
 }

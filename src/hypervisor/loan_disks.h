@@ -9,6 +9,7 @@ struct volume;
 struct loan_disks {
 	struct loan_file overlay, scratch;
 	struct volume *volume; /* instead of the scratch file */
+	struct volume *root;   /* instead of the image and the overlay */
 	bool without_volume;   /* none could be made, and a file serves */
 };
 
@@ -21,7 +22,7 @@ struct loan_disks {
 bool loan_disks_want_volume(
 	const struct loan_disks *d, const struct hypervisor *h, uint64_t scratch_bytes);
 
-/* Makes the rest: the overlay of a disk of `disk_bytes`, and the scratch file if there is no
+/* Makes the rest: the overlay of a disk of `disk_bytes`, and the scratch file, where there is no
  * volume. Returns 0 or negative errno. */
 int loan_disks_make(struct loan_disks *d, const struct hypervisor *h, uid_t uid, gid_t gid,
 	uint64_t disk_bytes, uint64_t scratch_bytes, struct error *err);

@@ -136,6 +136,11 @@ uid_t servant_uid(const struct servant *s)
 	return s->uid;
 }
 
+gid_t servant_gid(const struct servant *s)
+{
+	return s->gid;
+}
+
 const char *servant_home(const struct servant *s)
 {
 	return s->home;

@@ -17,6 +17,7 @@ struct servant *servant_free(struct servant *s);
 DEFINE_CLEANUP(struct servant *, servant_free)
 
 uid_t servant_uid(const struct servant *s);
+gid_t servant_gid(const struct servant *s);
 
 /* Its directory, in which nothing can be trusted. */
 const char *servant_home(const struct servant *s);

@@ -502,10 +502,25 @@ static void a_disk_of_its_own_has_no_overlay(void **state)
 	assert_false(has(&argv, "node-name=base-file,filename=/dev/fdset/1,read-only=on"));
 }
 
+/* LVM rounds up: the guest sees what it would see without. */
+static void a_root_disk_may_be_a_volume(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv argv AUTO(strv_done);
+
+	spec.overlay_fd = -1;
+	spec.root_is_volume = true;
+	spec.root_bytes = 1000448;
+	argv = build(&spec);
+	assert_true(has(&argv, "driver=host_device,node-name=base-file,filename=/dev/fdset/1"));
+	assert_true(has(&argv, "driver=raw,node-name=root,file=base-file,size=1000448,"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_disk_of_its_own_has_no_overlay),
+		cmocka_unit_test(a_root_disk_may_be_a_volume),
 		cmocka_unit_test(qemu_reads_no_configuration_and_makes_no_device_by_itself),
 		cmocka_unit_test(sandbox_denies_all_that_it_can),
 		cmocka_unit_test(no_path_of_the_host_is_named_but_those_of_shares),

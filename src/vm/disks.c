@@ -99,12 +99,18 @@ static void add_template_overlay(struct strv *argv, const struct vm_spec *spec)
 		NULL);
 }
 
-/* A disk that is being changed, instead of one that a VM starts from. Whoever made it flushes it.
+/* A disk that is being changed, instead of one that a VM starts from, which whoever made it
+ * flushes; or a volume of the VM's own, which may be a little larger than the disk that is on it.
  */
 static void add_own_disk(struct strv *argv, const struct vm_spec *spec)
 {
-	add_written(argv, spec, FDSET_DISK, spec->disk_fd, "base-file", false);
-	add_format(argv, spec, "root", "raw", "file=base-file");
+	char options[LAYER_OPTIONS_MAX] = "file=base-file";
+
+	if (spec->root_bytes > 0)
+		snprintf(options, sizeof(options), "file=base-file,size=%llu",
+			(unsigned long long)spec->root_bytes);
+	add_written(argv, spec, FDSET_DISK, spec->disk_fd, "base-file", spec->root_is_volume);
+	add_format(argv, spec, "root", "raw", options);
 }
 
 /* The base is read-only and shared by all VMs through the host's page cache. What the guest writes

@@ -69,6 +69,8 @@ struct vm_spec {
 	int template_overlay_fd;  /* clone: what the template wrote, read-only; -1: none */
 	int overlay_fd; /* qcow2 without a backing name, read-write; -1: the base, raw and open for
 			 * writing, is what the guest writes to */
+	bool root_is_volume;    /* then: it is a block device, of at least root_bytes */
+	uint64_t root_bytes;    /* what the guest sees of that; 0: all */
 	uint64_t scratch_bytes; /* 0: no scratch disk */
 	int scratch_fd;         /* it, raw, read-write; -1 in a template */
 	bool scratch_is_volume; /* a block device, not a file */

@@ -22,7 +22,7 @@ setup() {
 
 # Runs a case, and shows what its daemon said if it fails.
 volumes() {
-	run on_testnode sh -c 'timeout 110 python3 "$BATS_TEST_DIRNAME/volume_node.py" "$0" && exit 0
+	run on_testnode sh -c 'timeout 200 python3 "$BATS_TEST_DIRNAME/volume_node.py" "$0" && exit 0
 		tail -20 /var/volumes-test/log | sed "s/^/daemon: /"; lvs -a vg; exit 1' "$1"
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
 }
@@ -55,9 +55,31 @@ volumes() {
 	volumes without_a_group
 }
 
+@test "a root disk is a snapshot of the image, which is written to a volume once" {
+	volumes root_disks
+}
+
+@test "a qcow2 image is unpacked to a volume, and a VM's volumes survive the daemon" {
+	volumes root_disk_of_qcow2
+}
+
+@test "a root disk on a volume is refused with the reason" {
+	volumes root_disk_refusals
+}
+
+@test "who is killed while an image is written leaves nothing that a VM would see" {
+	volumes root_disk_killed
+}
+
 # Nested, under emulation: two minutes.
 @test "a VM has its scratch disk on a volume, with no rights to the device" {
 	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "slow: set WNODES_TEST_SLOW=1"
 	TESTNODE_TIMEOUT=600 run -0 on_testnode sh -c 'sh "$BATS_TEST_DIRNAME/volume_node.sh" "$0"' "$TEST_STORE"
+	[[ "$output" == *"/dev/vdb"*"/scratch"*"written"* ]]
+}
+
+@test "a VM has its root disk on a volume" {
+	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "slow: set WNODES_TEST_SLOW=1"
+	TESTNODE_TIMEOUT=600 run -0 on_testnode sh -c 'sh "$BATS_TEST_DIRNAME/volume_node.sh" "$0" --root lvm' "$TEST_STORE"
 	[[ "$output" == *"/dev/vdb"*"/scratch"*"written"* ]]
 }

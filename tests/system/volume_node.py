@@ -6,6 +6,7 @@ Starts daemons of its own from $WNODES_BUILD, on the volume group vg, and talks 
 import array
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -314,6 +315,188 @@ def without_a_group():
     s, answer = vm(1 << 16)
     report("cannot reserve" in answer.get("error", ""), "one too large is refused: " + answer.get("error", ""))
     s.close()
+    d.end()
+
+
+DISK = 24 * MIB
+
+
+def add_blob(source):
+    with open(source, "rb") as f:
+        digest = hashlib.sha256(f.read()).hexdigest()
+    os.makedirs(TOP + "/state/blobs", exist_ok=True)
+    shutil.copyfile(source, TOP + "/state/blobs/" + digest)
+    os.chmod(TOP + "/state/blobs/" + digest, 0o444)
+    return digest
+
+
+def make_image(name, kind="raw", seed=1):
+    """An image of the machine's store, with data here and there; returns its disk and its digest."""
+    os.makedirs(TOP + "/state", exist_ok=True)
+    disk, source = TOP + "/disk.raw", TOP + "/disk." + kind
+    data = random.Random(seed)
+    with open(disk, "wb") as f:
+        f.truncate(DISK)
+        f.seek(510)
+        f.write(b"\x55\xaa")
+        f.seek(3 * MIB)
+        f.write(data.randbytes(2 * MIB + 4096))
+        f.seek(20 * MIB)
+        f.write(data.randbytes(100))
+    if kind != "raw":
+        command("qemu-img", "convert", "-f", "raw", "-O", kind, disk, source)
+    part = add_blob(source)
+    with open(TOP + "/manifest", "w") as f:
+        json.dump({"version": 1, "format": kind, "architecture": "x86_64", "boot": "disk", "agent": "builtin",
+                   "created": 1, "min_cpus": 1, "min_memory_mib": 64, "disk_size": DISK,
+                   "parts": [{"kind": "disk", "digest": part, "size": os.path.getsize(source)}]}, f)
+    digest = add_blob(TOP + "/manifest")
+    os.makedirs(TOP + "/state/names/" + name, exist_ok=True)
+    with open(TOP + "/state/names/%s/latest" % name, "w") as f:
+        f.write(digest + "\n")
+    with open(disk, "rb") as f:
+        return f.read(), digest
+
+
+def root_vm(name, **more):
+    """A VM of an image of the machine's, with its root disk on a volume; what it was told while it waited, too."""
+    s = connect()
+    s.send(json.dumps(dict({"op": "open", "image": name, "cpus": 1, "memory_mib": 64, "root_lvm": True},
+                           **more)).encode())
+    told = []
+    while True:
+        answer = receive(s)
+        if "waiting" not in answer:
+            return s, answer, told
+        told.append(answer["waiting"])
+
+
+def images_on_volumes():
+    tags = command("lvs", "--noheadings", "-o", "lv_tags", "-S", "lv_name=~^wnodes_i_", "vg").split()
+    return [tag[len("wnodes.image."):] for line in tags for tag in line.split(",") if tag.startswith("wnodes.image.")]
+
+
+def root_disks():
+    """The image is written once, each VM has a snapshot of its own, and nothing of that is left."""
+    raw, digest = make_image("raw")
+    d = Daemon("volumes_ready = 0")
+    s, answer, told = root_vm("raw")
+    report("root" in answer["fds"] and not {"disk", "overlay"} & set(answer["fds"]),
+           "the root disk is lent instead of image and overlay: %s" % answer.get("error", sorted(answer["fds"])))
+    report(told and "volume" in told[0]["reason"], "who waits for the image to be written is told")
+    fd = answer["fds"]["root"]
+    report(size_of(fd) >= DISK and os.pread(fd, DISK, 0) == raw, "it has what the image has")
+    os.pwrite(fd, b"mine" * 1024, 3 * MIB)
+    os.fsync(fd)
+    t, second, told = root_vm("raw")
+    report(told == [] and os.pread(second["fds"]["root"], DISK, 0) == raw,
+           "the next VM does not wait for that, and sees nothing of the first")
+    report(node()["images"] == 1 and images_on_volumes() == [digest], "the image is on one volume")
+    keep = os.dup(fd)
+    end_vm(s, answer)
+    end_vm(t, second)
+    report(wait_for(80, lambda: b"mine" not in os.pread(keep, 4096, 3 * MIB)), "what a VM wrote is gone at its end")
+    os.close(keep)
+    report(wait_for(80, lambda: len(lvs()) == 1), "and its volume")
+    d.kill_all()
+    d = Daemon("volumes_ready = 1")
+    s, answer, told = root_vm("raw")
+    report(told == [] and os.pread(answer["fds"]["root"], DISK, 0) == raw, "the next daemon has the image still")
+    report(settled(1), "and keeps a snapshot ready")
+    begin = time.monotonic()
+    t, second, told = root_vm("raw")
+    print("# a snapshot that is ready: %.0f ms" % ((time.monotonic() - begin) * 1000))
+    report(os.pread(second["fds"]["root"], DISK, 0) == raw, "which is right as well")
+    end_vm(t, second)
+    shutil.rmtree(TOP + "/state/names/raw")
+    time.sleep(1)
+    report(images_on_volumes() == [digest], "an image that has gone stays while a VM has it")
+    end_vm(s, answer)
+    report(wait_for(160, lambda: lvs() == []), "then its volume goes, and what was ready")
+    d.end()
+
+
+def root_disk_of_qcow2():
+    raw, _ = make_image("packed", "qcow2", seed=2)
+    d = Daemon("volumes_ready = 0")
+    s, answer, _ = root_vm("packed", scratch_bytes=64 * MIB)
+    report("root" in answer["fds"] and os.pread(answer["fds"]["root"], DISK, 0) == raw,
+           "a qcow2 image is unpacked: %s" % answer.get("error", ""))
+    report(is_volume(answer), "beside a scratch disk on a volume")
+    # The daemon ends, the VM goes on.
+    fds = [answer["fds"]["scratch"], answer["fds"]["root"]]
+    os.pwrite(fds[1], b"mine" * 1024, 3 * MIB)
+    os.fsync(fds[1])
+    d.kill_all()
+    s.close()
+    d = Daemon("volumes_ready = 0")
+    qemu = subprocess.Popen(["sleep", "600"])
+    s = connect()
+    packet = json.dumps({"op": "hold", "image": "packed", "digest": answer["digest"], "cpus": 1, "memory_mib": 64,
+                         "pid": qemu.pid}).encode()
+    socket.send_fds(s, [packet], fds)
+    receive(s)
+    report(node()["lent"] == 2, "the next daemon knows both volumes of a VM that goes on")
+    report(os.pread(fds[1], 4096, 3 * MIB) == b"mine" * 1024, "and touches neither")
+    for fd in fds:
+        os.close(fd)
+    s.close()
+    qemu.kill()
+    qemu.wait()
+    report(wait_for(160, lambda: len(lvs()) == 1), "they go with it")
+    d.end()
+
+
+def root_disk_refusals():
+    make_image("raw")
+    d = Daemon(group="")
+    s, answer, _ = root_vm("raw")
+    report("volume_group" in answer.get("error", "") and answer.get("drained") is True,
+           "without a volume group: " + answer.get("error", ""))
+    s.close()
+    d.end()
+    d = Daemon(group="nosuch")
+    s, answer, _ = root_vm("raw")
+    report("nosuch" in answer.get("error", "") and answer.get("drained") is True,
+           "without the volume group: " + answer.get("error", ""))
+    s.close()
+    d.end()
+    d = Daemon("volumes_ready = 0")
+    s, answer, _ = root_vm("mine", own=True, digest="0" * 64)
+    report("your own store" in answer.get("error", ""), "of an own image: " + answer.get("error", ""))
+    s.close()
+    # What is on the volume is what is right, or there is none.
+    blob = max((os.path.join(TOP, "state/blobs", b) for b in os.listdir(TOP + "/state/blobs")), key=os.path.getsize)
+    os.chmod(blob, 0o644)
+    with open(blob, "r+b") as f:
+        f.seek(4 * MIB)
+        f.write(b"rotten")
+    s, answer, _ = root_vm("raw")
+    report("error" in answer, "a damaged image is on no volume: " + answer.get("error", ""))
+    s.close()
+    report(wait_for(80, lambda: lvs() == []), "nothing is left of that")
+    d.end()
+
+
+def root_disk_killed():
+    """Killed while the image is written: what there is of it is nobody's, and it is made anew."""
+    raw, digest = make_image("raw")
+    steps = random.Random(11)
+    for _ in range(int(os.environ.get("WNODES_TEST_ROUNDS", "3"))):
+        d = Daemon("volumes_ready = 1")
+        s = connect()
+        s.send(json.dumps({"op": "open", "image": "raw", "cpus": 1, "memory_mib": 64, "root_lvm": True}).encode())
+        time.sleep(steps.uniform(0, 4))
+        d.kill_all()
+        s.close()
+    d = Daemon("volumes_ready = 0")
+    s, answer, _ = root_vm("raw")
+    report("root" in answer["fds"] and os.pread(answer["fds"]["root"], DISK, 0) == raw,
+           "the image is right, whoever wrote it: %s" % answer.get("error", ""))
+    report(wait_for(160, lambda: len(lvs()) == 2 and images_on_volumes() == [digest]), "and there once")
+    end_vm(s, answer)
+    shutil.rmtree(TOP + "/state/names/raw")
+    report(wait_for(160, lambda: lvs() == []), "nothing is left when it has gone")
     d.end()
 
 
