@@ -16,6 +16,8 @@ enum {
 	A_CPUS,
 	A_MEMORY,
 	A_MOUNT,
+	A_VOLUME,
+	A_ROOT,
 	A_NETWORK,
 	A_SCRATCH,
 	A_START,
@@ -34,6 +36,8 @@ static const struct option names[] = {
 	{"cpus", required_argument, NULL, A_CPUS},
 	{"memory", required_argument, NULL, A_MEMORY},
 	{"mount", required_argument, NULL, A_MOUNT},
+	{"volume", required_argument, NULL, A_VOLUME},
+	{"root", required_argument, NULL, A_ROOT},
 	{"network", required_argument, NULL, A_NETWORK},
 	{"scratch", required_argument, NULL, A_SCRATCH},
 	{"start", required_argument, NULL, A_START},
@@ -56,6 +60,8 @@ static const struct {
 	{"WNODES_CPUS", A_CPUS, false},
 	{"WNODES_MEMORY", A_MEMORY, false},
 	{"WNODES_MOUNT", A_MOUNT, true},
+	{"WNODES_VOLUME", A_VOLUME, true},
+	{"WNODES_ROOT", A_ROOT, false},
 	{"WNODES_NETWORK", A_NETWORK, false},
 	{"WNODES_SCRATCH", A_SCRATCH, false},
 	{"WNODES_START", A_START, false},
@@ -74,6 +80,7 @@ static const struct {
 	{A_IMAGE, offsetof(struct arguments, options.image), NULL},
 	{A_NETWORK, offsetof(struct arguments, options.network), NULL},
 	{A_START, offsetof(struct arguments, options.start), "auto|clone|boot"},
+	{A_ROOT, offsetof(struct arguments, options.root), SETTINGS_ROOTS},
 	{A_WORKDIR, offsetof(struct arguments, options.workdir), NULL},
 	{A_MPI, offsetof(struct arguments, mpi), NULL},
 };
@@ -116,6 +123,8 @@ static int set_value(struct arguments *a, int option, const char *value, struct 
 {
 	if (option == A_MOUNT)
 		strv_add(&a->mounts, value);
+	if (option == A_VOLUME)
+		strv_add(&a->volumes, value);
 	if (option == A_ENV)
 		strv_add(&a->env, value);
 	if (option == A_SCRIPT)
@@ -203,12 +212,13 @@ int arguments_parse(struct arguments *ret, int argc, char **argv, struct error *
 		r = read_options(ret, argc, argv, err);
 	if (r < 0)
 		return r;
-	if (ret->mounts.failed || ret->env.failed)
+	if (ret->mounts.failed || ret->volumes.failed || ret->env.failed)
 		return fail(err, -ENOMEM, "out of memory");
 	ret->command = (const char **)(uintptr_t)(argv + optind);
 	if (!ret->command[0])
 		return fail(err, -EINVAL, "no command; write wnodes-bait [options] -- COMMAND...");
 	ret->options.mounts = strv_list(&ret->mounts);
+	ret->options.volumes = strv_list(&ret->volumes);
 	ret->options.env = strv_list(&ret->env);
 	return 0;
 }
@@ -216,5 +226,6 @@ int arguments_parse(struct arguments *ret, int argc, char **argv, struct error *
 void arguments_done(struct arguments *a)
 {
 	strv_done(&a->mounts);
+	strv_done(&a->volumes);
 	strv_done(&a->env);
 }

@@ -47,11 +47,12 @@ static int teardown(void **state)
 
 static void options_come_before_the_command(void **state)
 {
-	assert_int_equal(PARSE("--lrms", "slurm", "--image", "el9:x", "--cpus", "3", "--memory",
-				 "1G", "--mount", "/a", "--mount", "/b:/c", "--network", "none",
-				 "--scratch", "0", "--start", "boot", "--env", "A=1", "--workdir",
-				 "/w", "--job-memory", "500", "--job-cpus", "4", "--local-tasks",
-				 "2", "--script", "--", "./job", "--cpus", "9"),
+	assert_int_equal(
+		PARSE("--lrms", "slurm", "--image", "el9:x", "--cpus", "3", "--memory", "1G",
+			"--mount", "/a", "--mount", "/b:/c", "--volume", "d:/d:ro", "--root", "lvm",
+			"--network", "none", "--scratch", "0", "--start", "boot", "--env", "A=1",
+			"--workdir", "/w", "--job-memory", "500", "--job-cpus", "4",
+			"--local-tasks", "2", "--script", "--", "./job", "--cpus", "9"),
 		0);
 	assert_string_equal(parsed.lrms, "slurm");
 	assert_string_equal(parsed.options.image, "el9:x");
@@ -59,6 +60,9 @@ static void options_come_before_the_command(void **state)
 	assert_int_equal(parsed.options.memory, 1 << 30);
 	assert_string_equal(parsed.options.mounts[1], "/b:/c");
 	assert_null(parsed.options.mounts[2]);
+	assert_string_equal(parsed.options.volumes[0], "d:/d:ro");
+	assert_null(parsed.options.volumes[1]);
+	assert_string_equal(parsed.options.root, "lvm");
 	assert_string_equal(parsed.options.network, "none");
 	assert_true(parsed.options.scratch_given);
 	assert_string_equal(parsed.options.start, "boot");

@@ -44,8 +44,7 @@ struct vm_options {
 			"Shows the host directory HOST in the VM, at the same path or at GUEST. "  \
 			"May be repeated. The current directory and $HOME are mounted without "    \
 			"asking, unless one of the mounts is none"),                               \
-		VM_ROW(type, member, "volume", 0, OPTION_LIST, volumes, "NAME[:DIR][:ro]", NULL,   \
-			NULL,                                                                      \
+		VM_ROW(type, member, "volume", 0, OPTION_LIST, volumes, VOLUME_SYNTAX, NULL, NULL, \
 			"Mounts a volume of yours in the VM, at /volumes/NAME or at DIR; see "     \
 			"wnodes volume create. May be repeated. The VM boots then"),               \
 		VM_ROW(type, member, "workdir", 'w', OPTION_STRING, workdir, "DIR", NULL, NULL,    \

@@ -25,45 +25,25 @@ static char *default_target(const char *name)
 	return path_format(VOLUME_DIRECTORY "/%s", slash ? slash + 1 : name);
 }
 
-/* "NAME[:DIR][:ro]", cut into its parts. */
-static int split(char *text, char **ret_name, char **ret_target, bool *ret_read_only)
-{
-	char *rest = text, *part;
-
-	*ret_name = strsep(&rest, ":");
-	*ret_target = NULL;
-	*ret_read_only = false;
-	while ((part = strsep(&rest, ":"))) {
-		if (streq(part, "ro") || streq(part, "rw"))
-			*ret_read_only = streq(part, "ro");
-		else if (!*ret_target && part[0] == '/')
-			*ret_target = part;
-		else
-			return -EINVAL;
-	}
-	return (*ret_name)[0] ? 0 : -EINVAL;
-}
-
 int volume_add(struct volume_list *list, const char *text, struct error *err)
 {
 	autofree char *copy = strdup(text);
 	struct volume_request *v = &list->items[list->count];
-	char *name, *target;
-	bool read_only;
+	struct volume_text parts;
 
 	if (list->count == VM_VOLUMES_MAX)
 		return fail(err, -E2BIG, "more than %d volumes", VM_VOLUMES_MAX);
-	if (!copy || split(copy, &name, &target, &read_only) < 0)
-		return fail(err, -EINVAL,
-			"--volume '%s': write NAME[:DIR][:ro], with DIR an absolute path in the VM",
-			text);
+	if (!copy)
+		return fail(err, -ENOMEM, "out of memory");
+	if (volume_split(copy, &parts, err) < 0)
+		return fail_within(err, "--volume '%s'", text);
 	for (size_t i = 0; i < list->count; i++)
-		if (streq(list->items[i].name, name))
-			return fail(err, -EEXIST, "volume '%s' is asked for twice", name);
+		if (streq(list->items[i].name, parts.name))
+			return fail(err, -EEXIST, "volume '%s' is asked for twice", parts.name);
 	*v = (struct volume_request){
-		.name = strdup(name),
-		.target = target ? path_absolute(target) : default_target(name),
-		.read_only = read_only,
+		.name = strdup(parts.name),
+		.target = parts.target ? path_absolute(parts.target) : default_target(parts.name),
+		.read_only = parts.read_only,
 	};
 	list->count++;
 	if (!v->name || !v->target)

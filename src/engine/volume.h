@@ -18,6 +18,17 @@ struct volume_list {
 	size_t count;
 };
 
+#define VOLUME_SYNTAX "NAME[:DIR][:ro]"
+
+/* What --volume says; its parts point into the text. */
+struct volume_text {
+	const char *name, *target; /* NULL: none was given */
+	bool read_only;
+};
+
+/* Cuts "NAME[:DIR][:ro]" in place at its colons. Looks at the text alone. Returns 0 or -EINVAL. */
+int volume_split(char *text, struct volume_text *ret, struct error *err);
+
 /* Adds what the option says. Returns 0 or negative errno. */
 int volume_add(struct volume_list *list, const char *text, struct error *err);
 void volume_list_done(struct volume_list *list);

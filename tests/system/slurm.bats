@@ -139,8 +139,9 @@ teardown() {
 }
 
 @test "slurm: repeated options all arrive, in their order" {
-	run -0 srun -n1 --vm-image=el9 --vm-mount=/a --vm-mount='/b c:/d:ro' --vm-env='A=1 2' --vm-env=B true
-	[[ "$output" == *"<--mount> </a> <--mount> </b c:/d:ro> <--env> <A=1 2> <--env> <B> <--job-memory>"* ]]
+	run -0 srun -n1 --vm-image=el9 --vm-mount=/a --vm-mount='/b c:/d:ro' --vm-volume=v \
+		--vm-volume=w:/w:ro --vm-env='A=1 2' --vm-env=B true
+	[[ "$output" == *"<--mount> </a> <--mount> </b c:/d:ro> <--volume> <v> <--volume> <w:/w:ro> <--env> <A=1 2> <--env> <B> <--job-memory>"* ]]
 }
 
 @test "slurm: input, both outputs and the environment are the command's" {
@@ -259,7 +260,7 @@ teardown() {
 @test "slurm: wrong values are refused before there is a job" {
 	local before after wrong
 	before=$(sbatch --parsable --mem=10 -o /dev/null --wrap true)
-	for wrong in --vm-image=EL9 --vm-cpus=0 --vm-cpus=many --vm-memory=1 --vm-mount=/a:b --vm-network=a/b \
+	for wrong in --vm-image=EL9 --vm-cpus=0 --vm-cpus=many --vm-memory=1 --vm-mount=/a:b --vm-volume=v:w --vm-root=file --vm-network=a/b \
 		--vm-scratch=big --vm-start=now --vm-env==x --vm-workdir=; do
 		run -255 sbatch --vm-image=el9 $wrong --wrap true
 		[[ "$output" == *"sbatch: error: wnodes: ${wrong%%=*}="* ]]

@@ -5,6 +5,7 @@
 #include "engine/network.h"
 #include "engine/request.h"
 #include "engine/share.h"
+#include "engine/volume.h"
 #include "image/store.h"
 #include "lib/parse.h"
 
@@ -39,6 +40,21 @@ static int check_mount(const char *text, struct error *err)
 	if (!copy)
 		return fail(err, -ENOMEM, "out of memory");
 	return share_split(copy, &parts, err);
+}
+
+static int check_volume(const char *text, struct error *err)
+{
+	autofree char *copy = strdup(text);
+	struct volume_text parts;
+
+	if (!copy)
+		return fail(err, -ENOMEM, "out of memory");
+	return volume_split(copy, &parts, err);
+}
+
+static int check_root(const char *text, struct error *err)
+{
+	return parse_choice(text, SETTINGS_ROOTS, err);
 }
 
 static int check_network(const char *text, struct error *err)
@@ -83,6 +99,10 @@ const struct option_row option_rows[OPTION_COUNT] = {
 		"overhead)"),
 	[OPTION_MOUNT] = ROW("mount", SHARE_SYNTAX, true, check_mount,
 		"shows the node's directory HOST in the VM; may be repeated"),
+	[OPTION_VOLUME] = ROW("volume", VOLUME_SYNTAX, true, check_volume,
+		"mounts a volume of yours in the VM, at /volumes/NAME or DIR; may be repeated"),
+	[OPTION_ROOT] = ROW("root", SETTINGS_ROOTS, false, check_root,
+		"the root disk: overlay (a file over the image), or lvm (a volume of the node)"),
 	[OPTION_NETWORK] = ROW("network", "none|user|job|NAME", false, check_network,
 		"none; user: the VM reaches the network as you do; job: the step's VMs on all its "
 		"nodes reach each other; or one of the node's networks"),

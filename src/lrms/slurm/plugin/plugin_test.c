@@ -100,7 +100,8 @@ static int run_hook(spank_f *hook, char *ret, size_t size)
 static void every_option_is_registered_with_its_text(void **state)
 {
 	static const char *const names[] = {"vm-image", "vm-cpus", "vm-memory", "vm-mount",
-		"vm-network", "vm-scratch", "vm-start", "vm-env", "vm-workdir", "vm-mpi"};
+		"vm-volume", "vm-root", "vm-network", "vm-scratch", "vm-start", "vm-env",
+		"vm-workdir", "vm-mpi"};
 
 	load(S_CTX_ALLOCATOR, NULL);
 	assert_int_equal(loader.option_count, ARRAY_SIZE(names));
@@ -125,7 +126,8 @@ static void good_values_are_taken(void **state)
 	static const char *const good[][2] = {{"vm-image", "el9"}, {"vm-image", "el9:2026-11"},
 		{"vm-image", "none"}, {"vm-cpus", "1"}, {"vm-cpus", "256"}, {"vm-memory", "16M"},
 		{"vm-memory", "1.5G"}, {"vm-mount", "/data"}, {"vm-mount", "data:/mnt:ro"},
-		{"vm-mount", "none"}, {"vm-network", "none"}, {"vm-network", "user"},
+		{"vm-mount", "none"}, {"vm-volume", "data"}, {"vm-volume", "ann/data:/d:ro"},
+		{"vm-root", "lvm"}, {"vm-network", "none"}, {"vm-network", "user"},
 		{"vm-scratch", "0"}, {"vm-scratch", "10G"}, {"vm-start", "clone"}, {"vm-env", "A"},
 		{"vm-env", "A=b=c"}, {"vm-env", "OMP_*"}, {"vm-workdir", "/tmp"},
 		{"vm-mpi", "mpirun --bind-to none"}, {"vm-mpi", "first"}, {"vm-workdir", "sub"}};
@@ -148,8 +150,9 @@ static void bad_values_are_refused_with_a_sentence(void **state)
 		{"vm-memory", "65T", "64 TiB"}, {"vm-mount", "", "no directory"},
 		{"vm-mount", "/a:b", "no absolute path"},
 		{"vm-mount", "/a:/b:/c", "no absolute path"}, {"vm-mount", ":/a", "no directory"},
-		{"vm-network", "../x", "none"}, {"vm-scratch", "-1", "-1"},
-		{"vm-start", "now", "clone"}, {"vm-env", "", "no name"},
+		{"vm-volume", "", "no volume"}, {"vm-volume", "data:x", "no absolute path"},
+		{"vm-root", "disk", "lvm"}, {"vm-network", "../x", "none"},
+		{"vm-scratch", "-1", "-1"}, {"vm-start", "now", "clone"}, {"vm-env", "", "no name"},
 		{"vm-env", "=x", "no name"}, {"vm-workdir", "", "no directory"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
