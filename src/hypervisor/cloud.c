@@ -9,10 +9,10 @@
 
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/liaison.h"
+#include "hypervisor/volume_row.h"
 #include "hypervisor/volume_server.h"
 #include "hypervisor/worker.h"
 #include "lib/clock.h"
-#include "lib/fields.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/path.h"
@@ -71,41 +71,11 @@ static void change(struct cloud *v)
 	liaison_note_volumes(v->hypervisor->liaison);
 }
 
-/* What the courier brings is checked as from anyone. */
-struct row {
-	char id[UUID_TEXT_SIZE], volume[UUID_TEXT_SIZE], source[UUID_TEXT_SIZE];
-	char state[16], node[256], key[DIGEST_HEX_SIZE], address[VOLUME_ADDRESS_MAX];
-	uint64_t size_bytes, generation, port, read_only, uid, gid;
-	bool has_owner;
-};
-
-#define AT(member)   offsetof(struct row, member)
-#define TEXT(member) FIELD_TEXT, AT(member), 0, sizeof(((struct row *)0)->member)
-
-static const struct field row_fields[] = {
-	{"id", FIELD_ID, AT(id), .required = true},
-	{"volume", FIELD_ID, AT(volume)},
-	{"source", TEXT(source)},
-	{"state", TEXT(state)},
-	{"node", TEXT(node)},
-	{"key", FIELD_DIGEST, AT(key)},
-	{"address", TEXT(address)},
-	{"size_bytes", FIELD_NUMBER, AT(size_bytes), 0, INT64_MAX},
-	{"generation", FIELD_NUMBER, AT(generation), 0, INT64_MAX},
-	{"port", FIELD_NUMBER, AT(port), 0, UINT16_MAX},
-	{"read_only", FIELD_NUMBER, AT(read_only), 0, 1},
-	{"uid", FIELD_NUMBER, AT(uid), 1, UINT32_MAX - 1, .given = AT(has_owner)},
-	{"gid", FIELD_NUMBER, AT(gid), 0, UINT32_MAX - 1},
-	{.name = NULL},
-};
-
-static bool parse_row(json_t *json, struct row *ret)
+static bool parse_row(json_t *json, struct volume_row *ret)
 {
 	struct error err = {0};
 
-	*ret = (struct row){0};
-	if (fields_parse(row_fields, json, ret, &err) == 0 &&
-		(!ret->source[0] || uuid_is_text(ret->source)))
+	if (volume_row_parse(json, ret, &err) == 0)
 		return true;
 	log_warning("what the site says of a volume is not understood: %s, ignoring", err.text);
 	return false;
@@ -170,7 +140,7 @@ static void on_done(struct worker_job *job, bool cancelled)
 	free(t);
 }
 
-static void start_task(struct cloud *v, const struct row *row)
+static void start_task(struct cloud *v, const struct volume_row *row)
 {
 	struct task *t;
 	size_t kind = 0;
@@ -224,7 +194,8 @@ static void on_server_gone(struct volume_server *server, void *userdata)
 	change(v);
 }
 
-static void tell_served(struct cloud *v, const struct row *row, uint64_t port, const char *why)
+static void tell_served(
+	struct cloud *v, const struct volume_row *row, uint64_t port, const char *why)
 {
 	if (streq(row->state, "attached") && row->port == port && !why)
 		return;
@@ -238,7 +209,7 @@ static void tell_served(struct cloud *v, const struct row *row, uint64_t port, c
 
 /* Opens the data for an attachment, whose turn it is now. Returns the descriptor; -EBUSY, while
  * another has it; or another negative errno. */
-static int open_data(struct cloud *v, const struct row *row, struct error *err)
+static int open_data(struct cloud *v, const struct volume_row *row, struct error *err)
 {
 	autoclose int fd = volume_data_open(v->directory, row->volume, row->read_only, err);
 	int r = fd < 0           ? fd
@@ -249,7 +220,7 @@ static int open_data(struct cloud *v, const struct row *row, struct error *err)
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
-static int start_server(struct cloud *v, const struct row *row, int fd, struct error *err)
+static int start_server(struct cloud *v, const struct volume_row *row, int fd, struct error *err)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	struct volume_export export = {.generation = row->generation,
@@ -280,7 +251,7 @@ static int start_server(struct cloud *v, const struct row *row, int fd, struct e
 }
 
 /* One that is not served yet. Whoever is not over yet has its lock; then it is tried again. */
-static void serve(struct cloud *v, const struct row *row)
+static void serve(struct cloud *v, const struct volume_row *row)
 {
 	struct error err = {0};
 	int r;
@@ -297,7 +268,7 @@ static void serve(struct cloud *v, const struct row *row)
 	tell_served(v, row, row->port, err.text);
 }
 
-static struct server *find_server(const struct cloud *v, const struct row *row)
+static struct server *find_server(const struct cloud *v, const struct volume_row *row)
 {
 	for (struct server *s = v->servers; s; s = s->next) {
 		const struct volume_export *e = volume_server_export(s->server);
@@ -312,7 +283,7 @@ static struct server *find_server(const struct cloud *v, const struct row *row)
 static void hear_served(struct cloud *v, json_t *rows)
 {
 	struct server *next;
-	struct row row;
+	struct volume_row row;
 	json_t *json;
 	size_t i;
 
@@ -346,7 +317,7 @@ static void hear_served(struct cloud *v, json_t *rows)
 
 static void hear_volumes(struct cloud *v, json_t *rows)
 {
-	struct row row;
+	struct volume_row row;
 	json_t *json;
 	size_t i;
 
@@ -357,7 +328,7 @@ static void hear_volumes(struct cloud *v, json_t *rows)
 
 static int lend(json_t *json, struct volume_offer *ret, void *userdata, struct error *err)
 {
-	static struct row row; /* what the offer points to, until it was told */
+	static struct volume_row row; /* what the offer points to, until it was told */
 	struct cloud *v = userdata;
 	int fd;
 

@@ -80,6 +80,6 @@ volumes() {
 
 @test "a VM has its root disk on a volume" {
 	[ -n "${WNODES_TEST_SLOW:-}" ] || skip "slow: set WNODES_TEST_SLOW=1"
-	TESTNODE_TIMEOUT=600 run -0 on_testnode sh -c 'sh "$BATS_TEST_DIRNAME/volume_node.sh" "$0" --root lvm' "$TEST_STORE"
+	TESTNODE_TIMEOUT=1800 run -0 on_testnode sh -c 'sh "$BATS_TEST_DIRNAME/volume_node.sh" "$0" --root lvm' "$TEST_STORE"
 	[[ "$output" == *"/dev/vdb"*"/scratch"*"written"* ]]
 }

@@ -13,7 +13,7 @@ shift
 # The image is larger than the pool of the other tests.
 lvs vg/large >/dev/null 2>&1 || lvcreate -q -T -L 2G --poolmetadatasize 16M vg/large >/dev/null
 printf '%s\n' '[run]' 'network = none' 'mount = none' '[vm]' 'accel = tcg' "broker = $top/socket" '[template]' \
-	'automatic = no' '[deadline]' 'boot = 5m' 'prepare = 5m' '[node]' 'user = 64200' 'lrms = none' \
+	'automatic = no' '[deadline]' 'boot = 20m' 'prepare = 20m' '[node]' 'user = 64200' 'lrms = none' \
 	'volume_group = vg' 'thin_pool = large' 'volumes_ready = 0' 'scratch = lvm' >$top/config/wnodes/wnodes.conf
 "$WNODES-hypervisor" --socket $top/socket --state $top/state --config $top/config/wnodes/wnodes.conf 2>$top/err &
 daemon=$!
