@@ -12,4 +12,5 @@ int vm_connect(const char *name, struct error *err);
 /* Asks a VM what it is; *ret is for json_decref(). Returns 0 or negative errno. */
 int vm_ask(const char *name, json_t **ret, struct error *err);
 
-extern const struct verb verb_vm_list, verb_vm_show, verb_vm_console, verb_vm_exec, verb_vm_stop;
+extern const struct verb verb_vm_list, verb_vm_show, verb_vm_console, verb_vm_exec, verb_vm_ssh,
+	verb_vm_stop;

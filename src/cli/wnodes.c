@@ -61,6 +61,7 @@ const struct verb *const verbs[] = {
 	&verb_vm_list,
 	&verb_vm_show,
 	&verb_vm_exec,
+	&verb_vm_ssh,
 	&verb_vm_console,
 	&verb_vm_stop,
 	&verb_node_list,

@@ -196,7 +196,7 @@ static json_t *cpus_to_json(const struct attach_command *command)
 
 static int attached_start(struct attached *a, const struct attach_command *command)
 {
-	static const int fds[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	static const int own[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
 	unsigned int rows, columns;
 
 	terminal_get_size(&rows, &columns);
@@ -206,7 +206,7 @@ static int attached_start(struct attached *a, const struct attach_command *comma
 			"workdir", command->workdir, "tty", command->tty, "rows", (int)rows,
 			"columns", (int)columns, "wait", command->wait, "cpus",
 			cpus_to_json(command)),
-		fds, ARRAY_SIZE(fds));
+		command->fds ? command->fds : own, ARRAY_SIZE(own));
 }
 
 static int attached_open(struct attached *a)

@@ -29,10 +29,11 @@ struct attach_command {
 	bool wait; /* for a VM that is still starting, and at the last command's end for the VM's */
 	const uint32_t *cpus; /* of the VM that it runs on; none: all */
 	size_t cpu_count;
+	const int *fds; /* its stdin, stdout and stderr; NULL: ours */
 	bool patient;   /* SIGTERM is passed on each time, without a grace of ours */
 	bool *ret_last; /* set if it was the last command that the VM was there for; may be NULL */
 };
 
-/* Runs it with our stdin, stdout and stderr; signals are passed on. Returns its exit status as
- * `wnodes run` would, or negative errno. */
+/* Runs it with our stdin, stdout and stderr, unless others are given; signals are passed on.
+ * Returns its exit status as `wnodes run` would, or negative errno. */
 int attach_exec(int socket, const struct attach_command *command, struct error *err);

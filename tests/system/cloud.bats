@@ -29,6 +29,30 @@ setup() {
 	[ "${lines[0]}" = "$(user_name)" ]
 	[ "${lines[1]}" = systemd ]
 	[[ "${lines[2]}" == *cloud* ]]
+	# OpenSSH's programs get into it by the agent's channel, with a server for each connection and keys of the VM's own.
+	if command -v ssh && getent passwd "$(id -u)"; then
+		"$WNODES" run --start clone --image cloud --mount none -- sh -c 'echo ready; sleep 600' >out 2>err </dev/null 3>&- &
+		pid=$!
+		wait_for 120 grep -q ready out
+		vm=$("$WNODES" vm list --quiet)
+		run -7 "$WNODES" vm ssh "$vm" 'cat; id -un; exit 7' <<<"from stdin"
+		[ "$output" = "$(printf 'from stdin\n%s' "$(user_name)")" ]
+		head -c 300000 /dev/urandom >data
+		config=$("$WNODES" vm ssh --config "$vm")
+		scp -q -F "$config" data "$vm:/tmp/copy"
+		ssh -F "$config" "$vm" cat /tmp/copy | cmp - data
+		run -0 "$WNODES" vm ssh -t "$vm" tty
+		[[ "$output" == /dev/pts/* ]]
+		# Who does not know the server's key is not let in, nor is another key.
+		ssh-keygen -q -t ed25519 -N '' -f other
+		run -255 ssh -F "$config" -o IdentityFile=none -i other -o UserKnownHostsFile=none "$vm" true
+		[[ "$output" == *"ost key verification failed"* ]]
+		grep -v IdentityFile "$config" >other-config
+		run -255 ssh -F other-config -i other "$vm" true
+		[[ "$output" == *"ermission denied"* ]]
+		"$WNODES" vm stop "$vm"
+		ends_with 143 $pid
+	fi
 	# The image itself is as it was imported.
 	"$WNODES" image verify cloud
 }

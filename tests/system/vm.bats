@@ -77,6 +77,30 @@ setup() {
 	wait $pid || true
 }
 
+@test "vm: ssh gives a shell by the agent where the image has no sshd, without a network" {
+	run -7 --separate-stderr "$WNODES" vm ssh "$vm" 'cat; echo a  b; exit 7' <<<"from stdin"
+	[ "$output" = "$(printf 'from stdin\na b')" ]
+	run -0 "$WNODES" vm ssh "$vm" -- pwd
+	[ "$output" = "$HOME" ] || [ "$output" = / ]
+	run -125 "$WNODES" vm ssh -L 8080:localhost:80 "$vm"
+	[[ "$output" == *"ssh's options need"* ]]
+	cat >script <<-EOF
+	set timeout 30
+	spawn -noecho $WNODES vm ssh $vm
+	expect_after timeout {exit 99}
+	expect -re {[#\$] } {send "tty; exit 4\r"}
+	expect "/dev/pts/"
+	expect eof
+	catch wait result
+	exit [lindex \$result 3]
+	EOF
+	run -4 expect script
+	touch stop
+	ends_with 5 $pid
+	# With the VM its keys are gone.
+	assert_nothing_left
+}
+
 @test "vm: console shows what the kernel said" {
 	skip_unless_root
 	"$WNODES" vm exec "$vm" -- sh -c 'echo "a mark of ours" >/dev/console'
@@ -125,6 +149,8 @@ setup() {
 	run -125 "$WNODES" vm show vm-nosuch
 	[[ "$output" == *"vm-nosuch"*"vm list"* ]]
 	run -125 "$WNODES" vm exec "$vm"
+	run -125 "$WNODES" vm ssh vm-nosuch
+	[[ "$output" == *"vm-nosuch"*"vm list"* ]]
 	run -125 "$WNODES" vm stop
 	if [ "$(id -u)" -eq 0 ]; then
 		# Another user sees none of ours, and is turned away at the socket even if he finds it.
