@@ -22,10 +22,12 @@ struct tap {
 	char network[NETWORK_NAME_MAX];
 	int index, fd; /* -1: a daemon before us has lent it */
 	bool claimed;
+	bool is_cut;   /* nothing goes through it any more, though its VM goes on */
+	int forgeries; /* how often its own MAC was found changed */
 	struct in_addr address;
-	uint16_t share; /* of the uplink; 0: none */
+	uint16_t share;             /* of the uplink; 0: none */
+	uint8_t mac[LINK_MAC_SIZE]; /* the VM's; 0: a daemon before us has not noted it */
 	/* What its VM is told, of a tap that we have made: */
-	uint8_t mac[LINK_MAC_SIZE];
 	uint8_t prefix;
 	uint32_t mtu;
 	char gateway[INET_ADDRSTRLEN];
@@ -37,6 +39,8 @@ struct taps {
 	const struct settings *settings;
 	struct networks networks;
 	struct netlink *netlink; /* NULL: not opened yet */
+	struct netlink *events;  /* changes of devices; NULL: not opened yet */
+	sd_event_source *watch;
 	struct tap *list;
 	struct worker *worker;
 	struct departure *departure; /* taps that are to be removed next; NULL: none */
@@ -55,3 +59,16 @@ int tap_choose_address(struct taps *t, const struct network *network, const stru
 /* Nothing goes through it any more; a worker removes it, with all others that end meanwhile, which
  * takes the kernel as long as one. Takes `fd` (-1: none). */
 void tap_depart(struct taps *t, const char *name, int index, int fd);
+
+/* Its own address is above all others, so that no bridge takes it for its own, and is never seen.
+ */
+void tap_own_mac(const struct tap *tap, uint8_t ret[LINK_MAC_SIZE]);
+
+/* Whoever has a tap's descriptor can change its own MAC, and a bridge then takes what is sent to
+ * that for the node's: one that is found changed is set back, which a udev that sets addresses of
+ * its own needs, and cut off the second time. */
+int tap_watch_open(struct taps *t, struct error *err);
+void tap_watch_close(struct taps *t);
+
+/* Looks at one, as after a time without a daemon. */
+void tap_watch_check(struct taps *t, struct tap *tap);

@@ -13,7 +13,8 @@
 /* For how long taps wait for their VMs, after a daemon was started: as VMs themselves. */
 #define CLAIM_US (60 * UINT64_C(1000000))
 
-/* Behind it stand the network, the address and the share: all that must outlive a daemon. */
+/* Behind it stand the network, the address, the share and the VM's MAC: all that must outlive a
+ * daemon. */
 #define ALIAS "wnodes "
 
 #define GROUPS_MAX 256
@@ -34,6 +35,7 @@ struct taps *taps_free(struct taps *t)
 	}
 	free(t->departure);
 	networks_done(&t->networks);
+	tap_watch_close(t);
 	netlink_free(t->netlink);
 	sd_event_unref(t->event);
 	free(t);
@@ -55,10 +57,14 @@ int taps_load(struct taps *t, const char *pushed, const char *path, struct error
 static void read_alias(const char *alias, struct tap *tap)
 {
 	const char *rest = str_after(alias, ALIAS);
-	char address[INET_ADDRSTRLEN];
+	char address[INET_ADDRSTRLEN], mac[LINK_MAC_TEXT] = "";
 
-	if (rest && sscanf(rest, "%11s %15s %hu", tap->network, address, &tap->share) == 3)
-		inet_pton(AF_INET, address, &tap->address);
+	if (!rest ||
+		sscanf(rest, "%11s %15s %hu %17s", tap->network, address, &tap->share, mac) < 3)
+		return;
+	inet_pton(AF_INET, address, &tap->address);
+	if (link_parse_mac(mac, tap->mac) < 0)
+		memset(tap->mac, 0, sizeof(tap->mac));
 }
 
 static int note_old(const struct link *link, void *userdata)
@@ -118,6 +124,10 @@ static int look_for_old(struct taps *t, struct error *err)
 		log_debug("no taps are looked for: %s", ignored.text);
 		return 0;
 	}
+	if (t->list && tap_watch_open(t, &ignored) < 0)
+		log_warning("%s", ignored.text);
+	for (struct tap *tap = t->list; tap; tap = tap->next)
+		tap_watch_check(t, tap);
 	if (sd_event_add_time_relative(
 		    t->event, &t->sweep, CLOCK_MONOTONIC, CLAIM_US, 0, on_sweep, t) < 0)
 		return fail(err, -ENOMEM, "out of memory");
@@ -258,21 +268,20 @@ static int set_rules(const struct network *network, const struct tap *tap, struc
 	return firewall_add(&port, err);
 }
 
-/* Its own address is above all others, so that no bridge takes it for its own, and is never seen.
- */
 static int set_device(struct taps *t, const struct network *network, struct tap *tap,
 	const struct link *bridge, struct error *err)
 {
 	char address[INET_ADDRSTRLEN], alias[LINK_ALIAS_MAX];
+	char text[LINK_MAC_TEXT];
 	uint8_t mac[LINK_MAC_SIZE];
 	struct link_change change = {.mac = mac, .alias = alias};
 	struct link link;
 	int r = link_get(t->netlink, tap->name, &link);
 
-	memcpy(mac, tap->mac, sizeof(mac));
-	mac[0] = 0xfe;
+	tap_own_mac(tap, mac);
 	inet_ntop(AF_INET, &tap->address, address, sizeof(address));
-	snprintf(alias, sizeof(alias), ALIAS "%s %s %u", network->name, address, tap->share);
+	snprintf(alias, sizeof(alias), ALIAS "%s %s %u %s", network->name, address, tap->share,
+		link_format_mac(tap->mac, text));
 	tap->index = link.index;
 	tap->mtu = network->mtu ? (uint32_t)network->mtu : bridge->mtu;
 	change.mtu = tap->mtu != link.mtu ? tap->mtu : 0;
@@ -336,6 +345,8 @@ int taps_open(struct taps *t, const struct tap_wish *wish, struct tap **ret, str
 
 	if (r == 0 && !t->netlink)
 		r = netlink_open(&t->netlink, err);
+	if (r == 0)
+		r = tap_watch_open(t, err);
 	if (r < 0)
 		return r;
 	tap = calloc(1, sizeof(*tap));

@@ -101,6 +101,15 @@ int link_each(struct netlink *n, link_fn each, void *userdata)
 	return netlink_call(n, link_message(RTM_GETLINK, NLM_F_DUMP, 0), on_each, &visit);
 }
 
+int link_heard(const struct nlmsghdr *header)
+{
+	const struct ifinfomsg *info = nlmsg_data(header);
+
+	return header->nlmsg_type == RTM_NEWLINK && nlmsg_datalen(header) >= (int)sizeof(*info)
+		       ? info->ifi_index
+		       : -EPROTO;
+}
+
 static int open_queue(const char *name, int flags, int *ret)
 {
 	struct ifreq r = {.ifr_flags = (short)flags};

@@ -31,6 +31,9 @@ int link_get(struct netlink *n, const char *name, struct link *ret);
 typedef int (*link_fn)(const struct link *link, void *userdata);
 int link_each(struct netlink *n, link_fn each, void *userdata);
 
+/* The device that a message of netlink_hear() is about; its index, and -EPROTO if that is none. */
+int link_heard(const struct nlmsghdr *header);
+
 /* Makes a tap with `queues` descriptors: frames with a virtio header before them, which QEMU
  * negotiates further. The device goes with the last descriptor, whoever has it, or by
  * link_remove(). Returns 0 and descriptors that do not block, or negative errno. */

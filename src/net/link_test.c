@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if_arp.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 
 #include <cmocka.h>
 
@@ -79,6 +81,36 @@ static void all_that_changes_changes_at_once(void **state)
 	link_get(bubble, "wnt1", &link);
 	assert_false(link.up);
 	assert_int_equal(link.mtu, 1400);
+	close(fd);
+}
+
+static int note_index(const struct nlmsghdr *header, void *userdata)
+{
+	if (link_heard(header) == *(int *)userdata)
+		*(int *)userdata = 0;
+	return 0;
+}
+
+/* Who has a tap's descriptor may do this without any right. */
+static void change_of_hardware_address_is_heard(void **state)
+{
+	struct netlink *events AUTO(netlink_freep) = NULL;
+	struct ifreq request = {.ifr_hwaddr = {ARPHRD_ETHER, {2, 0, 0, 0, 0, 9}}};
+	struct error err = {0};
+	struct link link;
+	int fd, index;
+
+	need(link_open_tap("wnt1", 1, &fd, &err), &err);
+	link_get(bubble, "wnt1", &link);
+	need(netlink_watch_links(&events, &err), &err);
+	index = link.index;
+	assert_int_equal(netlink_hear(events, note_index, &index), 0);
+	assert_int_equal(index, link.index);
+	assert_int_equal(ioctl(fd, SIOCSIFHWADDR, &request), 0);
+	assert_int_equal(netlink_hear(events, note_index, &index), 0);
+	assert_int_equal(index, 0);
+	link_get(bubble, "wnt1", &link);
+	assert_memory_equal(link.mac, request.ifr_hwaddr.sa_data, LINK_MAC_SIZE);
 	close(fd);
 }
 
@@ -175,6 +207,7 @@ int main(void)
 		cmocka_unit_test(tap_of_another_is_not_taken_over),
 		cmocka_unit_test(removed_tap_is_of_no_use_to_who_still_has_it),
 		cmocka_unit_test(all_that_changes_changes_at_once),
+		cmocka_unit_test(change_of_hardware_address_is_heard),
 		cmocka_unit_test(group_goes_at_once),
 		cmocka_unit_test(pair_and_tunnel_are_made),
 		cmocka_unit_test(what_the_kernel_lacks_is_said),

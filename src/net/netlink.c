@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/netlink.h>
+#include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -14,6 +15,9 @@
 #endif
 
 #define REASON_MAX 160
+
+/* What the kernel sends at once, of one device or of some. */
+#define EVENT_MAX 32768
 
 struct netlink {
 	struct nl_sock *socket;
@@ -163,6 +167,44 @@ int netlink_call(struct netlink *n, struct nl_msg *message, netlink_fn each, voi
 	answer.sequence = header->nlmsg_seq;
 	nlmsg_free(message);
 	return r < 0 ? -EIO : read_answer(n, &answer);
+}
+
+int netlink_watch_links(struct netlink **ret, struct error *err)
+{
+	struct netlink *n AUTO(netlink_freep) = NULL;
+	int r = netlink_open(&n, err);
+
+	if (r < 0)
+		return r;
+	if (nl_socket_add_membership(n->socket, RTNLGRP_LINK) < 0)
+		return fail_errno(err, -errno, "cannot watch the node's network devices");
+	*ret = TAKE_PTR(n);
+	return 0;
+}
+
+int netlink_descriptor(const struct netlink *n)
+{
+	return nl_socket_get_fd(n->socket);
+}
+
+int netlink_hear(struct netlink *n, netlink_fn each, void *userdata)
+{
+	for (;;) {
+		alignas(struct nlmsghdr) uint8_t bytes[EVENT_MAX];
+		struct sockaddr_nl from = {0};
+		socklen_t size = sizeof(from);
+		struct nlmsghdr *header = (struct nlmsghdr *)(void *)bytes;
+		ssize_t got = recvfrom(nl_socket_get_fd(n->socket), bytes, sizeof(bytes),
+			MSG_DONTWAIT, (struct sockaddr *)&from, &size);
+		int length = (int)got;
+
+		if (got < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		if (from.nl_pid != 0) /* not the kernel */
+			continue;
+		for (; nlmsg_ok(header, length); header = nlmsg_next(header, &length))
+			each(header, userdata);
+	}
 }
 
 int netlink_fail(const struct netlink *n, int code, struct error *err, const char *format, ...)

@@ -33,6 +33,15 @@ typedef int (*netlink_fn)(const struct nlmsghdr *header, void *userdata);
  * `each` may be NULL. */
 int netlink_call(struct netlink *n, struct nl_msg *message, netlink_fn each, void *userdata);
 
+/* Hears from now on of every change of a device (RTM_NEWLINK, RTM_DELLINK); such a one is asked
+ * nothing. */
+int netlink_watch_links(struct netlink **ret, struct error *err);
+int netlink_descriptor(const struct netlink *n);
+
+/* Calls `each` with what has come; what it returns does not matter. Returns 0, -ENOBUFS if some of
+ * it was lost, or another negative errno. */
+int netlink_hear(struct netlink *n, netlink_fn each, void *userdata);
+
 /* As fail_errno(), of the last call, with what the kernel has said beside its errno. */
 int netlink_fail(const struct netlink *n, int code, struct error *err, const char *format, ...)
 	PRINTF(4, 5);

@@ -33,6 +33,8 @@ network_node() {
 
 @test "the connection's end takes a tap back, also of the next daemon" { network_node ends; }
 
+@test "a tap's own MAC address is not its VM's to change" { network_node forged; }
+
 @test "a VM keeps to its rates" { network_node rates; }
 
 @test "nothing is left of a daemon that is killed" {

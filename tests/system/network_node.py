@@ -393,6 +393,48 @@ def ends(daemon):
     report(used and used[0]["network_sent_bytes"] >= 10000, f"its bytes are in its record: {used}")
 
 
+def until(what, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.1)
+    return what()
+
+
+def forged(daemon):
+    """Who has a tap's descriptor gives the tap itself the MAC address of somebody else on the network."""
+    vm, other, far = VM("lab"), VM("lab"), Watch("far")
+    own = (b"\xfe" + vm.mac[1:]).hex(":")
+    forge = struct.pack("16sH6s8x", b"", 1, FAR_MAC)
+
+    def is_own():
+        return own in run("ip", "-o", "link", "show", vm.name())
+
+    def is_cut():
+        shown = run("ip", "-o", "link", "show", vm.name())
+        return "master" not in shown and "DOWN" in shown
+
+    frame = packet(other, FAR_MAC, "10.7.0.99")
+    fcntl.ioctl(vm.tap, SIOCSIFHWADDR, forge)
+    report(until(is_own), "a tap's own MAC that its holder has changed is set back")
+    other.send(frame)
+    report(far.sees(frame), "what is for the one who was to be robbed leaves the node")
+    mine = packet(vm, ALL, "10.7.0.98")
+    vm.send(mine)
+    report(far.sees(mine), "its VM goes on")
+    daemon.kill()
+    fcntl.ioctl(vm.tap, SIOCSIFHWADDR, forge)
+    report(not is_own(), "while there is no daemon nobody sets it back")
+    daemon.start()
+    report(until(is_own), "but the next daemon does")
+    fcntl.ioctl(vm.tap, SIOCSIFHWADDR, forge)
+    report(until(is_cut), "who does it again has no network any more")
+    frame = packet(other, FAR_MAC, "10.7.0.97")
+    other.send(frame)
+    report(far.sees(frame), "others have")
+    vm.end()
+    other.end()
+
+
 def kills(daemon):
     """Killed at any moment of a tap's life, nothing is left but what the next daemon removes."""
     VM("lab").end()
@@ -498,7 +540,7 @@ node = Daemon()
 node.start()
 try:
     {"connected": connected, "local": local, "closed": closed, "bridge": bridge, "refusals": refusals, "ends": ends,
-     "kills": kills, "rates": rates, "bench": bench}[WHAT](node)
+     "forged": forged, "kills": kills, "rates": rates, "bench": bench}[WHAT](node)
 finally:
     node.kill()
     sys.stdout.flush()
