@@ -38,6 +38,22 @@ static void take_nameservers(json_t *list, struct card *ret)
 	}
 }
 
+/* A daemon from before there was any says none. */
+static void take_ipv6(json_t *json, struct card *ret)
+{
+	json_int_t prefix = json_integer_value(json_object_get(json, "prefix6"));
+
+	if (!take_text(json, "address6", ret->address6, sizeof(ret->address6)) ||
+		!is_address(AF_INET6, ret->address6) || prefix < 1 || prefix > 128) {
+		ret->address6[0] = '\0';
+		return;
+	}
+	ret->prefix6 = (uint32_t)prefix;
+	if (!take_text(json, "gateway6", ret->gateway6, sizeof(ret->gateway6)) ||
+		!is_address(AF_INET6, ret->gateway6))
+		ret->gateway6[0] = '\0';
+}
+
 int card_parse(json_t *json, struct card *ret, struct error *err)
 {
 	json_int_t prefix = json_integer_value(json_object_get(json, "prefix"));
@@ -54,5 +70,6 @@ int card_parse(json_t *json, struct card *ret, struct error *err)
 		!is_address(AF_INET, ret->gateway))
 		ret->gateway[0] = '\0';
 	take_nameservers(json_object_get(json, "nameservers"), ret);
+	take_ipv6(json, ret);
 	return 0;
 }

@@ -36,6 +36,15 @@ static int check_ipv4(const char *text, struct error *err)
 		       : fail(err, -EINVAL, "'%s' is no IPv4 address", text);
 }
 
+static int check_ipv6(const char *text, struct error *err)
+{
+	struct in6_addr unused;
+
+	return inet_pton(AF_INET6, text, &unused) == 1
+		       ? 0
+		       : fail(err, -EINVAL, "'%s' is no IPv6 address", text);
+}
+
 int network_parse_prefix(
 	const char *text, struct in6_addr *ret_address, uint8_t *ret_prefix, struct error *err)
 {
@@ -189,8 +198,11 @@ static const struct conf_setting network_table[] = {
 		.check = check_prefix),
 	ROW("prefix6", STRING, prefix6,
 		.help = "IPv6 network, as 2001:db8:1::/64, in which a VM has the address that its MAC "
-			"makes (EUI-64) beside the one of the link.",
+			"makes (EUI-64) beside the one of the link; the agent sets it.",
 		.check = check_prefix6),
+	ROW("gateway6", STRING, gateway6,
+		.help = "IPv6 gateway of VMs, as fe80::1; what routers advertise when not set.",
+		.check = check_ipv6),
 	ROW("isolated", BOOL, isolated, .default_value = "no",
 		.help = "Whether VMs of one node do not reach one another by this network."),
 	ROW("rate_up", SIZE, rate_up, .default_value = "0",
@@ -248,6 +260,8 @@ static int network_check(const struct network *n, struct error *err)
 			n->bridge);
 	if (n->closed && !n->site_networks[0])
 		return fail(err, -EINVAL, "class = closed needs site_networks");
+	if (n->gateway6 && !n->prefix6)
+		return fail(err, -EINVAL, "gateway6 needs prefix6");
 	if (n->guaranteed && (!n->uplink || !n->capacity))
 		return fail(err, -EINVAL, "guaranteed needs uplink and capacity");
 	if (n->mtu && n->mtu < MTU_MIN)

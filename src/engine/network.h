@@ -20,6 +20,7 @@ struct network {
 	char **nameservers, **site_networks;
 	char *node_address; /* "ADDRESS/PREFIX" */
 	char *prefix6;      /* "PREFIX/64" */
+	char *gateway6;     /* NULL: what routers advertise */
 	bool isolated;
 	uint64_t rate_up, rate_down, guaranteed, capacity; /* bytes a second; 0: none */
 	uint64_t mtu;                                      /* 0: the bridge's */

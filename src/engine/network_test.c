@@ -97,6 +97,8 @@ static void what_is_wrong_is_said_with_its_line(void **state)
 		{"addresses = 10.0.0.1-10.0.1.1/24\n", "range of one network"},
 		{"addresses = 10.0.0.1-10.2.0.1/8\n", "range of one network"},
 		{"prefix6 = 2001:db8::/48\n", "64 bits"},
+		{"gateway6 = 10.0.0.1\n", "no IPv6 address"},
+		{"gateway6 = fe80::1\n", "needs prefix6"},
 		{"bridge = br0\nnode_address = 10.0.0.1/24\n", "br0"},
 		{"guaranteed = 1M\n", "capacity"},
 		{"mtu = 500\n", "1280"},

@@ -200,6 +200,9 @@ static int prepare_network(struct prepare *p, struct agent *agent, const struct 
 			.address = vm->card->address,
 			.prefix = vm->card->prefix,
 			.gateway = vm->card->gateway,
+			.address6 = vm->card->address6,
+			.prefix6 = vm->card->prefix6,
+			.gateway6 = vm->card->gateway6,
 			.mtu = vm->card->mtu,
 			.nameservers = (const char **)(uintptr_t)vm->card->nameservers,
 		};

@@ -14,6 +14,7 @@
 #include "guest/disk.h"
 #include "guest/guest.h"
 #include "guest/network.h"
+#include "guest/network6.h"
 #include "guest/now.h"
 
 #define NETWORK_RESOLV_MAX 4096
@@ -214,13 +215,15 @@ static void network_wait_link(int fd, const char *name)
 		now_sleep_ms(1);
 }
 
-static int network_set(int fd, const struct network_request *x, const char *name, struct error *err)
+static int network_set(struct guest *g, int fd, const struct network_request *x, const char *name,
+	struct error *err)
 {
 	struct network n;
 	int r = network_parse(x, &n, err);
 
 	if (r < 0)
 		return r;
+	network6_expect(g->root, name, x);
 	r = network_set_address(fd, name, &n, x->mtu);
 	if (r < 0)
 		return fail_errno(err, r, "cannot set %s/%u on '%s'", x->address, x->prefix, name);
@@ -228,7 +231,7 @@ static int network_set(int fd, const struct network_request *x, const char *name
 	if (r < 0)
 		return fail_errno(err, r, "cannot set the route to '%s'", x->gateway);
 	network_wait_link(fd, name);
-	return 0;
+	return network6_set(name, x, err);
 }
 
 /* The card that has the address `mac`, or gets it now. Returns 0 or negative errno, -ENODEV if
@@ -273,7 +276,7 @@ static int network_set_card(struct guest *g, const struct network_request *x, st
 		module_require_driver(&g->module, "virtio_net");
 		return CALL_AGAIN;
 	}
-	return r < 0 ? r : network_set(fd, x, name, err);
+	return r < 0 ? r : network_set(g, fd, x, name, err);
 }
 
 int network_on_call(const struct call *c)

@@ -51,14 +51,17 @@ static const unsigned char *card_mac(void)
 
 static int network_call(const char *mac, const char *card, struct error *err)
 {
-	static struct guest g = {.root = "/nonexistent"};
+	static struct guest g = {.root = "/"}; /* it has no name servers to write there */
 	const char *none[] = {NULL};
 	struct network_request x = {.mac = mac,
 		.address = "10.0.2.15",
 		.prefix = 24,
 		.gateway = "10.0.2.2",
 		.nameservers = none,
-		.card = card};
+		.card = card,
+		.address6 = "2001:db8::5",
+		.prefix6 = 64,
+		.gateway6 = "fe80::1"};
 	struct call c = {.guest = &g, .message = &x, .err = err};
 
 	*err = (struct error){0};
@@ -77,6 +80,33 @@ static void address_is_set(void)
 	assert_true(r.ifr_flags & IFF_UP);
 }
 
+static bool file_has(const char *path, const char *text)
+{
+	char content[4096];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, content, sizeof(content) - 1);
+
+	close(fd);
+	content[n < 0 ? 0 : n] = '\0';
+	return strstr(content, text) != NULL;
+}
+
+/* It can be used at once: nobody is asked whether it is his. */
+static void ipv6_is_set(void)
+{
+	struct sockaddr_in6 own = {.sin6_family = AF_INET6};
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || !file_has("/proc/net/if_inet6", "card0"))
+		return;
+	inet_pton(AF_INET6, "2001:db8::5", &own.sin6_addr);
+	assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+	close(fd);
+	assert_true(file_has("/proc/net/ipv6_route",
+		"00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+		"fe800000000000000000000000000001"));
+}
+
 static void card_gets_its_address(void)
 {
 	static const unsigned char own[] = {0x52, 0x54, 0, 0x77, 0x88, 0x99};
@@ -91,6 +121,7 @@ static void card_gets_its_address(void)
 	assert_true(now_ms() - start < 90);
 	assert_memory_equal(card_mac(), own, sizeof(own));
 	address_is_set();
+	ipv6_is_set();
 	/* Again, as after a lost answer: the card is found by the address that it has got. */
 	assert_int_equal(network_call(OWN, PLACEHOLDER, &err), 0);
 	assert_int_equal(network_call(OWN, "", &err), 0);

@@ -59,6 +59,36 @@ static int choose_from_lease(
 	return 0;
 }
 
+size_t tap_addresses6(const struct network *network, const uint8_t mac[LINK_MAC_SIZE],
+	struct in6_addr ret[FIREWALL_ADDRESSES6])
+{
+	struct in6_addr link = {.s6_addr = {0xfe, 0x80}}, prefix;
+	uint8_t *id = link.s6_addr + 8, bits;
+	struct error err = {0};
+
+	memcpy(id, mac, 3);
+	memcpy(id + 5, mac + 3, 3);
+	id[0] ^= 2;
+	id[3] = 0xff;
+	id[4] = 0xfe;
+	ret[0] = ret[1] = link;
+	if (!network->prefix6 || network_parse_prefix(network->prefix6, &prefix, &bits, &err) < 0)
+		return 1;
+	memcpy(ret[1].s6_addr, prefix.s6_addr, TAP_PREFIX6 / 8);
+	return 2;
+}
+
+static void note_addresses6(const struct network *network, struct tap *tap)
+{
+	struct in6_addr addresses[FIREWALL_ADDRESSES6];
+
+	if (tap_addresses6(network, tap->mac, addresses) < 2)
+		return;
+	inet_ntop(AF_INET6, &addresses[1], tap->address6, sizeof(tap->address6));
+	snprintf(tap->gateway6, sizeof(tap->gateway6), "%s",
+		network->gateway6 ? network->gateway6 : "");
+}
+
 int tap_choose_address(struct taps *t, const struct network *network, const struct tap_wish *wish,
 	struct tap *tap, struct error *err)
 {
@@ -69,6 +99,7 @@ int tap_choose_address(struct taps *t, const struct network *network, const stru
 		   : choose_from_lease(network, wish->lease, tap, err);
 	if (r < 0)
 		return r;
+	note_addresses6(network, tap);
 	if (network->gateway)
 		snprintf(tap->gateway, sizeof(tap->gateway), "%s", network->gateway);
 	if (!network->nameservers[0])

@@ -15,6 +15,9 @@
 #define NETWORK_BRIDGE "wn-"
 #define NETWORK_VLAN   "wnv-"
 
+/* Of addresses that a MAC makes. */
+#define TAP_PREFIX6 64
+
 struct tap {
 	struct taps *taps;
 	struct tap *next;
@@ -31,6 +34,7 @@ struct tap {
 	uint8_t prefix;
 	uint32_t mtu;
 	char gateway[INET_ADDRSTRLEN];
+	char address6[INET6_ADDRSTRLEN], gateway6[INET6_ADDRSTRLEN]; /* "": none */
 	json_t *nameservers;
 };
 
@@ -55,6 +59,11 @@ int tap_network_open(struct taps *t, const struct network *network, const struct
 /* Chooses MAC and addresses. Returns 0 or negative errno with what to do. */
 int tap_choose_address(struct taps *t, const struct network *network, const struct tap_wish *wish,
 	struct tap *tap, struct error *err);
+
+/* Addresses that a MAC makes (EUI-64): that of the link, and where the network has a prefix the one
+ * in it. Returns their number. */
+size_t tap_addresses6(const struct network *network, const uint8_t mac[LINK_MAC_SIZE],
+	struct in6_addr ret[FIREWALL_ADDRESSES6]);
 
 /* Nothing goes through it any more; a worker removes it, with all others that end meanwhile, which
  * takes the kernel as long as one. Takes `fd` (-1: none). */

@@ -234,26 +234,6 @@ static int set_rates(
 		network->guaranteed, network->rate_up ? network->rate_up : network->capacity, err);
 }
 
-static void fill_addresses6(const struct network *network, struct firewall_port *port)
-{
-	struct in6_addr link = {0}, prefix;
-	uint8_t *id = link.s6_addr + 8, bits;
-	struct error err = {0};
-
-	memcpy(id, port->mac, 3);
-	memcpy(id + 5, port->mac + 3, 3);
-	id[0] ^= 2;
-	id[3] = 0xff;
-	id[4] = 0xfe;
-	link.s6_addr[0] = 0xfe;
-	link.s6_addr[1] = 0x80;
-	port->addresses6[port->address6_count++] = link;
-	if (!network->prefix6 || network_parse_prefix(network->prefix6, &prefix, &bits, &err) < 0)
-		return;
-	memcpy(link.s6_addr, prefix.s6_addr, 8);
-	port->addresses6[port->address6_count++] = link;
-}
-
 static int set_rules(const struct network *network, const struct tap *tap, struct error *err)
 {
 	struct firewall_port port = {.device = tap->name,
@@ -264,7 +244,7 @@ static int set_rules(const struct network *network, const struct tap *tap, struc
 		.share = tap->share};
 
 	memcpy(port.mac, tap->mac, sizeof(port.mac));
-	fill_addresses6(network, &port);
+	port.address6_count = tap_addresses6(network, tap->mac, port.addresses6);
 	return firewall_add(&port, err);
 }
 
@@ -397,15 +377,22 @@ int tap_descriptor(const struct tap *tap)
 	return tap->fd;
 }
 
+static const char *text_or_null(const char *text)
+{
+	return text[0] ? text : NULL;
+}
+
 json_t *tap_to_json(const struct tap *tap)
 {
 	char mac[LINK_MAC_TEXT], address[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &tap->address, address, sizeof(address));
-	return json_pack("{s:s, s:s, s:s, s:i, s:s*, s:O*, s:I}", "name", tap->network, "mac",
-		link_format_mac(tap->mac, mac), "address", address, "prefix", (int)tap->prefix,
-		"gateway", tap->gateway[0] ? tap->gateway : NULL, "nameservers", tap->nameservers,
-		"mtu", (json_int_t)tap->mtu);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s*, s:O*, s:I, s:s*, s:i, s:s*}", "name",
+		tap->network, "mac", link_format_mac(tap->mac, mac), "address", address, "prefix",
+		(int)tap->prefix, "gateway", text_or_null(tap->gateway), "nameservers",
+		tap->nameservers, "mtu", (json_int_t)tap->mtu, "address6",
+		text_or_null(tap->address6), "prefix6", TAP_PREFIX6, "gateway6",
+		text_or_null(tap->gateway6));
 }
 
 bool tap_count(struct tap *tap, uint64_t *ret_received_bytes, uint64_t *ret_sent_bytes)

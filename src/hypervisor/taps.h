@@ -45,8 +45,8 @@ struct tap *taps_close(struct taps *t, struct tap *tap, bool leave);
 
 int tap_descriptor(const struct tap *tap);
 
-/* What the VM is to be told: {"name","mac","address","prefix","gateway","nameservers","mtu"}. A new
- * object. */
+/* What the VM is to be told: {"name","mac","address","prefix","gateway","nameservers","mtu",
+ * "address6","prefix6","gateway6"}, without those that it has not. A new object. */
 json_t *tap_to_json(const struct tap *tap);
 
 /* What the VM has received and sent, by the kernel. Returns false if that cannot be seen. */

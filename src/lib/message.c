@@ -89,6 +89,9 @@ const struct message_field network_request_fields[] = {
 	FIELD(STRINGS, network_request, nameservers),
 	FIELD(U32, network_request, mtu),
 	FIELD(STRING, network_request, card),
+	FIELD(STRING, network_request, address6),
+	FIELD(U32, network_request, prefix6),
+	FIELD(STRING, network_request, gateway6),
 	FIELDS_END,
 };
 

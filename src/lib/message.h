@@ -120,6 +120,9 @@ struct network_request {
 	uint32_t mtu;     /* 0 = leave */
 	const char *card; /* the address that the card has now and that `mac` replaces; empty: it
 			   * has `mac` already */
+	const char *address6; /* IPv6; empty: what the kernel does by itself */
+	uint32_t prefix6;
+	const char *gateway6; /* empty: what routers advertise */
 };
 
 /* FRAME_FILE_WRITE: writes (a part of) a file; parents are made. */

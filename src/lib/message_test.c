@@ -31,7 +31,7 @@ static const struct {
 	ROW(clock_set, 1),
 	ROW(account, 9),
 	ROW(mount_request, 8),
-	ROW(network_request, 7),
+	ROW(network_request, 10),
 	ROW(file_write, 6),
 	ROW(file_read, 3),
 	ROW(statistics, 8),

@@ -35,6 +35,10 @@ network_node() {
 
 @test "a tap's own MAC address is not its VM's to change" { network_node forged; }
 
+@test "a VM has the addresses and the name of a lease of its site, public ones too" { network_node leases; }
+
+@test "each VM has its guaranteed share of the way out, and what others leave" { network_node shares; }
+
 @test "a VM keeps to its rates" { network_node rates; }
 
 @test "nothing is left of a daemon that is killed" {

@@ -6,6 +6,7 @@ lines; the exit status is 1 if one is "not ok"."""
 
 import array
 import fcntl
+import http.client
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+import uuid
 
 WORK, WHAT = sys.argv[1:3]
 DAEMON = os.environ["WNODES"] + "-hypervisor"
@@ -72,6 +74,15 @@ capacity = 10000000
 rate_up = 1000000
 rate_down = 1000000
 [network lease]
+prefix6 = 2001:db8:5::/64
+gateway6 = fe80::1
+[network tight]
+uplink = up0
+vlan = 9
+addresses = 10.1.0.10-10.1.0.20/24
+guaranteed = 100000
+capacity = 400000
+rate_up = 1000000
 """
 
 
@@ -83,6 +94,13 @@ def report(good, what):
 
 def run(*command):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+
+
+def until(what, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.1)
+    return what()
 
 
 class Daemon:
@@ -119,9 +137,51 @@ def set_up():
 
 
 def tear_down():
-    for name in ("up0", "br0", "wn-lab", "wn-closed", "wn-apart", "wn-slow", "wn-mine", "wn-shares"):
+    for name in ("up0", "br0", "wn-lab", "wn-closed", "wn-apart", "wn-slow", "wn-mine", "wn-shares", "wn-tight", "wn-lease"):
         run("ip", "link", "del", name)
     run("nft", "delete", "table", "netdev", "wnodes")
+
+
+class Site:
+    """A controller, with a pool of addresses, and a token for a node."""
+
+    def __init__(self):
+        self.directory = f"{WORK}/site"
+        self.url = "https://localhost:7443"
+        os.makedirs(self.directory)
+        with open(f"{self.directory}/conf", "w") as f:
+            f.write(f"[controller]\nlisten = 127.0.0.1:7443\nsocket = {self.directory}/socket\nuser = root\n"
+                    f"state = {self.directory}/state\ndatabase = sqlite:{self.directory}/state/site.db\n")
+        self.log = open(f"{self.directory}/err", "w")
+        self.process = subprocess.Popen([os.environ["WNODES"] + "-controller", "--config", f"{self.directory}/conf"],
+                                        stderr=self.log)
+        if not until(self.answers, 60):
+            sys.exit("the controller does not answer: " + open(f"{self.directory}/err").read())
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection("controller", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(f"{self.directory}/socket")
+        connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+    def answers(self):
+        try:
+            return self.ask("GET", "/healthz")["status"] == "ok"
+        except (OSError, ValueError):
+            return False
+
+    def join(self):
+        token = self.ask("PUT", f"/v1/tokens/{uuid.uuid4()}", {"kind": "join", "lifetime_s": 600})["token"]
+        with open(f"{WORK}/token", "w") as f:
+            f.write(token)
+        text = run("openssl", "x509", "-in", f"{self.directory}/state/ca.pem", "-noout", "-fingerprint", "-sha256")
+        print(run(os.environ["WNODES"], "node", "join", "--token-file", f"{WORK}/token", "--ca-fingerprint",
+                  text.strip().split("=")[1], "--state", f"{WORK}/state", "--name", "n1", self.url))
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
 
 
 class VM:
@@ -393,13 +453,6 @@ def ends(daemon):
     report(used and used[0]["network_sent_bytes"] >= 10000, f"its bytes are in its record: {used}")
 
 
-def until(what, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not what() and time.monotonic() < end:
-        time.sleep(0.1)
-    return what()
-
-
 def forged(daemon):
     """Who has a tap's descriptor gives the tap itself the MAC address of somebody else on the network."""
     vm, other, far = VM("lab"), VM("lab"), Watch("far")
@@ -520,6 +573,110 @@ def rates(daemon):
     vm.end()
 
 
+def shares(daemon):
+    """What is guaranteed on a way out that is too narrow, and what others leave."""
+    far = Watch("up1")
+    one, two = VM("tight"), VM("tight")
+    far.socket.setblocking(False)
+    big, small = (packet(vm, ALL, "10.1.0.99", size=1372) for vm in (one, two))
+    sent = {one.mac: 0, two.mac: 0}
+
+    def drain():
+        try:
+            while True:
+                got = far.socket.recv(4096)
+                if got[6:12] in sent:
+                    sent[got[6:12]] += len(got)
+        except BlockingIOError:
+            pass
+
+    def flood(seconds, *pairs):
+        begin = time.monotonic()
+        for vm in (one, two):
+            sent[vm.mac] = 0
+        while time.monotonic() < begin + seconds:
+            for vm, frame in pairs:
+                for _ in range(4):
+                    vm.send(frame)
+            drain()
+        return [sent[vm.mac] / (time.monotonic() - begin) for vm in (one, two)]
+
+    flood(1.5, (one, big))
+    alone = flood(4, (one, big))[0]
+    report(330000 < alone < 450000, f"alone a VM has all of the 400000 bytes a second: {alone:.0f}")
+    flood(1.5, (one, big), (two, small))
+    both = flood(6, (one, big), (two, small))
+    report(sum(both) < 460000 and min(both) > 90000, f"two have their guaranteed 100000, and 400000 together: {both}")
+    one.end()
+    two.end()
+    report(nothing_left(), "nothing is left")
+
+
+def leases(daemon):
+    """From a pool of the site to what a VM sends."""
+    site = Site()
+    try:
+        leases_of(site, daemon)
+    finally:
+        site.end()
+
+
+def leases_of(site, daemon):
+    site.ask("PUT", "/v1/pools/public", {
+        "vlan": 0, "domain": "grid.example.org", "host_pattern": "vm-%04d", "first_address": "192.0.2.10", "size": 3,
+        "prefix": 24, "gateway": "192.0.2.254", "nameservers": ["192.0.2.253"], "mac_prefix": "52:54:07"})
+    daemon.kill()
+    site.join()
+    with open(f"{WORK}/wnodes.conf", "a") as f:
+        f.write(f"[site]\ncontrollers = {site.url}\nuser = 64201\nheartbeat = 1s\npool = public\nlease_block = 2\n")
+    daemon.start()
+
+    def ready():
+        return site.ask("GET", "/v1/pools/public")["used"] >= 2
+
+    report(until(ready, 60), "the node keeps leases ready")
+    opened = []
+
+    def is_lent():
+        opened.append(VM("lease"))
+        return not opened[-1].error
+
+    report(until(is_lent, 30), f"a VM is lent one {opened[-1].error}")
+    vm = opened[-1]
+    card = vm.card
+    report(card["address"].startswith("192.0.2.1") and card["prefix"] == 24 and card["gateway"] == "192.0.2.254" and
+           card["nameservers"] == ["192.0.2.253"] and card["mac"].startswith("52:54:07"), f"with all that is its: {card}")
+    report("vm-000" in json.dumps(vm.answer), f"and its name: {vm.answer.get('hostname')}")
+    own6 = vm.mac[:1].hex() and bytes([vm.mac[0] ^ 2]) + vm.mac[1:3] + b"\xff\xfe" + vm.mac[3:]
+    address6 = bytes.fromhex("20010db800050000") + own6
+    report(socket.inet_pton(socket.AF_INET6, card["address6"]) == address6 and card["prefix6"] == 64 and
+           card["gateway6"] == "fe80::1", "and an IPv6 address of its MAC's")
+    bridge = Watch("wn-lease")
+    frame = packet(vm, ALL, "9.9.9.9")
+    vm.send(frame)
+    report(bridge.sees(frame), "it sends with the address of its lease")
+    frame = packet(vm, ALL, "9.9.9.9", source=socket.inet_aton("192.0.2.77"))
+    vm.send(frame)
+    report(not bridge.sees(frame, 0.3), "and with no other of the pool")
+    ip6 = ALL + vm.mac + b"\x86\xdd" + bytes.fromhex("60000000001411ff") + address6 + \
+        bytes.fromhex("20010db8" + "0" * 23 + "1") + struct.pack("!HHHH", 1000, 2000, 20, 0) + bytes(12)
+    vm.send(ip6)
+    report(bridge.sees(ip6), "with its IPv6 address, too")
+    other = VM("lease")
+    report(not other.error and other.card["address"] != card["address"], f"another VM has another one {other.error}")
+    for each in (vm, other):
+        each.end()
+    report(nothing_left(), "nothing is left")
+    again = []
+
+    def is_lent_again():
+        again.append(VM("lease"))
+        return not again[-1].error
+
+    report(until(is_lent_again, 30), "what has come back is lent again")
+    again[-1].end()
+
+
 def bench(daemon, count=200):
     VM("shares").end()
     began = time.monotonic()
@@ -540,7 +697,7 @@ node = Daemon()
 node.start()
 try:
     {"connected": connected, "local": local, "closed": closed, "bridge": bridge, "refusals": refusals, "ends": ends,
-     "forged": forged, "kills": kills, "rates": rates, "bench": bench}[WHAT](node)
+     "forged": forged, "leases": leases, "shares": shares, "kills": kills, "rates": rates, "bench": bench}[WHAT](node)
 finally:
     node.kill()
     sys.stdout.flush()

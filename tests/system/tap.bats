@@ -39,11 +39,11 @@ start_lender() {
 
 # What a command in the VM sees of its network.
 # shellcheck disable=SC2016
-LOOK='exec 3<>/dev/tcp/10.77.0.1/8000; cat <&3 | tr -d x; cat /sys/class/net/e*/address /sys/class/net/e*/mtu /etc/resolv.conf
-	grep 10.77 /etc/hosts'
+LOOK='for host in 2001:db8:77::1 10.77.0.1; do exec 3<>/dev/tcp/$host/8000; cat <&3 | tr -d x; done
+	cat /sys/class/net/e*/address /sys/class/net/e*/mtu /etc/resolv.conf; grep 10.77 /etc/hosts'
 
 check_look() {
-	[[ "$output" == *"hello 10.77.0.2"* && "$output" == *end* ]]
+	[[ "$output" == *"hello 2001:db8:77::2"*end*"hello 10.77.0.2"*end* ]]
 	[[ "$output" == *52:57:0a:4d:00:02*1400*"nameserver 10.77.0.53"* ]]
 	[[ "$output" == *"10.77.0.2"*vm-* ]]
 }

@@ -16,10 +16,10 @@ TUNSETIFF, TAP, NO_PI, VNET_HDR = 0x400454ca, 2, 0x1000, 0x4000
 
 
 def serve():
-    server = socket.create_server(("10.77.0.1", 8000))
+    server = socket.create_server(("::", 8000), family=socket.AF_INET6, dualstack_ipv6=True)
     while True:
         client, address = server.accept()
-        client.sendall(f"hello {address[0]}\n".encode() + b"x" * 200000 + b"\nend\n")
+        client.sendall(f"hello {address[0].removeprefix('::ffff:')}\n".encode() + b"x" * 200000 + b"\nend\n")
         client.close()
 
 
@@ -27,7 +27,7 @@ def lend(client, question):
     mac, address = question["network"] == "odd" and "52:57:0a:4d:00:63" or "52:57:0a:4d:00:02", "10.77.0.2"
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"wnt0", TAP | NO_PI | VNET_HDR))
-    for line in ("addr add 10.77.0.1/24 dev wnt0", "link set wnt0 mtu 1400 up"):
+    for line in ("addr add 10.77.0.1/24 dev wnt0", "addr add 2001:db8:77::1/64 dev wnt0 nodad", "link set wnt0 mtu 1400 up"):
         subprocess.run(["ip", *line.split()], check=True)
     if not hasattr(lend, "server"):
         lend.server = threading.Thread(target=serve, daemon=True)
@@ -36,7 +36,8 @@ def lend(client, question):
     scratch.truncate(question.get("scratch_bytes", 0))
     answer = {"descriptors": ["overlay", "scratch", "tap"], "digest": question["digest"],
               "network": {"name": "lab", "mac": mac, "address": address, "prefix": 24, "gateway": "10.77.0.1",
-                          "nameservers": ["10.77.0.53"], "mtu": 1400}}
+                          "nameservers": ["10.77.0.53"], "mtu": 1400, "address6": "2001:db8:77::2", "prefix6": 64,
+                          "gateway6": "2001:db8:77::1"}}
     fds = array.array("i", [overlay.fileno(), scratch.fileno(), tap])
     client.sendmsg([json.dumps(answer).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
     os.close(tap)
