@@ -228,6 +228,10 @@ const struct conf_setting settings_table[] = {
 	ROW("node", "vlans", CONF_WORDS, node_vlans, NULL, 0, 0, NULL,
 		"Numbers of the VLANs, or ranges such as 100-199, that networks of VMs may use on this "
 		"node; all when not set."),
+	ROW("node", "name_hook", CONF_STRING, node_name_hook, NULL, 0, 0, NULL,
+		"Program that is run as [node] user when a VM on a network of the node has got a name "
+		"and an address by a lease, and when it has ended: PROGRAM add|remove NAME ADDRESS MAC "
+		"[IPV6-ADDRESS]; for a DNS or DHCP that names come and go in."),
 	ROW("node", "job_port", CONF_NUMBER, node_job_port, "7118", 0, 65535, NULL,
 		"UDP port of the networks between the VMs of a job on several nodes, the same on all "
 		"nodes; 0: this node has none such."),

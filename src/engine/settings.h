@@ -55,6 +55,7 @@ struct settings {
 	uint64_t node_failures;
 	char *node_lrms, *node_name;
 	char **node_vlans;      /* numbers and ranges */
+	char *node_name_hook;   /* program; NULL: none */
 	uint64_t node_job_port; /* 0: none */
 	char **node_job_hosts;  /* networks: "10.0.0.0/8" */
 	/* [lrms] */

@@ -45,8 +45,10 @@ static void client_take_back(struct client *c)
 {
 	struct slot *slot = TAKE_PTR(c->slot);
 
-	if (c->state == CLIENT_LENT && !c->hypervisor->ending)
+	if (c->state == CLIENT_LENT && !c->hypervisor->ending) {
+		names_remove(c->hypervisor->names, c->tally.record_id);
 		liaison_take_back(c->hypervisor->liaison, c->tally.record_id);
+	}
 	tally_end(&c->tally, c, c->hypervisor->ending);
 	loan_card_close(&c->card, c->hypervisor);
 	borrow_cancel(c->borrow);
@@ -127,6 +129,8 @@ static int client_lend_card(struct client *c, const json_t *lease, struct error 
 	int r = loan_card_open(&c->card, c->hypervisor, &wish, err);
 
 	c->tally.tap = c->card.tap;
+	if (r == 0 && c->card.tap && lease)
+		tap_tell_name(c->card.tap, lease, c->tally.record_id, c->hypervisor->names);
 	return r;
 }
 
@@ -425,6 +429,7 @@ static void client_hold_record(struct client *c, const struct call *call)
 	}
 	tally_hold(&c->tally, call->record_id, &w, (pid_t)call->pid);
 	c->tally.tap = c->card.tap = taps_claim(c->hypervisor->taps, c->tally.record_id);
+	names_claim(c->hypervisor->names, c->tally.record_id);
 	liaison_claim(c->hypervisor->liaison, c->tally.record_id);
 	client_answer(c, json_pack("{s:s}", "record_id", c->tally.record_id), NULL, 0);
 }

@@ -174,6 +174,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 	if (r == 0)
 		r = open_taps(h, err);
 	if (r == 0)
+		r = names_new(h->event, &h->settings, h->servant, h->state, &h->names, err);
+	if (r == 0)
 		r = jobnets_new(h->event, &h->settings, &h->jobnets) < 0
 			    ? fail(err, -ENOMEM, "out of memory")
 			    : 0;
@@ -199,6 +201,7 @@ void hypervisor_close(struct hypervisor *h)
 	liaison_free(h->liaison);
 	images_close(h);
 	taps_free(h->taps);
+	names_free(h->names);
 	jobnets_free(h->jobnets);
 	store_free(h->store);
 	imagevolumes_free(h->imagevolumes);

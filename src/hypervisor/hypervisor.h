@@ -8,6 +8,7 @@
 #include "hypervisor/jobnets.h"
 #include "hypervisor/ledger.h"
 #include "hypervisor/maker.h"
+#include "hypervisor/names.h"
 #include "hypervisor/servant.h"
 #include "hypervisor/slots.h"
 #include "hypervisor/taps.h"
@@ -36,6 +37,7 @@ struct hypervisor {
 	struct volumes *volumes;           /* NULL: there is no volume group */
 	struct imagevolumes *imagevolumes; /* likewise */
 	struct taps *taps;                 /* VMs' network cards */
+	struct names *names;               /* of VMs, for the site's DNS */
 	struct jobnets *jobnets;
 	/* Of images: */
 	struct worker *mover;      /* for what may take minutes */

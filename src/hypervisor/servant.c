@@ -182,24 +182,22 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	const struct servant_task *task = userdata;
 
-	log_warning("a VM of the node's own takes too long; giving up");
+	log_warning("what runs for the node takes too long, '%s'; giving up", task->name);
 	pidfd_send_signal(task->pidfd, SIGKILL, NULL, 0); /* on_end() follows */
 	return 0;
 }
 
-static int servant_spawn(struct servant *s, struct servant_task *task, const struct strv *arguments,
-	struct error *err)
+static int servant_spawn(
+	struct servant *s, struct servant_task *task, const struct strv *argv, struct error *err)
 {
-	struct strv argv AUTO(strv_done) = {0}, env AUTO(strv_done) = {0};
+	struct strv env AUTO(strv_done) = {0};
 	struct child_spec child = CHILD_SPEC_INIT;
 
-	strv_add(&argv, s->program);
-	for (size_t i = 0; i < arguments->count; i++)
-		strv_add(&argv, arguments->items[i]);
 	fill_env(s, &env);
-	if (arguments->failed || argv.failed || env.failed)
+	if (argv->failed || env.failed)
 		return fail(err, -ENOMEM, "out of memory");
-	child.argv = strv_list(&argv);
+	snprintf(task->name, sizeof(task->name), "%s", argv->items[0]);
+	child.argv = strv_list(argv);
 	child.env = strv_list(&env);
 	child.workdir = "/";
 	child.new_session = true;
@@ -212,10 +210,10 @@ static int servant_spawn(struct servant *s, struct servant_task *task, const str
 	return child_spawn(&child, NULL, &task->pidfd, err);
 }
 
-int servant_start(struct servant *s, sd_event *event, struct servant_task *task,
-	const struct strv *arguments, uint64_t life_us, struct error *err)
+int servant_start_program(struct servant *s, sd_event *event, struct servant_task *task,
+	const struct strv *argv, uint64_t life_us, struct error *err)
 {
-	int r = servant_spawn(s, task, arguments, err);
+	int r = servant_spawn(s, task, argv, err);
 
 	if (r < 0)
 		return r;
@@ -227,6 +225,19 @@ int servant_start(struct servant *s, sd_event *event, struct servant_task *task,
 		return 0;
 	servant_stop(task);
 	return fail_errno(err, r, "cannot watch a child");
+}
+
+int servant_start(struct servant *s, sd_event *event, struct servant_task *task,
+	const struct strv *arguments, uint64_t life_us, struct error *err)
+{
+	struct strv argv AUTO(strv_done) = {0};
+
+	strv_add(&argv, s->program);
+	for (size_t i = 0; i < arguments->count; i++)
+		strv_add(&argv, arguments->items[i]);
+	if (arguments->failed)
+		return fail(err, -ENOMEM, "out of memory");
+	return servant_start_program(s, event, task, &argv, life_us, err);
 }
 
 void servant_stop(struct servant_task *task)

@@ -28,10 +28,15 @@ struct servant_task {
 	void (*done)(int status, void *userdata);
 	void *userdata;
 	sd_event_source *child, *deadline;
-	int pidfd; /* -1: nothing runs */
+	int pidfd;     /* -1: nothing runs */
+	char name[64]; /* of the program, for messages */
 };
 int servant_start(struct servant *s, sd_event *event, struct servant_task *task,
 	const struct strv *arguments, uint64_t life_us, struct error *err);
+
+/* The same with any program; argv[0] is looked up in PATH. */
+int servant_start_program(struct servant *s, sd_event *event, struct servant_task *task,
+	const struct strv *argv, uint64_t life_us, struct error *err);
 
 /* Kills it, if it runs; `done` is not called. */
 void servant_stop(struct servant_task *task);

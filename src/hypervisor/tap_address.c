@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "hypervisor/names.h"
 #include "hypervisor/tap_private.h"
 
 /* Locally administered; with the address behind them no two VMs of a network have the same. */
@@ -76,6 +77,20 @@ size_t tap_addresses6(const struct network *network, const uint8_t mac[LINK_MAC_
 		return 1;
 	memcpy(ret[1].s6_addr, prefix.s6_addr, TAP_PREFIX6 / 8);
 	return 2;
+}
+
+void tap_tell_name(const struct tap *tap, const json_t *lease, const char *vm, struct names *names)
+{
+	char address[INET_ADDRSTRLEN], mac[LINK_MAC_TEXT];
+	const struct name_told told = {.vm = vm,
+		.name = json_string_value(json_object_get(lease, "name")),
+		.address = address,
+		.mac = link_format_mac(tap->mac, mac),
+		.address6 = tap->address6};
+
+	inet_ntop(AF_INET, &tap->address, address, sizeof(address));
+	if (told.name)
+		names_add(names, &told);
 }
 
 static void note_addresses6(const struct network *network, struct tap *tap)

@@ -10,6 +10,7 @@
 
 #include "engine/settings.h"
 
+struct names;
 struct taps;
 struct tap;
 
@@ -48,6 +49,10 @@ int tap_descriptor(const struct tap *tap);
 /* What the VM is to be told: {"name","mac","address","prefix","gateway","nameservers","mtu",
  * "address6","prefix6","gateway6"}, without those that it has not. A new object. */
 json_t *tap_to_json(const struct tap *tap);
+
+/* The name of its VM's lease is told to the site's DNS, with the tap's addresses. `vm` is the id of
+ * its usage record. */
+void tap_tell_name(const struct tap *tap, const json_t *lease, const char *vm, struct names *names);
 
 /* What the VM has received and sent, by the kernel. Returns false if that cannot be seen. */
 bool tap_count(struct tap *tap, uint64_t *ret_received_bytes, uint64_t *ret_sent_bytes);

@@ -98,9 +98,11 @@ def run(*command):
 
 def until(what, seconds=20.0):
     end = time.monotonic() + seconds
-    while not what() and time.monotonic() < end:
+    while not what():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.1)
-    return what()
+    return True
 
 
 class Daemon:
@@ -621,14 +623,26 @@ def leases(daemon):
         site.end()
 
 
+def is_told(line):
+    try:
+        return line in open(f"{WORK}/told/names")
+    except OSError:
+        return False
+
+
 def leases_of(site, daemon):
     site.ask("PUT", "/v1/pools/public", {
         "vlan": 0, "domain": "grid.example.org", "host_pattern": "vm-%04d", "first_address": "192.0.2.10", "size": 3,
         "prefix": 24, "gateway": "192.0.2.254", "nameservers": ["192.0.2.253"], "mac_prefix": "52:54:07"})
     daemon.kill()
     site.join()
+    with open(f"{WORK}/hook", "w") as f:
+        f.write(f'#!/bin/sh\necho "$(id -u) $*" >>{WORK}/told/names\n')
+    os.chmod(f"{WORK}/hook", 0o755)
+    os.makedirs(f"{WORK}/told")
+    os.chmod(f"{WORK}/told", 0o777)
     with open(f"{WORK}/wnodes.conf", "a") as f:
-        f.write(f"[site]\ncontrollers = {site.url}\nuser = 64201\nheartbeat = 1s\npool = public\nlease_block = 2\n")
+        f.write(f"[node]\nuser = 64200\nname_hook = {WORK}/hook\n[site]\ncontrollers = {site.url}\nuser = 64201\nheartbeat = 1s\npool = public\nlease_block = 2\n")
     daemon.start()
 
     def ready():
@@ -646,7 +660,10 @@ def leases_of(site, daemon):
     card = vm.card
     report(card["address"].startswith("192.0.2.1") and card["prefix"] == 24 and card["gateway"] == "192.0.2.254" and
            card["nameservers"] == ["192.0.2.253"] and card["mac"].startswith("52:54:07"), f"with all that is its: {card}")
-    report("vm-000" in json.dumps(vm.answer), f"and its name: {vm.answer.get('hostname')}")
+    name = vm.answer["lease"]["name"]
+    told = f"{name} {card['address']} {card['mac']} {card['address6']}\n"
+    report(name.endswith(".grid.example.org"), f"and its name: {name}")
+    report(until(lambda: is_told(f"64200 add {told}")), f"which the site's DNS is told: {told}")
     own6 = vm.mac[:1].hex() and bytes([vm.mac[0] ^ 2]) + vm.mac[1:3] + b"\xff\xfe" + vm.mac[3:]
     address6 = bytes.fromhex("20010db800050000") + own6
     report(socket.inet_pton(socket.AF_INET6, card["address6"]) == address6 and card["prefix6"] == 64 and
@@ -667,6 +684,7 @@ def leases_of(site, daemon):
     for each in (vm, other):
         each.end()
     report(nothing_left(), "nothing is left")
+    report(until(lambda: is_told(f"64200 remove {told}")), "the DNS is told of its end")
     again = []
 
     def is_lent_again():
