@@ -19,6 +19,7 @@ static void fill_asked(const struct arguments *a, struct policy_values *ret)
 		[POLICY_NETWORK] = o->network != NULL,
 		[POLICY_START] = o->start != NULL,
 		[POLICY_ENV] = o->env != NULL,
+		[POLICY_MPI] = a->mpi != NULL,
 	};
 
 	*ret = (struct policy_values){
@@ -30,14 +31,16 @@ static void fill_asked(const struct arguments *a, struct policy_values *ret)
 		.network = o->network,
 		.start = o->start,
 		.env = (const char **)(uintptr_t)o->env,
+		.mpi = a->mpi,
 	};
 	for (int key = 0; key < POLICY_KEY_COUNT; key++)
 		ret->given |= given[key] ? 1u << key : 0;
 }
 
-static void lay_over(const struct policy_decision *d, struct options *o)
+static void lay_over(const struct policy_decision *d, struct arguments *a)
 {
 	const struct policy_values *v = &d->values;
+	struct options *o = &a->options;
 
 	o->image = v->image;
 	o->cpus = v->cpus;
@@ -48,6 +51,7 @@ static void lay_over(const struct policy_decision *d, struct options *o)
 	o->network = v->network;
 	o->start = v->start;
 	o->env = (const char *const *)v->env;
+	a->mpi = v->mpi;
 }
 
 int decide_load(struct decide *ret, const char *path, struct arguments *a, struct error *err)
@@ -74,10 +78,10 @@ int decide_load(struct decide *ret, const char *path, struct arguments *a, struc
 	fill_asked(a, &asked);
 	r = policies_load_over(&ret->policies, NULL, settings_pushed_file(), path, err);
 	if (r == 0)
-		r = policy_decide(&ret->policies, &subject, asked.given != 0 && !declined, &asked,
-			&ret->decision, err);
+		r = policy_decide(&ret->policies, &subject, policy_wants_vm(&asked) && !declined,
+			&asked, &ret->decision, err);
 	if (r == 0)
-		lay_over(&ret->decision, &a->options);
+		lay_over(&ret->decision, a);
 	a->policy = r == 0 && ret->decision.rule ? ret->decision.rule->name : NULL;
 	return r;
 }

@@ -26,6 +26,8 @@ json_t *policy_value_to_json(const struct policy_values *v, enum policy_key key)
 		return json_string(v->start);
 	case POLICY_ENV:
 		return json_from_strings(v->env);
+	case POLICY_MPI:
+		return json_string(v->mpi);
 	case POLICY_KEY_COUNT:
 		break;
 	}
@@ -76,6 +78,8 @@ char *policy_value_to_text(const struct policy_values *v, enum policy_key key)
 		return strdup(v->start);
 	case POLICY_ENV:
 		return list_to_text(v->env);
+	case POLICY_MPI:
+		return strdup(v->mpi);
 	case POLICY_KEY_COUNT:
 		break;
 	}

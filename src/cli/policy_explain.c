@@ -13,7 +13,7 @@
 
 struct test_options {
 	const char *user, *partition, *account, *job_name, *file;
-	const char *image, *network, *start;
+	const char *image, *network, *start, *mpi;
 	uint64_t cpus, memory, scratch;
 	struct verb_list groups, mounts, env;
 	bool vm, json, scratch_given;
@@ -56,6 +56,8 @@ static const struct verb_option options[] = {
 		"The job asks for this way to start"),
 	OPTION("env", 'e', OPTION_LIST, env, "NAME[=VALUE]", NULL, NULL,
 		"The job asks for this variable. May be repeated"),
+	OPTION("mpi", 0, OPTION_STRING, mpi, "none|PROGRAM", NULL, NULL,
+		"The job asks for this program to start its ranks"),
 	OPTION("file", 0, OPTION_STRING, file, "FILE", NULL, "file",
 		"Reads this file instead of the system's, for example one that is to become it"),
 	OPTION("json", 0, OPTION_FLAG, json, NULL, NULL, NULL, "Prints JSON"),
@@ -140,6 +142,7 @@ static void fill_asked(struct test *t)
 		[POLICY_NETWORK] = o->network,
 		[POLICY_START] = o->start,
 		[POLICY_ENV] = o->env.count > 0,
+		[POLICY_MPI] = o->mpi,
 	};
 
 	t->asked = (struct policy_values){
@@ -151,6 +154,7 @@ static void fill_asked(struct test *t)
 		.network = o->network,
 		.start = o->start,
 		.env = o->env.items,
+		.mpi = o->mpi,
 	};
 	for (int key = 0; key < POLICY_KEY_COUNT; key++)
 		t->asked.given |= given[key] ? 1u << key : 0;
@@ -208,6 +212,7 @@ static void fill_defaults(const struct test *t, struct policy_values *ret)
 		.network = s->network,
 		.start = s->start,
 		.env = (const char **)(uintptr_t)s->env,
+		.mpi = "none",
 	};
 }
 
@@ -241,8 +246,8 @@ static int test_decide(struct test *t, struct error *err)
 	if (r < 0)
 		return r;
 	fill_asked(t);
-	r = policy_decide(&t->policies, &t->subject, t->options->vm || t->asked.given, &t->asked,
-		&t->decision, err);
+	r = policy_decide(&t->policies, &t->subject, t->options->vm || policy_wants_vm(&t->asked),
+		&t->asked, &t->decision, err);
 	if (r == 0)
 		r = fill_rules(t);
 	if (r == 0 && t->decision.outcome == POLICY_IN_VM)

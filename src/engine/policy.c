@@ -8,6 +8,7 @@
 #define MIB UINT64_C(1048576)
 #define TIB (MIB * 1048576)
 
+/* Those that can be locked. */
 #define KEYS "image|cpus|memory|scratch|mount|network|start|env"
 
 /* No user's directory is the site's business: what a rule mounts is a place on all nodes. */
@@ -26,6 +27,11 @@ static int check_env(const char *text, struct error *err)
 	if (text[0] != '=')
 		return 0;
 	return fail(err, -EINVAL, "'%s' has no name; write NAME or NAME=VALUE", text);
+}
+
+static int check_mpi(const char *text, struct error *err)
+{
+	return text[strspn(text, " ")] ? 0 : fail(err, -EINVAL, "no program given");
 }
 
 static int check_image(const char *text, struct error *err)
@@ -75,6 +81,11 @@ static const struct conf_setting policy_table[] = {
 		.help = "Environment variable for the command, as --env; those of the job are added "
 			"and win.",
 		.check = check_env),
+	ROW("mpi", STRING, values.mpi,
+		.help = "Program, as mpirun, that starts the command as a rank of each task, as "
+			"--vm-mpi; none: tasks run by themselves. It cannot be locked, as a job's own "
+			"steps say where their ranks begin.",
+		.check = check_mpi),
 	ROW("locked", WORDS, locked_words, .choices = KEYS,
 		.help = "Keys of this rule whose values hold whatever the job asks for."),
 	{.key = NULL},
@@ -102,6 +113,7 @@ static const size_t value_offsets[POLICY_KEY_COUNT] = {
 	[POLICY_NETWORK] = offsetof(struct policy, values.network),
 	[POLICY_START] = offsetof(struct policy, values.start),
 	[POLICY_ENV] = offsetof(struct policy, values.env),
+	[POLICY_MPI] = offsetof(struct policy, values.mpi),
 };
 
 static const struct conf_setting *key_row(enum policy_key key)

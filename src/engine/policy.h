@@ -18,6 +18,7 @@ enum policy_key {
 	POLICY_NETWORK,
 	POLICY_START,
 	POLICY_ENV,
+	POLICY_MPI,
 	POLICY_KEY_COUNT
 };
 
@@ -34,11 +35,18 @@ struct policy_values {
 	const char *network;
 	const char *start;
 	const char **env; /* as --env; NULL-terminated */
+	const char *mpi;  /* as --vm-mpi */
 };
 
 static inline bool policy_has(const struct policy_values *v, enum policy_key key)
 {
 	return v->given & (1u << key);
+}
+
+/* Is what a job asks for about its VM? Who starts its ranks is not. */
+static inline bool policy_wants_vm(const struct policy_values *asked)
+{
+	return asked->given & ~(1u << POLICY_MPI);
 }
 
 /* What a rule asks of a job. All that a rule names must hold. */

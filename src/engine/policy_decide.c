@@ -179,6 +179,7 @@ static int fill_values(struct policy_decision *d, const struct policy *rule,
 	v->image = text_copy(from[POLICY_IMAGE]->image, &failed);
 	v->network = text_copy(from[POLICY_NETWORK]->network, &failed);
 	v->start = text_copy(from[POLICY_START]->start, &failed);
+	v->mpi = text_copy(from[POLICY_MPI]->mpi, &failed);
 	v->mount = list_concatenate(from[POLICY_MOUNT]->mount,
 		d->origin[POLICY_MOUNT] == POLICY_FROM_BOTH ? asked->mount : NULL, &failed);
 	v->env = list_concatenate(from[POLICY_ENV]->env,
@@ -264,6 +265,7 @@ void policy_decision_done(struct policy_decision *d)
 	text_free(d->values.image);
 	text_free(d->values.network);
 	text_free(d->values.start);
+	text_free(d->values.mpi);
 	list_free(d->values.mount);
 	list_free(d->values.env);
 	*d = (struct policy_decision){0};

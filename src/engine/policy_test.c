@@ -48,7 +48,7 @@ static const char site[] = "[run]\ncpus = 2\n"
 			   "job-name = ^(vm|el[0-9])-\n"
 			   "vm = force\nimage = el9:2026\ncpus = 4\nmemory = 8G\nscratch = 0\n"
 			   "mount = /cvmfs:ro\nmount = /data:/in\nnetwork = none\nstart = boot\n"
-			   "env = SITE=x\nlocked = network image\n"
+			   "env = SITE=x\nmpi = mpirun\nlocked = network image\n"
 			   "[policy el7]\n"
 			   "group = legacy\nimage = el7\n"
 			   "[policy rest]\n";
@@ -289,6 +289,24 @@ static void job_wins_over_the_rule_but_for_what_is_locked(void **state)
 	assert_string_equal(d.values.env[2], "B");
 }
 
+static void who_starts_ranks_is_the_jobs_to_say_and_no_wish_for_a_vm(void **state)
+{
+	const struct policy_subject subject = {.account = "chem", .job_name = "el9-1"};
+	const struct policy_values asked = {.given = 1 << POLICY_MPI, .mpi = "none"}, nothing = {0};
+	const struct policy_values image = {.given = 1 << POLICY_IMAGE | 1 << POLICY_MPI};
+	struct policy_decision d AUTO(policy_decision_done) = {0};
+	struct policies p AUTO(policies_done);
+
+	load_well(&p, site);
+	decide(&p, &subject, true, &nothing, &d);
+	assert_string_equal(d.values.mpi, "mpirun");
+	policy_decision_done(&d);
+	decide(&p, &subject, true, &asked, &d);
+	assert_string_equal(d.values.mpi, "none");
+	assert_false(policy_wants_vm(&asked));
+	assert_true(policy_wants_vm(&image));
+}
+
 static void locked_empty_list_keeps_the_jobs_out(void **state)
 {
 	const char *mounts[] = {"/home", NULL};
@@ -424,6 +442,7 @@ int main(void)
 		cmocka_unit_test(job_wins_over_the_rule_but_for_what_is_locked),
 		cmocka_unit_test(locked_empty_list_keeps_the_jobs_out),
 		cmocka_unit_test(forbidden_vm_is_refused_but_not_the_bare_job),
+		cmocka_unit_test(who_starts_ranks_is_the_jobs_to_say_and_no_wish_for_a_vm),
 		cmocka_unit_test(allowing_rule_gives_its_values_to_who_asks),
 		cmocka_unit_test(explanations_name_what_is_and_what_was_wanted),
 		cmocka_unit_test(long_lists_are_cut_in_explanations),
