@@ -11,7 +11,7 @@
 #include "lib/timestamp.h"
 
 /* How often it is looked whether the node has the images still. */
-#define SWEEP_US (30 * UINT64_C(1000000))
+#define SWEEP_US (10 * UINT64_C(1000000))
 
 /* Who waits for a snapshot of an image that is not there yet. */
 struct taker {
