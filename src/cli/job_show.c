@@ -141,6 +141,11 @@ static int find_job(const char *id, json_t **ret, struct error *err)
 		return r;
 	*ret = json_incref(json_array_get(jobs, 0));
 	json_decref(jobs);
+	if (!*ret && strchr(number, '_'))
+		return fail(err, -ENOENT,
+			"there is no job %s; a task of an array has a number of its own, which `squeue -o "
+			"'%%i %%A'` and `sacct -o jobid,jobidraw` show",
+			number);
 	if (!*ret)
 		return fail(
 			err, -ENOENT, "there is no job %s; see `wnodes job list --all`", number);
