@@ -1,7 +1,4 @@
-/* A process beside the daemon that alone may use LVM: the daemon gives up the rights for that
- * before it hears anybody. It does one thing after the other, and ends with the daemon.
- *
- * Questions and answers are packets as in engine/packet.h, in the same order:
+/* The keeper, as in hypervisor/keeper.h, that alone may use LVM:
  *
  *   {"op":"make","name","bytes":n}   -> {"op","name","bytes":n} and a descriptor: a new volume,
  * with an empty file system, or with "bare":true without one
@@ -10,8 +7,7 @@
  *   {"op":"remove","name","discard":b,"cut":b}
  *                                    -> {"op","name","busy":b}: somebody has it open
  *   {"op":"list"}                    -> {"op","names":[...],"images":{NAME:DIGEST,...}}: all of
- * this node, and which images are on them What fails is answered with "error":"..." beside "op" and
- * "name", and with "full":true where there is no room. */
+ * this node, and which images are on them */
 #pragma once
 
 #include "engine/settings.h"
