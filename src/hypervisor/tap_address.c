@@ -125,3 +125,30 @@ int tap_choose_address(struct taps *t, const struct network *network, const stru
 		json_array_append_new(tap->nameservers, json_string(*i));
 	return 0;
 }
+
+bool tap_node_address(const struct network *network, struct in_addr *ret)
+{
+	struct in6_addr address;
+	struct error unused;
+	uint8_t prefix;
+
+	if (!network->node_address ||
+		network_parse_prefix(network->node_address, &address, &prefix, &unused) != AF_INET)
+		return false;
+	memcpy(ret, &address, sizeof(*ret));
+	return true;
+}
+
+int tap_get_path(
+	const struct tap *tap, struct in_addr *ret_own, struct in_addr *ret_node, struct error *err)
+{
+	const struct network *network = networks_find(&tap->taps->networks, tap->network);
+
+	if (!network || !tap_node_address(network, ret_node))
+		return fail(err, -ENOENT,
+			"the node itself is not on the network '%s'; the administrator puts it there "
+			"by node_address in [network %s]",
+			tap->network, tap->network);
+	*ret_own = tap->address;
+	return 0;
+}

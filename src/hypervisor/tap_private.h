@@ -81,3 +81,6 @@ void tap_watch_close(struct taps *t);
 
 /* Looks at one, as after a time without a daemon. */
 void tap_watch_check(struct taps *t, struct tap *tap);
+
+/* The node's own IPv4 address on a network. Returns false if it has none. */
+bool tap_node_address(const struct network *network, struct in_addr *ret);

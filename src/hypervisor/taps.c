@@ -244,6 +244,7 @@ static int set_rules(const struct network *network, const struct tap *tap, struc
 		.share = tap->share};
 
 	memcpy(port.mac, tap->mac, sizeof(port.mac));
+	tap_node_address(network, &port.server);
 	port.address6_count = tap_addresses6(network, tap->mac, port.addresses6);
 	return firewall_add(&port, err);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <netinet/in.h>
 #include <systemd/sd-event.h>
 
 #include "engine/settings.h"
@@ -45,6 +46,11 @@ struct tap *taps_claim(struct taps *t, const char *record_id);
 struct tap *taps_close(struct taps *t, struct tap *tap, bool leave);
 
 int tap_descriptor(const struct tap *tap);
+
+/* The VM's address, and the node's on the same network, by which it reaches the node. Returns 0, or
+ * -ENOENT with what to do if the node is not on that network. */
+int tap_get_path(const struct tap *tap, struct in_addr *ret_own, struct in_addr *ret_node,
+	struct error *err);
 
 /* What the VM is to be told: {"name","mac","address","prefix","gateway","nameservers","mtu",
  * "address6","prefix6","gateway6"}, without those that it has not. A new object. */

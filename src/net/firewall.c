@@ -28,12 +28,94 @@
 #define NETWORK_CHAIN "net-"
 #define TO_CHAIN      "to-"
 
+/* Addresses of VMs that are let through to the node's NFS server, and those that something is
+ * served to: of the latter, what does not come marked, as from a tap, is not let in. */
+#define ADMITTED   "nfs"
+#define SERVED     "inet wnodes-nfs"
+#define SERVED_SET SERVED " served"
+#define NFS_PORT   2049
+#define NFS_MARK   0x776e6673 /* "wnfs" */
+
+static void add_table(struct rules *r)
+{
+	rules_add(r, "add table " TABLE "\nadd set " TABLE " " ADMITTED " { type ipv4_addr; }\n");
+}
+
 int firewall_open(struct error *err)
 {
 	struct rules rules = {0};
 
-	rules_add(&rules, "add table " TABLE "\n");
+	add_table(&rules);
 	return rules_run(&rules, "of networks", err);
+}
+
+static void add_served_table(struct rules *r)
+{
+	rules_add(r, "add table " SERVED "\nadd set " SERVED_SET " { type ipv4_addr; }\n");
+	rules_add(r, "add chain " SERVED
+		     " input { type filter hook input priority -10; policy accept; }\n"
+		     "flush chain " SERVED " input\n");
+	rules_add(r,
+		"add rule " SERVED " input tcp dport %d ip saddr @served meta mark != 0x%x drop\n",
+		NFS_PORT, NFS_MARK);
+}
+
+/* Adding one that is there changes nothing, and one that is not can be deleted then. */
+static void change_element(struct rules *r, const char *set, struct in_addr address, bool remove)
+{
+	char text[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &address, text, sizeof(text));
+	rules_add(r, "add element %s { %s }\n", set, text);
+	if (remove)
+		rules_add(r, "delete element %s { %s }\n", set, text);
+}
+
+static int change_served(struct in_addr address, bool remove, struct error *err)
+{
+	struct rules rules = {0};
+
+	add_served_table(&rules);
+	change_element(&rules, SERVED_SET, address, remove);
+	return rules_run(&rules, "of the NFS server", err);
+}
+
+int firewall_begin_served(struct in_addr address, struct error *err)
+{
+	return change_served(address, false, err);
+}
+
+int firewall_end_served(struct in_addr address, struct error *err)
+{
+	return change_served(address, true, err);
+}
+
+static int change_admitted(struct in_addr address, bool remove, struct error *err)
+{
+	struct rules rules = {0};
+
+	add_table(&rules);
+	change_element(&rules, TABLE " " ADMITTED, address, remove);
+	return rules_run(&rules, "of the NFS server", err);
+}
+
+int firewall_admit(struct in_addr address, struct error *err)
+{
+	return change_admitted(address, false, err);
+}
+
+int firewall_dismiss(struct in_addr address, struct error *err)
+{
+	return change_admitted(address, true, err);
+}
+
+int firewall_dismiss_all(struct error *err)
+{
+	struct rules rules = {0};
+
+	add_table(&rules);
+	rules_add(&rules, "flush set " TABLE " " ADMITTED "\n");
+	return rules_run(&rules, "of the NFS server", err);
 }
 
 /* Those of one family: "a, b". Returns false if there are none. */
@@ -118,6 +200,38 @@ static void add_ipv4(struct rules *r, const struct firewall_port *port, const ch
 		port->device, address, port->network);
 }
 
+/* To the NFS server and from it, of a VM that is let through. */
+static void add_server(struct rules *r, const struct firewall_port *port)
+{
+	char address[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &port->address, address, sizeof(address));
+	inet_ntop(AF_INET, &port->server, server, sizeof(server));
+	rules_add(r,
+		"add rule " TABLE " %s ip saddr %s ip saddr @" ADMITTED
+		" ip daddr %s tcp dport %d meta mark set 0x%x accept\n",
+		port->device, address, server, NFS_PORT, NFS_MARK);
+}
+
+static void add_closed_port(struct rules *r, const struct firewall_port *port)
+{
+	const char *device = port->device;
+	char server[INET_ADDRSTRLEN];
+
+	rules_add(r,
+		"add chain " TABLE " " TO_CHAIN "%s " HOOK("egress") "flush chain " TABLE
+								     " " TO_CHAIN "%s\n",
+		device, device, "accept", device);
+	inet_ntop(AF_INET, &port->server, server, sizeof(server));
+	if (port->server.s_addr)
+		rules_add(r,
+			"add rule " TABLE " " TO_CHAIN "%s ip saddr %s ip daddr @" ADMITTED
+			" tcp sport %d accept\n",
+			device, server, NFS_PORT);
+	rules_add(r, "add rule " TABLE " " TO_CHAIN "%s goto " NETWORK_CHAIN TO_CHAIN "%s\n",
+		device, port->network);
+}
+
 /* A neighbour is told of the VM's own addresses alone. Fragments could hide what they are part of;
  * from an address of the link nobody has to send any. */
 static void add_ipv6(struct rules *r, const struct firewall_port *port)
@@ -169,6 +283,8 @@ int firewall_add(const struct firewall_port *port, struct error *err)
 	if (port->share)
 		rules_add(&rules, "add rule " TABLE " %s meta priority set 1:%x\n", device,
 			port->share);
+	if (port->address.s_addr && port->server.s_addr)
+		add_server(&rules, port);
 	if (port->address.s_addr)
 		add_ipv4(&rules, port, mac);
 	rules_add(&rules,
@@ -177,16 +293,11 @@ int firewall_add(const struct firewall_port *port, struct error *err)
 	if (port->address6_count)
 		add_ipv6(&rules, port);
 	if (port->closed)
-		rules_add(&rules,
-			"add chain " TABLE " " TO_CHAIN
-			"%s " HOOK("egress") "flush chain " TABLE " " TO_CHAIN "%s\n"
-					     "add rule " TABLE " " TO_CHAIN
-					     "%s goto " NETWORK_CHAIN TO_CHAIN "%s\n",
-			device, device, "accept", device, device, port->network);
+		add_closed_port(&rules, port);
 	return rules_run(&rules, "of a VM's network card", err);
 }
 
-/* Adding one that is there changes nothing, and one that is not can be deleted then. */
+/* As change_element(). */
 static void delete_chain(struct rules *r, const char *prefix, const char *device)
 {
 	rules_add(r, "add chain " TABLE " %s%s\ndelete chain " TABLE " %s%s\n", prefix, device,

@@ -40,8 +40,10 @@ struct firewall_port {
 	struct in_addr address; /* 0: none */
 	struct in6_addr addresses6[FIREWALL_ADDRESSES6];
 	size_t address6_count;
-	uint64_t rate;  /* bytes a second that it may send; 0: any */
-	uint16_t share; /* of the way out, as rate_add_share(); 0: none */
+	struct in_addr server; /* the node's address, whose NFS server it may be let through to;
+				* 0: none */
+	uint64_t rate;         /* bytes a second that it may send; 0: any */
+	uint16_t share;        /* of the way out, as rate_add_share(); 0: none */
 };
 
 /* In one transaction: there is no moment with half the rules. */
@@ -53,3 +55,15 @@ int firewall_remove(const char *const *devices, size_t count, struct error *err)
 /* Removes the rules of devices that begin with `prefix` and are not there any more: kernels before
  * 6.16 do it themselves. */
 int firewall_sweep(const char *prefix, struct error *err);
+
+/* The node's NFS server knows a VM by its address. While something is served to an address, from
+ * firewall_begin_served() to firewall_end_served(), the server is reached from there only through
+ * the tap of the VM that has the address, and only while that is let through to it, also on a
+ * closed network: from firewall_admit() to firewall_dismiss(). So nobody else of the network who
+ * takes the address reaches it, nor the next VM that is given it. All of it stays when the daemon
+ * ends. Each returns 0 or negative errno; what is so already is no error. */
+int firewall_begin_served(struct in_addr address, struct error *err);
+int firewall_end_served(struct in_addr address, struct error *err);
+int firewall_admit(struct in_addr address, struct error *err);
+int firewall_dismiss(struct in_addr address, struct error *err);
+int firewall_dismiss_all(struct error *err);

@@ -234,6 +234,45 @@ static void site_does_not_reach_a_closed_network(void **state)
 	assert_true(arrives(sender, OTHER "0800" IP("01", SITE4, VM4) UDP("0304", "0000")));
 }
 
+static void nfs_server_is_reached_while_it_may_be(void **state)
+{
+	static const char request[] = OWN "0800" IP("06", VM4, SITE4) UDP("03e8", "0801");
+	static const char other[] = OWN "0800" IP("06", VM4, SITE4) UDP("03e8", "0016");
+	static const char answer[] = OTHER "0800" IP("06", SITE4, VM4) UDP("0801", "03e8");
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = port.index};
+	autoclose int sender = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	struct firewall_port p = our_port();
+	struct error err = {0};
+
+	if (watcher < 0)
+		skip();
+	from_hex(SITE4, (uint8_t *)&p.server);
+	assert_int_equal(bind(sender, (struct sockaddr *)&address, sizeof(address)), 0);
+	need(firewall_add(&p, &err), &err);
+	need(firewall_begin_served(p.address, &err), &err);
+	for (int admitted = 0; admitted < 2; admitted++) {
+		if (admitted)
+			need(firewall_admit(p.address, &err), &err);
+		while (bubble_sees(watcher, 20))
+			;
+		send_frame(request);
+		assert_int_equal(bubble_sees(watcher, 200), admitted);
+		send_frame(other);
+		assert_false(bubble_sees(watcher, 20));
+		assert_int_equal(arrives(sender, answer), admitted);
+	}
+	need(firewall_admit(p.address, &err), &err); /* is so already */
+	need(firewall_dismiss(p.address, &err), &err);
+	need(firewall_dismiss(p.address, &err), &err);
+	while (bubble_sees(watcher, 20))
+		;
+	send_frame(request);
+	assert_false(bubble_sees(watcher, 20));
+	need(firewall_dismiss_all(&err), &err);
+	need(firewall_end_served(p.address, &err), &err);
+	need(firewall_end_served(p.address, &err), &err);
+}
+
 static void vm_that_sends_too_much_is_held_to_its_rate(void **state)
 {
 	struct firewall_port p = our_port();
@@ -307,6 +346,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		EACH(frames_pass_or_do_not),
 		EACH(site_does_not_reach_a_closed_network),
+		EACH(nfs_server_is_reached_while_it_may_be),
 		EACH(vm_that_sends_too_much_is_held_to_its_rate),
 		EACH(rules_of_what_is_gone_are_swept),
 		EACH(failure_says_what_the_kernel_said),
