@@ -131,7 +131,7 @@ if [ $# -eq 0 ]; then
 	ninja -C "$build" --quiet || exit 1
 	unit_tests
 	# Those that take longest first, so that the two lanes end together.
-	files=${SYSTEM_FILES:-template volume hypervisor site_faults site_failover volume_node site_network site_node site_leases recipe imagelist site_images site_catalogue site_refresh catalogue porter porter_node porter_faults fetch depot testnode network_node names tap gateway gateway_sshfs run record jobs jobs_wide mpi jobnet node slurm signal queue failure vm image cloud queue_slurm demo_cluster accel policy memory help documents structure bench posix completion controller identity site_cli}
+	files=${SYSTEM_FILES:-template volume hypervisor site_faults site_failover volume_node nfs_node site_network site_node site_leases recipe imagelist site_images site_catalogue site_refresh catalogue porter porter_node porter_faults fetch depot testnode network_node names tap gateway gateway_sshfs run record jobs jobs_wide mpi jobnet node slurm signal queue failure vm image cloud queue_slurm demo_cluster accel policy memory help documents structure bench posix completion controller identity site_cli}
 	system_tests $(printf "$top/tests/system/%s.bats\n" $files)
 else
 	system_tests "$@"

@@ -578,11 +578,12 @@ static int broker_end_hold(struct broker *b)
 	return r;
 }
 
-/* Takes `question`. Returns 0 and the answer, or negative errno. */
-static int broker_call(struct broker *b, json_t *question, json_t **ret, int fds[PACKET_FDS_MAX],
-	size_t *ret_count)
+/* Takes `question`; the descriptor (-1: none) stays the caller's. Returns 0 and the answer, or
+ * negative errno. */
+static int broker_call_with(struct broker *b, json_t *question, int fd, json_t **ret,
+	int fds[PACKET_FDS_MAX], size_t *ret_count)
 {
-	int r = broker_end_hold(b), sent = broker_send(b, question);
+	int r = broker_end_hold(b), sent = broker_send_with(b, question, &fd, fd >= 0);
 
 	*ret_count = 0;
 	if (r == 0)
@@ -592,6 +593,12 @@ static int broker_call(struct broker *b, json_t *question, json_t **ret, int fds
 	if (r < 0 && b->fd >= 0)
 		broker_lose(b);
 	return r;
+}
+
+static int broker_call(struct broker *b, json_t *question, json_t **ret, int fds[PACKET_FDS_MAX],
+	size_t *ret_count)
+{
+	return broker_call_with(b, question, -1, ret, fds, ret_count);
 }
 
 static void broker_tell(struct broker *b, json_t *what)
@@ -702,6 +709,20 @@ int broker_map_groups(struct broker *b, pid_t pid)
 			err.text[0] ? err.text : strerror(-r));
 	json_decref(answer);
 	return r;
+}
+
+int broker_export(
+	struct broker *b, int directory_fd, bool read_only, json_t **ret, struct error *err)
+{
+	int fds[PACKET_FDS_MAX], r;
+	size_t count = 0;
+
+	r = broker_call_with(b, json_pack("{s:s, s:b}", "op", "export", "read_only", read_only),
+		directory_fd, ret, fds, &count);
+	while (count > 0)
+		close(fds[--count]);
+	return r < 0 ? fail_errno(err, r, "the node's daemon does not answer")
+		     : packet_check_refusal(ret, err);
 }
 
 void broker_set_vm(struct broker *b, pid_t qemu, const char *name)

@@ -47,6 +47,11 @@ const char *broker_get_waiting(const struct broker *b);
  * or negative errno, which is no reason to give up; without a broker -ENOENT. */
 int broker_map_groups(struct broker *b, pid_t pid);
 
+/* Has the daemon serve the open directory to the VM by the node's NFS server. Returns 0 and the
+ * answer, for json_decref(), or negative errno with what to do. */
+int broker_export(
+	struct broker *b, int directory_fd, bool read_only, json_t **ret, struct error *err);
+
 /* By which process a daemon that is started anew knows that the VM lives, and its name. */
 void broker_set_vm(struct broker *b, pid_t qemu, const char *name);
 

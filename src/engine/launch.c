@@ -1,6 +1,8 @@
 #include "engine/launch.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "engine/broker.h"
 #include "engine/share_choice.h"
@@ -133,6 +135,34 @@ static int on_map_groups(void *userdata, pid_t pid)
 	return broker_map_groups(userdata, pid);
 }
 
+/* What the daemon says goes into the options of a mount. */
+static int take_server(json_t *answer, struct gateway_server *ret, struct error *err)
+{
+	json_t *offer = json_object_get(answer, "export");
+	const char *address = json_string_value(json_object_get(offer, "address"));
+	const char *path = json_string_value(json_object_get(offer, "path"));
+	struct in_addr unused;
+
+	if (!address || inet_pton(AF_INET, address, &unused) != 1 || !path || path[0] != '/' ||
+		strlen(path) >= sizeof(ret->path))
+		return fail(err, -EPROTO, "the node's daemon did not say where it is served");
+	snprintf(ret->address, sizeof(ret->address), "%s", address);
+	snprintf(ret->path, sizeof(ret->path), "%s", path);
+	return 0;
+}
+
+static int on_serve(void *userdata, int directory_fd, bool read_only, struct gateway_server *ret,
+	struct error *err)
+{
+	json_t *answer = NULL;
+	int r = broker_export(userdata, directory_fd, read_only, &answer, err);
+
+	if (r == 0)
+		r = take_server(answer, ret, err);
+	json_decref(answer);
+	return r;
+}
+
 static struct gateway_host launch_host(const struct launch *l, sd_event *event)
 {
 	return (struct gateway_host){
@@ -140,6 +170,7 @@ static struct gateway_host launch_host(const struct launch *l, sd_event *event)
 		.has_network = l->request->network != VM_NETWORK_NONE,
 		.virtiofsd = l->request->settings->virtiofsd,
 		.map_groups = l->resources->broker ? on_map_groups : NULL,
+		.serve = l->request->network == VM_NETWORK_TAP ? on_serve : NULL,
 		.userdata = l->resources->broker,
 	};
 }

@@ -280,10 +280,10 @@ static int prepare_shares(struct prepare *p, struct agent *agent, const struct s
 	for (size_t i = 0; i < shares->count && r == 0; i++) {
 		const struct vm_share *share = &shares->items[i];
 		struct mount_request message;
-		char source[GATEWAY_SOURCE_MAX];
+		struct gateway_mount texts;
 
 		share->gateway->fill_mount(
-			share, gateway_index(shares->items, i), source, &message);
+			share, gateway_index(shares->items, i), &texts, &message);
 		r = prepare_mount(p, agent, &message);
 		p->steps[p->sent - 1].is_share = true;
 	}

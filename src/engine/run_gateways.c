@@ -70,12 +70,12 @@ static void run_remount_share(struct run *run, struct gateway_end *end)
 	for (size_t i = 0; i < shares->count; i++) {
 		const struct vm_share *share = &shares->items[i];
 		struct mount_request message;
-		char source[GATEWAY_SOURCE_MAX];
+		struct gateway_mount texts;
 
 		if (share != lost && !path_is_below(share->target, lost->target))
 			continue;
 		share->gateway->fill_mount(
-			share, gateway_index(shares->items, i), source, &message);
+			share, gateway_index(shares->items, i), &texts, &message);
 		message.flags |= MOUNT_AGAIN;
 		agent_call(vm_agent(run->vm), FRAME_MOUNT, mount_request_fields, &message,
 			on_remounted, end);

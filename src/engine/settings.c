@@ -225,6 +225,9 @@ const struct conf_setting settings_table[] = {
 		"Batch system that is told when a node drains itself; auto: Slurm if it has scontrol."),
 	ROW("node", "name", CONF_STRING, node_name, NULL, 0, 0, NULL,
 		"Name of the node in the batch system; the short host name when not set."),
+	ROW("node", "nfs", CONF_BOOL, node_nfs, "no", 0, 0, NULL,
+		"Whether VMs on the node's networks may have host directories by its NFS server, which "
+		"must run (--mount DIR:gateway=nfs)."),
 	ROW("node", "vlans", CONF_WORDS, node_vlans, NULL, 0, 0, NULL,
 		"Numbers of the VLANs, or ranges such as 100-199, that networks of VMs may use on this "
 		"node; all when not set."),

@@ -44,6 +44,7 @@ struct settings {
 	char *node_scratch;                       /* "auto", "lvm", "sparse" or "preallocated" */
 	char *node_volume_group, *node_thin_pool; /* the group may be NULL: none */
 	uint64_t node_volumes_ready;
+	bool node_nfs; /* VMs may have directories by the node's NFS server */
 	char *node_volumes, *node_volume_address;
 	uint64_t node_volume_port;
 	uint64_t node_queue;
@@ -91,7 +92,7 @@ struct settings {
 extern const struct conf_setting settings_table[];
 
 #define SETTINGS_STARTS   "auto|clone|boot"
-#define SETTINGS_GATEWAYS "auto|9p|virtiofs|sshfs"
+#define SETTINGS_GATEWAYS "auto|9p|virtiofs|sshfs|nfs"
 #define SETTINGS_ROOTS    "overlay|lvm"
 
 /* As APEL knows them. */

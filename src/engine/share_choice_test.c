@@ -88,6 +88,43 @@ static void who_names_a_gateway_gets_it_or_hears_why_not(void **state)
 	assert_non_null(strstr(err.text, "no 9p"));
 }
 
+static int serve_calls;
+
+static int serve(void *userdata, int directory_fd, bool read_only, struct gateway_server *ret,
+	struct error *err)
+{
+	serve_calls += directory_fd >= 0 && read_only;
+	*ret = (struct gateway_server){"10.7.0.1", "/run/x"};
+	return 0;
+}
+
+/* It acts for a network address: never without being asked for, nor where nobody checks that. */
+static void nfs_is_by_name_and_by_a_network_of_the_node(void **state)
+{
+	static char name_nfs[] = "nfs4", root[] = "/", *mounts_nfs[] = {name_nfs, NULL};
+	const struct gateway_host away = {.has_network = true}, host = {.serve = serve};
+	const struct manifest manifest = {.gateways = mounts_nfs};
+	struct share_list shares = share_by(&gateway_nfs), any = share_by(NULL);
+	struct mount_request mount;
+	struct gateway_mount texts;
+	struct error err = {0};
+
+	assert_int_equal(share_choice_start(&any, &manifest, false, &host, &err), -EOPNOTSUPP);
+	assert_int_equal(share_choice_start(&shares, &manifest, false, &away, &err), -ENETUNREACH);
+	assert_non_null(strstr(err.text, "--network NAME"));
+	shares.items[0].source = root;
+	shares.items[0].read_only = true;
+	assert_int_equal(share_choice_may_clone(&shares, &manifest, &err), 0);
+	assert_int_equal(share_choice_slots(&shares), 0);
+	assert_int_equal(share_choice_start(&shares, &manifest, true, &host, &err), 0);
+	assert_int_equal(serve_calls, 1);
+	gateway_nfs.fill_mount(&shares.items[0], 0, &texts, &mount);
+	assert_string_equal(mount.source, "10.7.0.1:/run/x");
+	assert_non_null(str_after(mount.options, "addr=10.7.0.1,vers=4.2,proto=tcp,sec=sys,soft,"));
+	assert_int_equal(mount.flags, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_READ_ONLY);
+	share_choice_stop(&shares);
+}
+
 static void image_that_mounts_nothing_is_refused_before_anything_starts(void **state)
 {
 	const struct manifest nothing = {.gateways = mounts_nothing}, unknown = {.gateways = NULL};
@@ -107,6 +144,7 @@ int main(void)
 		cmocka_unit_test(clone_gets_what_its_template_has),
 		cmocka_unit_test(clone_is_not_tried_where_no_gateway_would_do),
 		cmocka_unit_test(who_names_a_gateway_gets_it_or_hears_why_not),
+		cmocka_unit_test(nfs_is_by_name_and_by_a_network_of_the_node),
 		cmocka_unit_test(image_that_mounts_nothing_is_refused_before_anything_starts),
 	};
 

@@ -22,6 +22,7 @@ static const char *const ops[CALL_OPS] = {
 	[CALL_RECORD] = "record",
 	[CALL_MAP_GROUPS] = "map-groups",
 	[CALL_VOLUME] = "volume",
+	[CALL_EXPORT] = "export",
 };
 
 #define MIB_MAX   (UINT64_C(64) << 20) /* 64 TiB */
@@ -80,7 +81,7 @@ int call_parse(json_t *json, struct call *ret, struct error *err)
 {
 	int r;
 
-	*ret = (struct call){.volume_fds = {-1, -1}};
+	*ret = (struct call){.given_fds = {-1, -1}};
 	r = parse_op(json, &ret->op, err);
 	for (size_t i = 0; i < ARRAY_SIZE(fields) && r == 0; i++) {
 		const struct field *row = &fields[i].field;

@@ -31,6 +31,9 @@
  *                                                                        -> {"record_id":"..."}
  *   {"op":"volume","volume":"NAME","read_only":b}  -> {"volume":{"id","read_only"}} with its data
  * as the descriptor "volume", or with "address", "port" and "key", by which another node serves it
+ *   {"op":"export","read_only":b}, with a descriptor of a directory that the caller has opened: has
+ * the node's NFS server serve it to the VM, which must be on one of the node's networks
+ *                                                   -> {"export":{"address","path"}}, to be mounted
  *   {"op":"template","key":"..."}  -> {"descriptors":["memory","state","overlay"]}, all read-only
  * or sealed, or {"none":true}
  *   {"op":"template-failed","key"}  a clone of it did not start: it is thrown away       -> {}
@@ -78,6 +81,7 @@ enum call_op {
 	CALL_RECORD,
 	CALL_MAP_GROUPS,
 	CALL_VOLUME,
+	CALL_EXPORT,
 	CALL_OPS
 };
 
@@ -95,8 +99,9 @@ struct call {
 	char volume[CALL_VOLUME_MAX];
 	char record_id[UUID_TEXT_SIZE];
 	json_t *record, *job_network; /* objects, not looked into yet; part of the request */
-	/* `hold`: the volumes that the VM has, for a moment; -1: none was given */
-	int volume_fds[CALL_VOLUMES_MAX];
+	/* `hold`: the volumes that the VM has; `export`: the directory. For a moment; -1: none was
+	 * given. */
+	int given_fds[CALL_VOLUMES_MAX];
 };
 
 /* Checks a request from anyone. Returns 0 or -EINVAL with what is wrong. */

@@ -47,8 +47,8 @@ static void request_to_open_a_vm(void **state)
 				 &call),
 		0);
 	assert_true(call.root_lvm);
-	assert_int_equal(call.volume_fds[0], -1);
-	assert_int_equal(call.volume_fds[1], -1);
+	assert_int_equal(call.given_fds[0], -1);
+	assert_int_equal(call.given_fds[1], -1);
 }
 
 static void reason_is_one_harmless_line(void **state)

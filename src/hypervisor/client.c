@@ -49,6 +49,7 @@ static void client_take_back(struct client *c)
 		names_remove(c->hypervisor->names, c->tally.record_id);
 		liaison_take_back(c->hypervisor->liaison, c->tally.record_id);
 	}
+	client_end_exports(c);
 	tally_end(&c->tally, c, c->hypervisor->ending);
 	loan_card_close(&c->card, c->hypervisor);
 	borrow_cancel(c->borrow);
@@ -60,7 +61,7 @@ static void client_take_back(struct client *c)
 	c->digest[0] = '\0';
 	c->started = false;
 	c->key_count = 0;
-	c->asking_template = c->asking_volume = false;
+	c->asking_template = c->asking_volume = c->asking_export = false;
 	if (slot && !c->hypervisor->ending)
 		slots_release(c->hypervisor->slots, slot);
 }
@@ -430,6 +431,7 @@ static void client_hold_record(struct client *c, const struct call *call)
 	tally_hold(&c->tally, call->record_id, &w, (pid_t)call->pid);
 	c->tally.tap = c->card.tap = taps_claim(c->hypervisor->taps, c->tally.record_id);
 	names_claim(c->hypervisor->names, c->tally.record_id);
+	exports_claim(c->hypervisor->exports, c->tally.record_id);
 	liaison_claim(c->hypervisor->liaison, c->tally.record_id);
 	client_answer(c, json_pack("{s:s}", "record_id", c->tally.record_id), NULL, 0);
 }
@@ -457,8 +459,8 @@ static void on_hold(struct client *c, const struct call *call)
 	c->own_image = call->own;
 	memcpy(c->image, call->image, sizeof(c->image));
 	memcpy(c->digest, call->digest, sizeof(c->digest));
-	c->disks.volume = volumes_claim(c->hypervisor->volumes, call->volume_fds[0]);
-	c->disks.root = volumes_claim(c->hypervisor->volumes, call->volume_fds[1]);
+	c->disks.volume = volumes_claim(c->hypervisor->volumes, call->given_fds[0]);
+	c->disks.root = volumes_claim(c->hypervisor->volumes, call->given_fds[1]);
 	c->state = CLIENT_LENT;
 	c->started = true; /* so soon it comes back only if it has */
 	client_hold_record(c, call);
@@ -607,9 +609,11 @@ static void (*const handlers[CALL_OPS])(struct client *c, const struct call *cal
 	[CALL_RECORD] = on_record,
 	[CALL_MAP_GROUPS] = on_map_groups,
 	[CALL_VOLUME] = on_site_volume,
+	[CALL_EXPORT] = client_on_export,
 };
 
-/* The only descriptors that somebody may give us are those of volumes they have. */
+/* The only descriptors that somebody may give us are those of volumes they have, and of a
+ * directory. */
 static void client_handle(struct client *c, json_t *json, const int *fds, size_t count)
 {
 	struct error err = {0};
@@ -620,7 +624,7 @@ static void client_handle(struct client *c, json_t *json, const int *fds, size_t
 		return;
 	}
 	for (size_t i = 0; i < MIN_OF(count, (size_t)CALL_VOLUMES_MAX); i++)
-		call.volume_fds[i] = fds[i];
+		call.given_fds[i] = fds[i];
 	handlers[call.op](c, &call);
 }
 

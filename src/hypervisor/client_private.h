@@ -1,5 +1,5 @@
 /* What the files of a client's code share: client.c serves what it asks, client_template.c what it
- * asks of templates; client_report.c tells of it. */
+ * asks of templates, client_export.c of the node's NFS server; client_report.c tells of it. */
 #pragma once
 
 #include "engine/packet.h"
@@ -41,7 +41,7 @@ struct client {
 	struct loan_card card;
 	char keys[KEYS_MAX][DIGEST_HEX_SIZE]; /* of templates that it was lent */
 	size_t key_count;
-	bool asking_template, asking_volume;
+	bool asking_template, asking_volume, asking_export;
 	uint64_t active_us;
 	struct tally tally;
 };
@@ -65,3 +65,8 @@ void client_on_template(struct client *c, const struct call *call);
 void client_on_template_failed(struct client *c, const struct call *call);
 void client_on_used(struct client *c, const struct call *call);
 void client_on_wish(struct client *c, const struct call *call);
+/* Has a directory of the client's served to its VM. */
+void client_on_export(struct client *c, const struct call *call);
+
+/* Ends what is served to its VM, if the daemon does not end. */
+void client_end_exports(struct client *c);

@@ -171,6 +171,8 @@ int hypervisor_open(struct hypervisor *h, const char *state, const char *socket,
 		r = volumes_new(h->event, TAKE_FD(h->keeper_fd), &h->settings, &h->volumes, err);
 	if (r == 0 && h->volumes)
 		r = imagevolumes_new(h, &h->imagevolumes, err);
+	if (r == 0 && h->export_fd >= 0)
+		r = exports_new(h->event, TAKE_FD(h->export_fd), &h->exports, err);
 	if (r == 0)
 		r = open_taps(h, err);
 	if (r == 0)
@@ -206,6 +208,7 @@ void hypervisor_close(struct hypervisor *h)
 	store_free(h->store);
 	imagevolumes_free(h->imagevolumes);
 	volumes_free(h->volumes);
+	exports_free(h->exports);
 	trial_free(h->trial);
 	drain_free(h->drain);
 	maker_free(h->maker);
@@ -215,6 +218,7 @@ void hypervisor_close(struct hypervisor *h)
 	allowances_done(&h->allowances);
 	base_close(h->lock_fd);
 	base_close(h->keeper_fd);
+	base_close(h->export_fd);
 	free(h->instances);
 	free(h->state);
 	settings_done(&h->settings);

@@ -4,6 +4,7 @@
 #include "engine/settings.h"
 #include "hypervisor/allowance.h"
 #include "hypervisor/drain.h"
+#include "hypervisor/exports.h"
 #include "hypervisor/imagevolumes.h"
 #include "hypervisor/jobnets.h"
 #include "hypervisor/ledger.h"
@@ -22,6 +23,7 @@ struct hypervisor {
 	char *instances;    /* where the files of VMs are, which have no name */
 	int lock_fd;        /* one daemon a directory */
 	int keeper_fd;      /* to who may use LVM; -1: nobody may */
+	int export_fd;      /* to who may tell the NFS server; -1: nobody may */
 	uint64_t started_us;
 	bool ending;         /* nothing that is lent is taken back: VMs go on */
 	struct store *store; /* of the machine's images; the worker's alone */
@@ -36,6 +38,7 @@ struct hypervisor {
 	struct drain *drain;
 	struct volumes *volumes;           /* NULL: there is no volume group */
 	struct imagevolumes *imagevolumes; /* likewise */
+	struct exports *exports;           /* NULL: no directories are served by NFS */
 	struct taps *taps;                 /* VMs' network cards */
 	struct names *names;               /* of VMs, for the site's DNS */
 	struct jobnets *jobnets;

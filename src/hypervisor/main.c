@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "engine/broker.h"
+#include "hypervisor/exportkeeper.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/rights.h"
 #include "hypervisor/volumekeeper.h"
@@ -87,7 +88,8 @@ static int open_loop(struct hypervisor *h, struct error *err)
 int main(int argc, char **argv)
 {
 	struct arguments a = {BROKER_SOCKET, DEFAULT_STATE, NULL};
-	struct hypervisor h AUTO(hypervisor_close) = {.lock_fd = -1, .keeper_fd = -1};
+	struct hypervisor h AUTO(hypervisor_close) = {
+		.lock_fd = -1, .keeper_fd = -1, .export_fd = -1};
 	struct error err = {0};
 	int r;
 
@@ -98,8 +100,10 @@ int main(int argc, char **argv)
 		return r;
 	h.config = a.config;
 	r = hypervisor_load(&h, a.state, &err);
-	if (r == 0) /* before it has no right to use LVM any more */
+	if (r == 0) /* before it has no right to use LVM, or to mount, any more */
 		r = MIN_OF(volumekeeper_start(&h.settings, a.state, &h.keeper_fd, &err), 0);
+	if (r == 0)
+		r = MIN_OF(exportkeeper_start(&h.settings, a.state, &h.export_fd, &err), 0);
 	if (r == 0)
 		r = rights_drop(&err);
 	if (r == 0)

@@ -46,14 +46,15 @@ json_t *node_status_to_json(const struct hypervisor *h)
 
 	slots_get_usage(h->slots, &slots);
 	shelf_get_usage(h->shelf, &shelf);
-	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:o*, s:o*, s:o*}",
+	return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:o*, s:o*, s:o*, s:o*}",
 		"version", WNODES_VERSION, "drain", drain_to_json(h->drain), "limits",
 		limits_to_json(&h->settings), "vms", (json_int_t)slots.vms, "memory_bytes",
 		(json_int_t)slots.memory_mib * (json_int_t)MIB, "waiting",
 		(json_int_t)slots.waiting, "templates", (json_int_t)shelf.templates,
 		"template_memory_bytes", (json_int_t)shelf.memory_bytes, "making_template",
 		maker_is_busy(h->maker), "site", liaison_to_json(h->liaison), "volumes",
-		volumes_to_json(h->volumes), "cloud_volumes", cloud_to_json(h->cloud));
+		volumes_to_json(h->volumes), "nfs", exports_to_json(h->exports), "cloud_volumes",
+		cloud_to_json(h->cloud));
 }
 
 json_t *node_to_json(const struct hypervisor *h, uid_t uid)

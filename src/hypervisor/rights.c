@@ -29,6 +29,12 @@ static const int kept_for_volumes[] = {
 	CAP_SYS_NICE, /* it must not wait for memory while a device is suspended */
 };
 
+/* All that the NFS server is told of directories with: exportfs writes root's own files. */
+static const int kept_for_exports[] = {
+	CAP_SYS_ADMIN,       /* mounts what is open, and unmounts it */
+	CAP_DAC_READ_SEARCH, /* the server's list of clients is a directory that nobody may pass */
+};
+
 static bool is_kept(const int *list, size_t count, int capability)
 {
 	for (size_t i = 0; i < count; i++)
@@ -78,4 +84,11 @@ int rights_drop_to_volumes(struct error *err)
 			       "volumes cannot be used: LVM needs more rights than the service has "
 			       "(examples/systemd/volumes.conf)")
 		     : 0;
+}
+
+int rights_drop_to_exports(struct error *err)
+{
+	int r = confinement_set_limits(RIGHTS_DESCRIPTORS, err);
+
+	return r < 0 ? r : drop_capabilities(kept_for_exports, ARRAY_SIZE(kept_for_exports), err);
 }

@@ -11,3 +11,6 @@ int rights_drop(struct error *err);
 /* The same for the process beside the daemon that keeps the node's volumes: what LVM needs stays.
  */
 int rights_drop_to_volumes(struct error *err);
+
+/* The same for the one that has the node's NFS server serve directories. */
+int rights_drop_to_exports(struct error *err);

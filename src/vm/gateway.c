@@ -4,7 +4,8 @@
 #include "lib/printable.h"
 #include "vm/relay.h"
 
-static const struct gateway *const gateways[] = {&gateway_9p, &gateway_virtiofs, &gateway_sshfs};
+static const struct gateway *const gateways[] = {
+	&gateway_9p, &gateway_virtiofs, &gateway_sshfs, &gateway_nfs};
 
 const struct gateway *gateway_find(const char *name)
 {

@@ -27,6 +27,15 @@ struct gateway_helper {
 		.fd = -1, .pidfd = -1, .messages_fd = -1 \
 	}
 
+/* Room for the source of a mount: a tag, or an address with a path. */
+#define GATEWAY_SOURCE_MAX 256
+
+/* From where the guest mounts a share, by its network card. */
+struct gateway_server {
+	char address[16]; /* IPv4, dotted; "": there is none */
+	char path[GATEWAY_SOURCE_MAX - 16];
+};
+
 /* A host directory that the guest sees. */
 struct vm_share {
 	const struct gateway *gateway; /* NULL in a request: the best one that there is */
@@ -34,6 +43,7 @@ struct vm_share {
 	char *target;                  /* absolute path in the guest */
 	bool read_only;
 	struct gateway_helper helper; /* GATEWAY_HELPER_INIT until the gateway's start() */
+	struct gateway_server server; /* of GATEWAY_NETWORK, after its start() */
 };
 
 enum gateway_kind {
@@ -53,11 +63,21 @@ struct gateway_host {
 	 * of ours whose user is mapped already. Returns 0 or negative errno. NULL: there is no
 	 * daemon. */
 	int (*map_groups)(void *userdata, pid_t pid);
+	/* Has the node's daemon serve an open directory to the VM. Returns 0, or negative errno
+	 * with what to do. NULL: there is no daemon, or the VM is on none of its networks. */
+	int (*serve)(void *userdata, int directory_fd, bool read_only, struct gateway_server *ret,
+		struct error *err);
 	void *userdata;
 };
 
-/* Room for the source of a mount: a tag, or an address with a path. */
-#define GATEWAY_SOURCE_MAX 256
+/* Room for what a mount is told beside its source. */
+#define GATEWAY_OPTIONS_MAX 128
+
+/* What a guest mounts a share from, and by which options. */
+struct gateway_mount {
+	char source[GATEWAY_SOURCE_MAX];
+	char options[GATEWAY_OPTIONS_MAX];
+};
 
 struct gateway {
 	const char *name; /* as people write it; also a word of SETTINGS_GATEWAYS */
@@ -93,12 +113,12 @@ struct gateway {
 	/* Adds QEMU's arguments for share number `index` of this gateway's; `share` NULL: for one
 	 * that is in a template and not used. NULL: it has no device. */
 	void (*add_device)(const struct vm_share *share, size_t index, struct strv *argv);
-	/* Fills the mount that the agent is to make; `source` is a buffer for what is mounted. */
-	void (*fill_mount)(const struct vm_share *share, size_t index,
-		char source[GATEWAY_SOURCE_MAX], struct mount_request *ret);
+	/* Fills the mount that the agent is to make; `texts` is a buffer for what it refers to. */
+	void (*fill_mount)(const struct vm_share *share, size_t index, struct gateway_mount *texts,
+		struct mount_request *ret);
 };
 
-extern const struct gateway gateway_9p, gateway_virtiofs, gateway_sshfs;
+extern const struct gateway gateway_9p, gateway_virtiofs, gateway_sshfs, gateway_nfs;
 
 /* Returns the gateway of this name, or NULL. */
 const struct gateway *gateway_find(const char *name);

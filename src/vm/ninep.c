@@ -41,12 +41,12 @@ static void ninep_add_device(const struct vm_share *share, size_t index, struct 
 }
 
 static void ninep_fill_mount(const struct vm_share *share, size_t index,
-	char source[GATEWAY_SOURCE_MAX], struct mount_request *ret)
+	struct gateway_mount *texts, struct mount_request *ret)
 {
-	snprintf(source, GATEWAY_SOURCE_MAX, "share%zu", index);
+	snprintf(texts->source, sizeof(texts->source), "share%zu", index);
 	*ret = (struct mount_request){
 		.type = "9p",
-		.source = source,
+		.source = texts->source,
 		.target = share->target,
 		.options = NINEP_OPTIONS,
 		.flags = MOUNT_NOSUID | MOUNT_NODEV | (share->read_only ? MOUNT_READ_ONLY : 0),

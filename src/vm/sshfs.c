@@ -115,12 +115,12 @@ static void sshfs_add_device(const struct vm_share *share, size_t index, struct 
 }
 
 static void sshfs_fill_mount(const struct vm_share *share, size_t index,
-	char source[GATEWAY_SOURCE_MAX], struct mount_request *ret)
+	struct gateway_mount *texts, struct mount_request *ret)
 {
-	snprintf(source, GATEWAY_SOURCE_MAX, SSHFS_PORT "%zu", index);
+	snprintf(texts->source, sizeof(texts->source), SSHFS_PORT "%zu", index);
 	*ret = (struct mount_request){
 		.type = "fuse.sshfs",
-		.source = source,
+		.source = texts->source,
 		.target = share->target,
 		.flags = MOUNT_NOSUID | MOUNT_NODEV | (share->read_only ? MOUNT_READ_ONLY : 0),
 	};

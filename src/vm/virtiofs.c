@@ -64,12 +64,12 @@ static void virtiofs_add_device(const struct vm_share *share, size_t index, stru
 }
 
 static void virtiofs_fill_mount(const struct vm_share *share, size_t index,
-	char source[GATEWAY_SOURCE_MAX], struct mount_request *ret)
+	struct gateway_mount *texts, struct mount_request *ret)
 {
-	snprintf(source, GATEWAY_SOURCE_MAX, "fs%zu", index);
+	snprintf(texts->source, sizeof(texts->source), "fs%zu", index);
 	*ret = (struct mount_request){
 		.type = "virtiofs",
-		.source = source,
+		.source = texts->source,
 		.target = share->target,
 		.options = "",
 		.flags = MOUNT_NOSUID | MOUNT_NODEV | (share->read_only ? MOUNT_READ_ONLY : 0),
