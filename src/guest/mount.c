@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "guest/call.h"
 #include "guest/console.h"
@@ -205,12 +206,13 @@ static void mount_forget(struct mounts *m, const char *target)
 	umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
-/* Something that still has the old one open can make the kernel give it to us again. */
+/* Something that still has the old one open can make the kernel give it to us again. Of what this
+ * asks, unlike of a file's attributes, the kernel remembers nothing. */
 static int mount_look(const struct mount_request *x, struct error *err)
 {
-	struct stat st;
+	struct statvfs st;
 
-	if (stat(x->target, &st) == 0)
+	if (statvfs(x->target, &st) == 0)
 		return 0;
 	fail_errno(err, -errno, "'%s' is not back", x->target);
 	return err->code;
