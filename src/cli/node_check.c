@@ -2,6 +2,7 @@
  * that looks, and what to do where it is missing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -166,10 +167,26 @@ static bool look_for_disk_thread(struct looking *l)
 	return l->settings->disk_thread;
 }
 
+/* Opened by the daemon: that it is there is what counts. */
 static bool look_for_vhost(struct looking *l)
 {
-	return access("/dev/vhost-net", F_OK) == 0 ? found(l, "/dev/vhost-net")
-						   : missing(l, "no /dev/vhost-net");
+	return access("/dev/vhost-net", F_OK) == 0
+		       ? found(l,
+				 "/dev/vhost-net, for VMs that boot with KVM; [network NAME] vhost")
+		       : missing(l, "no /dev/vhost-net (module vhost_net)");
+}
+
+static bool look_for_queues(struct looking *l)
+{
+	autoclose int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	unsigned int features = 0;
+
+	if (tun < 0)
+		return missing(
+			l, errno == ENOENT ? "no /dev/net/tun (module tun)" : strerror(errno));
+	if (ioctl(tun, TUNGETFEATURES, &features) < 0 || !(features & IFF_MULTI_QUEUE))
+		return missing(l, "not in this kernel: a card has one queue");
+	return found(l, "a queue for each CPU, from 4 CPUs on; [network NAME] queues");
 }
 
 /* Loaded, built in, or there to be loaded. */
@@ -285,6 +302,7 @@ static const struct {
 	{"direct_disks", "direct disks", look_for_direct_disks, false},
 	{"disk_thread", "disk threads", look_for_disk_thread, false},
 	{"vhost", "vhost", look_for_vhost, false},
+	{"queues", "queues of cards", look_for_queues, false},
 	{"vlan", "VLANs", look_for_vlan, false},
 	{"lvm", "LVM", look_for_lvm, false},
 	{"virtiofsd", "virtiofsd", look_for_virtiofsd, false},
@@ -336,9 +354,9 @@ const struct verb verb_node_check = {
 	.summary = "Tell what this node can do for VMs",
 	.about =
 		"Looks at QEMU and KVM, cgroups, free memory and disk, huge pages, KSM, NUMA, io_uring, "
-		"vhost, VLANs, LVM, virtiofsd and the node's daemon, and says what is used of it. The "
-		"exit status is 1 if something is missing that no VM runs without; what else is "
-		"missing makes VMs slower, or is not offered.",
+		"vhost, queues of cards, VLANs, LVM, virtiofsd and the node's daemon, and says what "
+		"is used of it. The exit status is 1 if something is missing that no VM runs "
+		"without; what else is missing makes VMs slower, or is not offered.",
 	.examples = "wnodes node check\n"
 		    "wnodes node check --json\n",
 	.options = options,

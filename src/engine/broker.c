@@ -110,13 +110,13 @@ static json_t *open_to_json(const struct broker *b)
 {
 	const struct request *request = b->request;
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:s*, s:s*, s:o*}", "op", "open",
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b, s:s*, s:s*, s:I, s:o*}", "op", "open",
 		"image", request->image, "cpus", (json_int_t)request->cpus, "memory_mib",
 		(json_int_t)request->memory_mib, "scratch_bytes",
 		(json_int_t)request->scratch_bytes, "own", b->own_image, "root_lvm",
 		request->root_lvm, "digest", b->own_image ? b->resources->image_digest : NULL,
 		"network", request->network == VM_NETWORK_TAP ? request->network_name : NULL,
-		"job_network",
+		"queues", (json_int_t)VM_QUEUES_MAX, "job_network",
 		request->crew && request->network == VM_NETWORK_TAP ? crew_to_json(request->crew)
 								    : NULL);
 }
@@ -216,32 +216,6 @@ static void broker_lose(struct broker *b)
 	broker_retry_in(b, b->lent ? BROKER_REJOIN_US : BROKER_RETRY_US);
 }
 
-/* Where descriptors go, by the names that the daemon gives them. */
-static int *find_member(struct resources *r, const char *name)
-{
-	const struct {
-		const char *name;
-		int *fd;
-	} members[] = {{"disk", &r->disk_fd}, {"kernel", &r->kernel_fd}, {"initrd", &r->initrd_fd},
-		{"seed", &r->seed_fd}, {"overlay", &r->overlay_fd}, {"scratch", &r->scratch_fd},
-		{"root", &r->disk_fd}, {"tap", &r->tap_fd}};
-
-	for (size_t i = 0; name && i < ARRAY_SIZE(members); i++)
-		if (streq(members[i].name, name) && *members[i].fd < 0)
-			return members[i].fd;
-	return NULL;
-}
-
-static void take_descriptors(struct resources *r, json_t *names, int *fds, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		int *member = find_member(r, json_string_value(json_array_get(names, i)));
-
-		if (member)
-			*member = TAKE_FD(fds[i]);
-	}
-}
-
 static int take_manifest(struct broker *b, json_t *answer)
 {
 	struct resources *r = b->resources;
@@ -267,7 +241,7 @@ static int check_descriptors(struct broker *b)
 	if (r->disk_fd < 0 || !root || (kernel && (r->kernel_fd < 0 || r->initrd_fd < 0)) ||
 		(r->manifest->agent == IMAGE_AGENT_SEED && r->seed_fd < 0) ||
 		(b->request->scratch_bytes > 0 && r->scratch_fd < 0) ||
-		(b->request->network == VM_NETWORK_TAP && r->tap_fd < 0))
+		(b->request->network == VM_NETWORK_TAP && r->tap.count == 0))
 		return fail(b->err, -EPROTO, "the node's daemon lent less than was asked for");
 	return 0;
 }
@@ -277,7 +251,7 @@ static int broker_take(struct broker *b, json_t *answer, int *fds, size_t count)
 	struct resources *r = b->resources;
 	int ret;
 
-	take_descriptors(r, json_object_get(answer, "descriptors"), fds, count);
+	resources_take(r, json_object_get(answer, "descriptors"), fds, count);
 	ret = b->own_image ? 0 : take_manifest(b, answer);
 	if (ret == 0)
 		ret = check_descriptors(b);

@@ -4,9 +4,10 @@
 
 #include <jansson.h>
 
+#include "engine/packet.h"
 #include "lib/error.h"
 
-#define DAEMON_FDS_MAX 8
+#define DAEMON_FDS_MAX PACKET_FDS_MAX
 
 struct daemon {
 	int fd;

@@ -280,6 +280,20 @@ static void launch_fill_limits(const struct launch *l, struct vm_spec *ret)
 	ret->disk_rate = least(ret->disk_rate, l->resources->disk_rate);
 }
 
+/* A template's card has one queue, of which nobody knew whether vhost-net would serve it. Of what a
+ * QEMU before has had only the first queue is as it was: others are off if its guest had not
+ * switched them on, and vhost-net is that QEMU's. In emulation it would not be what takes time. */
+static void launch_choose_queues(struct launch *l)
+{
+	struct vm_tap *tap = &l->resources->tap;
+
+	if (l->cloning || l->tap_used)
+		vm_tap_keep_first(tap);
+	if (l->shape.accel != ACCEL_KVM)
+		vm_tap_drop_vhost(tap);
+	l->tap_used = true;
+}
+
 void launch_fill_spec(struct launch *l, const char *name, const char *mac, struct vm_spec *ret)
 {
 	const struct request *request = l->request;
@@ -289,7 +303,8 @@ void launch_fill_spec(struct launch *l, const char *name, const char *mac, struc
 	ret->name = name;
 	ret->mac = mac;
 	ret->network = l->passt.pidfd >= 0 ? VM_NETWORK_STREAM : request->network;
-	ret->tap_fd = l->resources->tap_fd;
+	launch_choose_queues(l);
+	ret->tap = l->resources->tap;
 	ret->stream_fd = l->passt.fd;
 	ret->scratch_fd = l->resources->scratch_fd;
 	ret->scratch_is_volume = scratch_is_volume(ret->scratch_fd);

@@ -14,6 +14,7 @@ struct launch {
 	bool trial, trial_failed;    /* of KVM */
 	bool huge, without_huge;     /* this attempt has huge pages; an earlier one did not start */
 	bool cloning;                /* this attempt starts from the template */
+	bool tap_used;               /* an earlier attempt has had the queues of the tap */
 	bool stopped;                /* no other attempt is wanted */
 	char key[DIGEST_HEX_SIZE];   /* of the template that would fit; "" if that is not known */
 };

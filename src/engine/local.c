@@ -248,7 +248,7 @@ void local_close(struct resources *r)
 	base_close(r->scratch_fd);
 	base_close(r->seed_fd);
 	base_close(r->memory_fd);
-	base_close(r->tap_fd);
+	vm_tap_done(&r->tap);
 	template_close(r->template);
 	for (size_t i = 0; i < r->volume_count; i++)
 		volume_lent_done(&r->volumes[i]);

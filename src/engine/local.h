@@ -15,7 +15,7 @@ struct resources {
 	bool own_image; /* of the user's own store, not the machine's */
 	char *hostname; /* of the lease that came with it; NULL: none */
 	int kernel_fd, initrd_fd, disk_fd, scratch_fd, seed_fd;
-	int tap_fd;                /* of one of the node's networks; -1: none */
+	struct vm_tap tap;         /* of one of the node's networks */
 	struct card card;          /* what it is on it */
 	int overlay_fd;            /* -1: the VM writes to the disk itself */
 	struct template *template; /* to start from; NULL: none */
@@ -29,7 +29,7 @@ struct resources {
 #define RESOURCES_INIT                                                             \
 	{                                                                          \
 		.kernel_fd = -1, .initrd_fd = -1, .disk_fd = -1, .overlay_fd = -1, \
-		.scratch_fd = -1, .seed_fd = -1, .memory_fd = -1, .tap_fd = -1     \
+		.scratch_fd = -1, .seed_fd = -1, .memory_fd = -1                   \
 	}
 
 /* Finds the image in the user's store (else the system's; or takes the request's parts), checks

@@ -6,6 +6,7 @@
 
 #include "engine/site_file.h"
 #include "lib/parse.h"
+#include "vm/tap.h"
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -216,6 +217,12 @@ static const struct conf_setting network_table[] = {
 		.help = "Bytes a second of the uplink that VMs share, where some are guaranteed."),
 	ROW("mtu", NUMBER, mtu, .default_value = "0", .min = 0, .max = MTU_MAX,
 		.help = "Largest packet; that of the bridge when 0."),
+	ROW("queues", NUMBER, queues, .default_value = "0", .min = 0, .max = VM_QUEUES_MAX,
+		.help = "Most queues of a card, of VMs that boot; never more than the VM has CPUs. 0: one "
+			"for a VM of less than four CPUs, else as many as CPUs, up to 8."),
+	ROW("vhost", CHOICE, vhost, .default_value = "auto", .choices = "auto|yes|no",
+		.help = "Whether the node's kernel moves frames itself (vhost-net) for VMs that boot with "
+			"KVM: auto (where it is there), yes (VMs fail where it is not), or no."),
 	ROW("users", WORDS, users,
 		.help = "Users, and @groups, whose VMs may be on it; all when not set."),
 	{.key = NULL},

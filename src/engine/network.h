@@ -24,6 +24,8 @@ struct network {
 	bool isolated;
 	uint64_t rate_up, rate_down, guaranteed, capacity; /* bytes a second; 0: none */
 	uint64_t mtu;                                      /* 0: the bridge's */
+	uint64_t queues;                                   /* 0: as the VM's CPUs are */
+	char *vhost;                                       /* "auto", "yes" or "no" */
 	char **users;                                      /* names, and @groups; none: all */
 };
 

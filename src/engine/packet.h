@@ -7,7 +7,7 @@
 #include "lib/error.h"
 
 #define PACKET_BYTES_MAX (192 * 1024) /* below Linux's default socket buffer */
-#define PACKET_FDS_MAX   8            /* all that a VM is started from */
+#define PACKET_FDS_MAX   24           /* all that a VM is started from */
 
 /* Sends one packet; `json` is borrowed. Returns 0 or negative errno (-EMSGSIZE: too long). */
 int packet_send(int socket, json_t *json, const int *fds, size_t fd_count);

@@ -2,6 +2,7 @@
  * directories. The engine does not know which. */
 #pragma once
 
+#include <jansson.h>
 #include <systemd/sd-event.h>
 
 #include "engine/local.h"
@@ -15,6 +16,10 @@ typedef void (*resources_fn)(const char *why, void *userdata);
  * resources_close() ends the wait. */
 int resources_open(sd_event *event, const struct request *request, struct resources *ret,
 	resources_fn done, void *userdata, struct error *err);
+
+/* Takes descriptors that came with their names (an array), and leaves those that it does not know,
+ * or has already, to the caller. */
+void resources_take(struct resources *r, json_t *names, int *fds, size_t count);
 
 /* Gives all back. */
 void resources_close(struct resources *r);

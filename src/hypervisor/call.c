@@ -50,6 +50,7 @@ static const struct {
 	{{"memory_mib", FIELD_NUMBER, AT(memory_mib), 1, MIB_MAX}, SHAPED},
 	{{"scratch_bytes", FIELD_NUMBER, AT(scratch_bytes), 0, BYTES_MAX}, 0},
 	{{"slots", FIELD_NUMBER, AT(slots), 0, VM_SHARES_MAX}, 0},
+	{{"queues", FIELD_NUMBER, AT(queues), 1, 4096}, 0},
 	{{"start_us", FIELD_NUMBER, AT(start_us), 0, INT64_MAX}, 0},
 	{{"pid", FIELD_NUMBER, AT(pid), 1, INT32_MAX},
 		BIT(CALL_HOLD) | BIT(CALL_VM) | BIT(CALL_MAP_GROUPS)},

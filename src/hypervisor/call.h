@@ -12,7 +12,8 @@
  * store, of which only overlay and scratch are lent; with "wait":false: refused where it would wait
  * With "root_lvm":true there is "root" instead of disk and overlay: a volume with the image on it
  * With "network":"NAME", one of the node's networks, there is a descriptor "tap" as well, with
- * virtio headers before its frames, and
+ * virtio headers before its frames, and with "queues":n up to n of them, one a queue, and as many
+ * of "vhost", of vhost-net, if the network has it; and
  * "network":{"name","mac","address","prefix","gateway","nameservers","mtu"}: what the VM's card is
  * to have, as nothing else is let through. With "network":"job" it is that of the VM's job, and
  * "job_network":{"key":"32 hex digits","index":n,"nodes":["ADDRESS",...]} says which: the nodes, in
@@ -94,7 +95,7 @@ struct call {
 	char reason[CALL_REASON_MAX]; /* printable, one line */
 	char accel[8], network[NETWORK_NAME_MAX];
 	char name[CALL_NAME_MAX]; /* of the VM, as its user sees it */
-	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid;
+	uint64_t cpus, memory_mib, scratch_bytes, slots, start_us, pid, queues;
 	bool own, scratch, no_wait, read_only, root_lvm;
 	char volume[CALL_VOLUME_MAX];
 	char record_id[UUID_TEXT_SIZE];

@@ -126,13 +126,25 @@ static int client_lend_card(struct client *c, const json_t *lease, struct error 
 	const struct tap_wish wish = {.network = c->wanted.network,
 		.record_id = c->tally.record_id,
 		.uid = c->peer.uid,
-		.lease = lease};
+		.lease = lease,
+		.cpus = c->wanted.cpus,
+		.queues = c->wanted.queues};
 	int r = loan_card_open(&c->card, c->hypervisor, &wish, err);
 
 	c->tally.tap = c->card.tap;
 	if (r == 0 && c->card.tap && lease)
 		tap_tell_name(c->card.tap, lease, c->tally.record_id, c->hypervisor->names);
 	return r;
+}
+
+static void client_add_card(const struct client *c, struct client_descriptors *d)
+{
+	const struct vm_tap tap = loan_card_tap(&c->card);
+
+	for (size_t i = 0; i < tap.count; i++)
+		client_add_descriptor(d, "tap", tap.fds[i]);
+	for (size_t i = 0; i < tap.vhost_count; i++)
+		client_add_descriptor(d, "vhost", tap.vhost_fds[i]);
 }
 
 /* All is there: `image` is NULL for one of the client's own. */
@@ -168,7 +180,7 @@ static void client_lend(struct client *c, const struct loan_image *image)
 	client_add_descriptor(&d, "root", volume_fd(c->disks.root));
 	client_add_descriptor(&d, "overlay", c->disks.overlay.fd);
 	client_add_descriptor(&d, "scratch", loan_disks_scratch_fd(&c->disks));
-	client_add_descriptor(&d, "tap", loan_card_fd(&c->card));
+	client_add_card(c, &d);
 	answer = json_pack("{s:o, s:s, s:s, s:s*, s:s*, s:o*, s:o*, s:{s:I, s:I}, s:o*}",
 		"descriptors", d.names, "digest", c->digest, "record_id", c->tally.record_id,
 		"name", image ? image->name : NULL, "tag", image ? image->tag : NULL, "manifest",
@@ -177,6 +189,7 @@ static void client_lend(struct client *c, const struct loan_image *image)
 		(json_int_t)c->hypervisor->settings.node_disk_rate, "network",
 		loan_card_to_json(&c->card));
 	client_answer(c, answer, d.fds, d.count);
+	loan_card_sent(&c->card);
 }
 
 static void client_tell_place(struct client *c)

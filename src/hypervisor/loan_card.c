@@ -21,11 +21,21 @@ int loan_card_open(struct loan_card *c, const struct hypervisor *h, const struct
 	return wish->network[0] ? taps_open(h->taps, wish, &c->tap, err) : 0;
 }
 
-int loan_card_fd(const struct loan_card *c)
+struct vm_tap loan_card_tap(const struct loan_card *c)
 {
+	struct vm_tap one = {.count = 0};
+
+	if (c->tap)
+		return *tap_lent(c->tap);
 	if (c->place)
-		return c->place->tap_fd;
-	return c->tap ? tap_descriptor(c->tap) : -1;
+		vm_tap_add(&one, c->place->tap_fd);
+	return one;
+}
+
+void loan_card_sent(const struct loan_card *c)
+{
+	if (c->tap)
+		tap_sent(c->tap);
 }
 
 json_t *loan_card_to_json(const struct loan_card *c)

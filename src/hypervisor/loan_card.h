@@ -22,8 +22,11 @@ int loan_card_check(struct loan_card *c, const struct hypervisor *h, const struc
 int loan_card_open(struct loan_card *c, const struct hypervisor *h, const struct tap_wish *wish,
 	struct error *err);
 
-/* -1: there is none. */
-int loan_card_fd(const struct loan_card *c);
+/* The descriptors of its tap, which stay ours: none if there is none. */
+struct vm_tap loan_card_tap(const struct loan_card *c);
+
+/* The VM has them. */
+void loan_card_sent(const struct loan_card *c);
 
 /* What the VM is to be told of it. A new object; NULL: there is none. */
 json_t *loan_card_to_json(const struct loan_card *c);

@@ -23,7 +23,8 @@ struct tap {
 	struct tap *next;
 	char name[IFNAMSIZ];
 	char network[NETWORK_NAME_MAX];
-	int index, fd; /* -1: a daemon before us has lent it */
+	int index, fd;      /* -1: a daemon before us has lent it; else the first queue's */
+	struct vm_tap lent; /* `fd` and all others, until the VM has them */
 	bool claimed;
 	bool is_cut;   /* nothing goes through it any more, though its VM goes on */
 	int forgeries; /* how often its own MAC was found changed */
@@ -68,6 +69,18 @@ size_t tap_addresses6(const struct network *network, const uint8_t mac[LINK_MAC_
 /* Nothing goes through it any more; a worker removes it, with all others that end meanwhile, which
  * takes the kernel as long as one. Takes `fd` (-1: none). */
 void tap_depart(struct taps *t, const char *name, int index, int fd);
+
+/* How many it gets: as the network says, who asks can take, and the VM has CPUs for. */
+size_t tap_queues_count(const struct network *network, const struct tap_wish *wish);
+
+/* Makes the device with its queues, and opens vhost-net for them, as the network says. Returns 0 or
+ * negative errno; what is open then is the tap's. */
+int tap_queues_open(const struct network *network, const struct tap_wish *wish, struct tap *tap,
+	struct error *err);
+
+/* Closes all but the first, which is `fd`: once its VM has them, a queue that only we still had
+ * would be given frames that nobody reads. */
+void tap_queues_forget(struct tap *tap);
 
 /* Its own address is above all others, so that no bridge takes it for its own, and is never seen.
  */

@@ -29,6 +29,7 @@ struct taps *taps_free(struct taps *t)
 		struct tap *tap = t->list;
 
 		t->list = tap->next;
+		tap_queues_forget(tap);
 		base_close(tap->fd);
 		json_decref(tap->nameservers);
 		free(tap);
@@ -91,6 +92,7 @@ static void remove_tap(struct taps *t, struct tap *tap)
 	while (*at != tap)
 		at = &(*at)->next;
 	*at = tap->next;
+	tap_queues_forget(tap);
 	base_close(tap->fd);
 	json_decref(tap->nameservers);
 	free(tap);
@@ -298,7 +300,7 @@ static int make(struct taps *t, const struct network *network, const struct tap_
 	if (r == 0)
 		r = tap_choose_address(t, network, wish, tap, err);
 	if (r == 0)
-		r = link_open_tap(tap->name, 1, &tap->fd, err);
+		r = tap_queues_open(network, wish, tap, err);
 	if (r == 0)
 		r = set_device(t, network, tap, &bridge, err);
 	if (r == 0)
@@ -373,9 +375,14 @@ struct tap *taps_close(struct taps *t, struct tap *tap, bool leave)
 	return NULL;
 }
 
-int tap_descriptor(const struct tap *tap)
+const struct vm_tap *tap_lent(const struct tap *tap)
 {
-	return tap->fd;
+	return &tap->lent;
+}
+
+void tap_sent(struct tap *tap)
+{
+	tap_queues_forget(tap);
 }
 
 static const char *text_or_null(const char *text)

@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 #include "engine/settings.h"
+#include "vm/tap.h"
 
 struct names;
 struct taps;
@@ -31,6 +32,8 @@ struct tap_wish {
 	const char *record_id; /* of the VM's usage record, by which its tap is called */
 	uid_t uid;
 	const json_t *lease; /* of the site; NULL: none */
+	uint64_t cpus;
+	uint64_t queues; /* most that who asks can take; 0: it knows of one, and not of vhost-net */
 };
 
 /* Is this network there for this user? Makes nothing. Returns 0 or negative errno with what to do.
@@ -45,7 +48,10 @@ struct tap *taps_claim(struct taps *t, const char *record_id);
 /* Takes it back: from now on nothing goes through it. NULL is none. With `leave` the VM goes on. */
 struct tap *taps_close(struct taps *t, struct tap *tap, bool leave);
 
-int tap_descriptor(const struct tap *tap);
+/* The descriptors that its VM is to have; they stay the tap's. None of those but the first are left
+ * when they are sent. */
+const struct vm_tap *tap_lent(const struct tap *tap);
+void tap_sent(struct tap *tap);
 
 /* The VM's address, and the node's on the same network, by which it reaches the node. Returns 0, or
  * -ENOENT with what to do if the node is not on that network. */

@@ -1,6 +1,7 @@
 #include "vm/command.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "vm/disks.h"
 #include "vm/qemu.h"
@@ -133,9 +134,35 @@ static void add_channels(
 	strv_add_all(argv, "-device", "virtserialport,chardev=agent,name=" VM_AGENT_PORT, NULL);
 }
 
+/* "3:4:5" */
+static void list_descriptors(const int *fds, size_t count, char ret[12 * VM_QUEUES_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n += (size_t)snprintf(ret + n, 12, "%s%d", i > 0 ? ":" : "", fds[i]);
+}
+
+static void add_tap(struct strv *argv, const struct vm_tap *tap)
+{
+	const char *plural = tap->count > 1 ? "s" : "";
+	char fds[12 * VM_QUEUES_MAX] = "", vhost[12 * VM_QUEUES_MAX] = "";
+
+	list_descriptors(tap->fds, tap->count, fds);
+	list_descriptors(tap->vhost_fds, tap->vhost_count, vhost);
+	strv_add(argv, "-netdev");
+	if (tap->vhost_count > 0)
+		strv_add_format(argv, "tap,id=net0,fd%s=%s,vhost=on,vhostfd%s=%s", plural, fds,
+			plural, vhost);
+	else
+		strv_add_format(argv, "tap,id=net0,fd%s=%s", plural, fds);
+}
+
 static void add_network(struct strv *argv, const struct vm_spec *spec)
 {
 	bool connected = spec->start != VM_START_TEMPLATE;
+	size_t queues = connected && spec->network == VM_NETWORK_TAP ? spec->tap.count : 1;
+	char multiple[32] = "";
 
 	if (spec->network == VM_NETWORK_NONE)
 		return;
@@ -143,8 +170,7 @@ static void add_network(struct strv *argv, const struct vm_spec *spec)
 	 * programs wait. romfile= spares the guest's firmware a network boot, and a clone has
 	 * nobody to announce itself to. */
 	if (connected && spec->network == VM_NETWORK_TAP) {
-		strv_add(argv, "-netdev");
-		strv_add_format(argv, "tap,id=net0,fd=%d", spec->tap_fd);
+		add_tap(argv, &spec->tap);
 	} else if (connected && spec->network == VM_NETWORK_STREAM) {
 		strv_add(argv, "-netdev");
 		strv_add_format(argv, "stream,id=net0,server=off,addr.type=fd,addr.str=%d",
@@ -152,10 +178,13 @@ static void add_network(struct strv *argv, const struct vm_spec *spec)
 	} else if (connected) {
 		strv_add_all(argv, "-netdev", "user,id=net0,ipv6=off", NULL);
 	}
+	/* An interrupt for each direction of each queue, one for control, one for changes. */
+	if (queues > 1)
+		snprintf(multiple, sizeof(multiple), ",mq=on,vectors=%zu", 2 * queues + 2);
 	strv_add(argv, "-device");
-	strv_add_format(argv, "virtio-net-pci,%smac=%s,romfile=,guest_announce=off",
+	strv_add_format(argv, "virtio-net-pci,%smac=%s,romfile=,guest_announce=off%s",
 		connected ? "netdev=net0," : "",
-		is_template_or_clone(spec) ? VM_TEMPLATE_MAC : spec->mac);
+		is_template_or_clone(spec) ? VM_TEMPLATE_MAC : spec->mac, multiple);
 }
 
 static void add_shares(struct strv *argv, const struct vm_spec *spec)
@@ -215,16 +244,22 @@ size_t command_descriptors(const struct vm_spec *spec, const struct command_chan
 		spec->overlay_fd,
 		spec->scratch_fd,
 		spec->seed_fd,
-		spec->network == VM_NETWORK_TAP ? spec->tap_fd : -1,
 		spec->network == VM_NETWORK_STREAM ? spec->stream_fd : -1,
 	};
 	size_t n = 0;
 
-	_Static_assert(ARRAY_SIZE(all) + VM_SHARES_MAX + VM_VOLUMES_MAX <= COMMAND_FDS_MAX,
+	_Static_assert(ARRAY_SIZE(all) + 2 * VM_QUEUES_MAX + VM_SHARES_MAX + VM_VOLUMES_MAX <=
+			       COMMAND_FDS_MAX,
 		"no room for all");
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (all[i] >= 0)
 			ret[n++] = all[i];
+	if (spec->network == VM_NETWORK_TAP) {
+		for (size_t i = 0; i < spec->tap.count; i++)
+			ret[n++] = spec->tap.fds[i];
+		for (size_t i = 0; i < spec->tap.vhost_count; i++)
+			ret[n++] = spec->tap.vhost_fds[i];
+	}
 	for (size_t i = 0; i < spec->share_count; i++)
 		if (spec->shares[i].gateway->kind == GATEWAY_DEVICE &&
 			spec->shares[i].gateway->start && spec->shares[i].helper.fd >= 0)

@@ -19,6 +19,6 @@ int command_build(
 
 /* Lists the descriptors in `spec` and `channels` that QEMU must inherit; `ret` has room for
  * COMMAND_FDS_MAX. Returns their number. */
-#define COMMAND_FDS_MAX (14 + VM_SHARES_MAX + VM_VOLUMES_MAX)
+#define COMMAND_FDS_MAX (13 + 2 * VM_QUEUES_MAX + VM_SHARES_MAX + VM_VOLUMES_MAX)
 size_t command_descriptors(const struct vm_spec *spec, const struct command_channels *channels,
 	int ret[COMMAND_FDS_MAX]);

@@ -423,6 +423,43 @@ static void devices_carry_the_names_that_the_guest_looks_for(void **state)
 	assert_has(&argv, "virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01");
 }
 
+static void tap_is_given_with_all_of_its_queues(void **state)
+{
+	struct vm_spec spec = full_spec();
+	struct strv one AUTO(strv_done) = {0}, many AUTO(strv_done) = {0};
+	int fds[COMMAND_FDS_MAX];
+	size_t n;
+
+	spec.network = VM_NETWORK_TAP;
+	spec.tap = (struct vm_tap){.fds = {50}, .count = 1};
+	one = build(&spec);
+	assert_string_equal(value_of(&one, "-netdev"), "tap,id=net0,fd=50");
+	assert_has_not(&one, "mq=on");
+	spec.tap = (struct vm_tap){.fds = {50, 51, 52, 53},
+		.count = 4,
+		.vhost_fds = {60, 61, 62, 63},
+		.vhost_count = 4};
+	many = build(&spec);
+	assert_string_equal(value_of(&many, "-netdev"),
+		"tap,id=net0,fds=50:51:52:53,vhost=on,vhostfds=60:61:62:63");
+	assert_has(&many, "guest_announce=off,mq=on,vectors=10");
+	n = command_descriptors(&spec, &channels, fds);
+	assert_int_equal(n, 9 + 8);
+}
+
+/* Of the template's state, in which there is no other. */
+static void clone_has_the_one_queue_of_its_template(void **state)
+{
+	struct vm_spec spec = clone_spec();
+	struct strv argv AUTO(strv_done) = {0};
+
+	spec.network = VM_NETWORK_TAP;
+	spec.tap = (struct vm_tap){.fds = {50}, .count = 1};
+	argv = build(&spec);
+	assert_string_equal(value_of(&argv, "-netdev"), "tap,id=net0,fd=50");
+	assert_has_not(&argv, "mq=on");
+}
+
 static void limits_are_below_both_disks(void **state)
 {
 	struct vm_spec spec = full_spec();
@@ -541,6 +578,8 @@ int main(void)
 		cmocka_unit_test(share_with_a_comma_stays_one_value),
 		cmocka_unit_test(writable_share_is_not_marked_read_only),
 		cmocka_unit_test(devices_carry_the_names_that_the_guest_looks_for),
+		cmocka_unit_test(tap_is_given_with_all_of_its_queues),
+		cmocka_unit_test(clone_has_the_one_queue_of_its_template),
 		cmocka_unit_test(limits_are_below_both_disks),
 		cmocka_unit_test(memory_of_huge_pages_is_a_file_of_them),
 		cmocka_unit_test(disks_pass_the_cache_by_where_they_are_told),

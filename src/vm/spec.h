@@ -5,6 +5,7 @@
 #include "lib/base.h"
 #include "vm/accel.h"
 #include "vm/gateway.h"
+#include "vm/tap.h"
 
 #define VM_SHARES_MAX 24 /* PCIe slots that QEMU's q35 root bus leaves */
 
@@ -84,7 +85,7 @@ struct vm_spec {
 	size_t volume_count;
 	int seed_fd;             /* ISO 9660, read-only; -1: none */
 	enum vm_network network; /* a template only has the card for it */
-	int tap_fd;              /* of VM_NETWORK_TAP, with virtio headers; -1 in a template */
+	struct vm_tap tap;       /* of VM_NETWORK_TAP; none in a template; a clone has one queue */
 	int stream_fd;           /* of VM_NETWORK_STREAM: a connected socket */
 	const char *mac;         /* of the card, where the VM boots */
 	struct vm_share shares[VM_SHARES_MAX];

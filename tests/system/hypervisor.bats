@@ -274,7 +274,7 @@ no_process_of() {
 @test "hypervisor: wnodes node tells what the node can do, and what it lends" {
 	run -0 "$WNODES" node check --json
 	jq -e 'map(select(.name == "qemu"))[0] | .usable and .needed and (.found | test("version"))' <<<"$output"
-	jq -e 'map(.name) | contains(["kvm", "huge_pages", "vhost", "vlan", "lvm", "virtiofsd", "cgroup", "memory", "disk"])' <<<"$output"
+	jq -e 'map(.name) | contains(["kvm", "huge_pages", "vhost", "queues", "vlan", "lvm", "virtiofsd", "cgroup", "memory", "disk"])' <<<"$output"
 	jq -e 'map(select(.name == "daemon"))[0].usable == false' <<<"$output"
 	run -125 "$WNODES" node show
 	[[ "$output" == *"does not answer at '$SOCKET'"* ]]

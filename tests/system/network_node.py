@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import random
+import re
 import select
 import shutil
 import socket
@@ -193,8 +194,8 @@ class VM:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(60)
         self.socket.connect(SOCKET)
-        self.answer = self.ask(op="open", image="x", own=True, digest="0" * 64, cpus=1, memory_mib=16,
-                               network=network, **more)
+        self.answer = self.ask(**{"op": "open", "image": "x", "own": True, "digest": "0" * 64, "cpus": 1, "memory_mib": 16,
+                                  "network": network, **more})
         self.error = self.answer.get("error", "")
         if self.error:
             return
@@ -205,13 +206,15 @@ class VM:
 
     def ask(self, **question):
         self.socket.send(json.dumps(question).encode())
-        data, control, _, _ = self.socket.recvmsg(200000, socket.CMSG_LEN(8 * 4))
+        data, control, _, _ = self.socket.recvmsg(200000, socket.CMSG_LEN(24 * 4))
         fds = array.array("i")
         for _, _, part in control:
             fds.frombytes(part[:len(part) // 4 * 4])
         answer = json.loads(data)
         if fds:
-            self.fds = dict(zip(answer["descriptors"], fds))
+            self.fds = {}
+            for name, fd in zip(answer["descriptors"], fds):
+                self.fds[name if name not in self.fds else f"{name}{len(self.fds)}"] = fd
         return answer
 
     def send(self, frame):
@@ -325,6 +328,26 @@ def connected(daemon):
     report(far.sees(arp(vm, "10.7.0.99")), "its own ARP does")
     vm.end()
     report(nothing_left(), "nothing is left at the end")
+    queues()
+
+
+def queues():
+    far, vm = Watch("far"), VM("lab", cpus=4, queues=8)
+    kinds = [re.sub(r"\d+$", "", name) for name in vm.fds]
+    report(kinds.count("tap") == 4 and kinds.count("vhost") in (0, 4), "a VM of four CPUs has four queues")
+    frame = packet(vm, ALL, "10.7.0.99")
+    for name, fd in vm.fds.items():
+        if name.startswith("tap"):
+            os.write(fd, b"\0" * HEADER + frame)
+            report(far.sees(frame), f"what it sends by {name} arrives")
+    for name in [name for name in vm.fds if name != "tap"]:
+        os.close(vm.fds.pop(name))
+    answers = [vm.mac + FAR_MAC + b"\x08\0" + ip(socket.inet_aton("10.7.0.99"), vm.address, ports=(port, 7)) for port in range(1, 20)]
+    for answer in answers:
+        far.socket.send(answer)
+    report(all(vm.sees(answer) for answer in answers), "with one queue left, all comes by it: the daemon has kept none")
+    vm.end()
+    report(nothing_left(), "nothing is left of many queues")
 
 
 def local(daemon):

@@ -63,6 +63,19 @@ check_look() {
 	[ "$(jq -r .network report.json)" = lab ]
 }
 
+@test "tap: a VM of four CPUs has a queue for each, and its clone the first of them" {
+	start_lender
+	# shellcheck disable=SC2016
+	queues='ls -d /sys/class/net/e*/queues/rx-* | wc -l; grep -c "virtio.*-input" /proc/interrupts'
+	run -0 within "$WNODES" run --start boot --cpus 4 --network lab --mount none -- bash -c "$LOOK; $queues"
+	check_look
+	[[ "$output" == *$'\n4\n4' ]]
+	run -0 within "$WNODES" image warm --quiet --cpus 4 --network user --shares 0 debian
+	run -0 within "$WNODES" run --start clone --cpus 4 --network lab --mount none -- bash -c "$LOOK; $queues"
+	check_look
+	[[ "$output" == *$'\n1\n1' ]]
+}
+
 @test "tap: a network of the node's needs the node's daemon" {
 	run -125 --separate-stderr "$WNODES" run --network lab --mount none -- true
 	[[ "$stderr" == *"the network 'lab' is the node's, and no daemon"*"--network user"* ]]

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 
-TUNSETIFF, TAP, NO_PI, VNET_HDR = 0x400454ca, 2, 0x1000, 0x4000
+TUNSETIFF, TAP, MULTI, NO_PI, VNET_HDR = 0x400454ca, 2, 0x100, 0x1000, 0x4000
 
 
 def serve():
@@ -25,8 +25,10 @@ def serve():
 
 def lend(client, question):
     mac, address = question["network"] == "odd" and "52:57:0a:4d:00:63" or "52:57:0a:4d:00:02", "10.77.0.2"
-    tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"wnt0", TAP | NO_PI | VNET_HDR))
+    count = question["cpus"] if question["cpus"] >= 4 else 1
+    taps = [os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK) for _ in range(count)]
+    for tap in taps:
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"wnt0", TAP | NO_PI | VNET_HDR | (MULTI if count > 1 else 0)))
     for line in ("addr add 10.77.0.1/24 dev wnt0", "addr add 2001:db8:77::1/64 dev wnt0 nodad", "link set wnt0 mtu 1400 up"):
         subprocess.run(["ip", *line.split()], check=True)
     if not hasattr(lend, "server"):
@@ -34,13 +36,14 @@ def lend(client, question):
         lend.server.start()
     overlay, scratch = (tempfile.TemporaryFile() for _ in range(2))
     scratch.truncate(question.get("scratch_bytes", 0))
-    answer = {"descriptors": ["overlay", "scratch", "tap"], "digest": question["digest"],
+    answer = {"descriptors": ["overlay", "scratch", *["tap"] * count], "digest": question["digest"],
               "network": {"name": "lab", "mac": mac, "address": address, "prefix": 24, "gateway": "10.77.0.1",
                           "nameservers": ["10.77.0.53"], "mtu": 1400, "address6": "2001:db8:77::2", "prefix6": 64,
                           "gateway6": "2001:db8:77::1"}}
-    fds = array.array("i", [overlay.fileno(), scratch.fileno(), tap])
+    fds = array.array("i", [overlay.fileno(), scratch.fileno(), *taps])
     client.sendmsg([json.dumps(answer).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-    os.close(tap)
+    for tap in taps:
+        os.close(tap)
 
 
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
