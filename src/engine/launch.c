@@ -345,9 +345,17 @@ static bool launch_may_do_without_huge_pages(const struct launch *l)
 	return l->huge && !l->without_huge && streq(l->request->settings->huge_pages, "auto");
 }
 
+/* A QEMU that cannot use it ends (7.2 does). */
+static bool launch_may_do_without_vhost(const struct launch *l)
+{
+	return l->resources->tap.vhost_count > 0;
+}
+
 bool launch_has_next(const struct launch *l)
 {
-	return (l->cloning || l->trial || launch_may_do_without_huge_pages(l)) && !l->stopped;
+	return (l->cloning || l->trial || launch_may_do_without_vhost(l) ||
+		       launch_may_do_without_huge_pages(l)) &&
+	       !l->stopped;
 }
 
 void launch_stop(struct launch *l)
@@ -364,6 +372,10 @@ bool launch_try_next(struct launch *l, const char *reason, struct error *err)
 		log_warning("the VM did not start from its template: %s; the template is thrown "
 			    "away, booting instead",
 			reason);
+	} else if (launch_may_do_without_vhost(
+			   l)) { /* before KVM is blamed, and that kept in mind */
+		log_warning("the VM did not start with vhost-net: %s; starting without", reason);
+		vm_tap_drop_vhost(&l->resources->tap);
 	} else if (l->trial) {
 		log_warning("/dev/kvm opens, but the VM did not start with it; using software "
 			    "emulation, which is slow (said once; --accel kvm insists)");

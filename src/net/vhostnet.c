@@ -2,16 +2,29 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vhost.h>
+#include <sys/ioctl.h>
 
 #include "lib/log.h"
+
+/* That it opens is not enough: QEMU ends with a device that does not do what it asks. */
+static int open_one(const char *path)
+{
+	autoclose int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint64_t features;
+
+	if (fd < 0 || ioctl(fd, VHOST_GET_FEATURES, &features) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
 
 int vhostnet_open(const char *path, size_t count, bool needed, int *ret_fds, struct error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < count && r == 0; i++) {
-		ret_fds[i] = open(path, O_RDWR | O_CLOEXEC);
-		r = ret_fds[i] < 0 ? -errno : 0;
+		r = ret_fds[i] = open_one(path);
+		r = MIN_OF(r, 0);
 		while (r < 0 && i > 0)
 			base_close(ret_fds[--i]);
 	}

@@ -6,6 +6,6 @@
 
 #define VHOSTNET_DEVICE "/dev/vhost-net"
 
-/* Opens `path` for each of `count` queues. Returns `count`; 0 if it cannot be opened and is not
+/* Opens `path` for each of `count` queues. Returns `count`; 0 if it is no such device and is not
  * `needed`; else negative errno with what to do. */
 int vhostnet_open(const char *path, size_t count, bool needed, int *ret_fds, struct error *err);
