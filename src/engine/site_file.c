@@ -14,6 +14,16 @@ void site_file_done(struct site_file *f)
 	sharing_done(&f->sharing);
 }
 
+/* A file that is not there says nothing, and is no mistake to tell of. */
+static int pass_over_none(int r, struct error *err)
+{
+	if (r != -ENOENT)
+		return r;
+	if (err)
+		*err = (struct error){0};
+	return 0;
+}
+
 static int load(struct site_file *f, struct settings *settings, const char *path, struct error *err)
 {
 	int r;
@@ -29,7 +39,7 @@ static int load(struct site_file *f, struct settings *settings, const char *path
 		r = networks_check(&f->networks, path, err);
 	if (r == 0)
 		r = sharing_check(&f->sharing, path, err);
-	return r == -ENOENT ? 0 : r;
+	return pass_over_none(r, err);
 }
 
 int site_file_load(
@@ -80,5 +90,5 @@ int site_file_load_user(struct settings *settings, const char *path, struct erro
 	networks.next = &shares;
 	policies.next = &networks;
 	r = conf_load_list(settings_table, settings, &policies, path, err);
-	return r == -ENOENT ? 0 : r;
+	return pass_over_none(r, err);
 }

@@ -135,37 +135,52 @@ static void ends_with_different_keys_do_not(void **state)
 	assert_int_equal(status_of(pid), 2);
 }
 
-/* Each child tells whether it listens; as tasks of one VM do they begin at the same time. */
+/* Begins when `go` ends, tries, and keeps what it has until `end` ends. */
+static void try_to_listen(const char *address, int go, int tried, int end)
+{
+	struct error err = {0};
+	char byte;
+	int fd;
+
+	if (read(go, &byte, 1) != 0)
+		_exit(2);
+	fd = link_listen(address, &err);
+	if (write(tried, "x", 1) != 1 || read(end, &byte, 1) != 0)
+		_exit(2);
+	_exit(fd >= 0);
+}
+
+/* As tasks of one VM do they begin at the same time. */
 static void one_of_many_listens(void **state)
 {
 	enum { CHILDREN = 8, ROUNDS = 20 };
 
 	for (int round = 0; round < ROUNDS; round++) {
 		const char *address = address_of(10 + round);
-		int go[2], listening = 0;
+		int go[2], tried[2], end[2], listening = 0;
 		pid_t pids[CHILDREN];
+		char byte;
 
-		assert_int_equal(pipe(go), 0);
+		assert_true(pipe(go) == 0 && pipe(tried) == 0 && pipe(end) == 0);
 		for (int i = 0; i < CHILDREN; i++) {
 			pids[i] = fork();
 			if (pids[i] == 0) {
-				struct error err = {0};
-				char byte;
-				int fd;
-
 				close(go[1]);
-				if (read(go[0], &byte, 1) != 0)
-					_exit(2);
-				fd = link_listen(address, &err);
-				usleep(50000);
-				_exit(fd >= 0);
+				close(end[1]);
+				try_to_listen(address, go[0], tried[1], end[0]);
 			}
 		}
 		close(go[0]);
 		close(go[1]); /* which all wait for */
 		for (int i = 0; i < CHILDREN; i++)
+			assert_int_equal(read(tried[0], &byte, 1), 1);
+		close(end[0]);
+		close(end[1]);
+		for (int i = 0; i < CHILDREN; i++)
 			listening += status_of(pids[i]);
 		assert_int_equal(listening, 1);
+		close(tried[0]);
+		close(tried[1]);
 	}
 }
 
