@@ -14,8 +14,9 @@
 #include "guest/now.h"
 
 /* Where nobody is asked whether an address is his, it can be used as soon as the kernel has a
- * moment for it. */
-#define USABLE_MS 500
+ * moment for it. Where the kernel asks after all, it takes two seconds, more on a busy host; a
+ * connection before that would be made with the loopback's address, and never be answered. */
+#define USABLE_MS 6000
 
 /* Of a route that somebody has set, as `ip route` has it. */
 #define ROUTE_METRIC 1024
@@ -37,7 +38,7 @@ void network6_expect(const char *root, const char *name, const struct network_re
 	snprintf(setting, sizeof(setting), "/proc/sys/net/ipv6/conf/%s/accept_dad", name);
 	if (disk_path(path, sizeof(path), root, setting) == 0)
 		fd = open(path, O_WRONLY | O_CLOEXEC);
-	/* Without it the address can be used a second later. */
+	/* Without it the address can be used two seconds later. */
 	if (fd >= 0 && write(fd, "0", 1) < 0)
 		return;
 }
