@@ -147,7 +147,7 @@ write_slurm_conf() {
 		MpiDefault=none
 		SlurmctldTimeout=30
 		SlurmdTimeout=30
-		KillWait=5
+		KillWait=15
 		EnforcePartLimits=ALL
 		MinJobAge=600
 		SlurmdParameters=config_overrides
