@@ -184,7 +184,7 @@ fake_qemu() {
 
 @test "failure: a corrupted image is not started" {
 	own_store
-	disk=$(find "$XDG_DATA_HOME/wnodes/blobs" -type f -size +50M -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2)
+	disk=$XDG_DATA_HOME/wnodes/blobs/$("$WNODES" image show --json debian | jq -r '.parts[] | select(.kind == "disk").digest')
 	chmod u+w "$disk"
 	printf 'X' | dd of="$disk" bs=1 seek=70000 conv=notrunc status=none
 	fails run -- true
