@@ -1,6 +1,7 @@
 #!/bin/sh
 # Measures the goals of docs/performance.md: bench.sh [OPTIONS] [ROUNDS]; --help lists the options.
-# Prints tables and writes BUILD/bench.json. Uses an image of its own (built if need be), software
+# Prints tables and keeps what it found in BUILD/bench.json, of which --goals makes the table of goals
+# in docs/. Uses an image of its own (built if need be), software
 # emulation, and medians of at least five paired rounds: A and B in turn, so that a machine that
 # slows down slows both.
 set -eu

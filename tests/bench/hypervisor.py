@@ -16,6 +16,8 @@ from statistics import median
 import program
 
 LENT = 50
+TAPS = 200
+SCRATCH_BYTES = 4 << 30
 SECONDS = 2.0
 TOGETHER = 32
 RECORD = {"schema": 1, "id": "00000000-0000-4000-8000-000000000000", "vm": "vm-1",
@@ -46,11 +48,12 @@ def daemon():
 class Lent:
     """A VM that has what it needs, and is not started."""
 
-    def __init__(self, path):
+    def __init__(self, path, scratch_bytes=0):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(program.TIMEOUT)
         self.socket.connect(path)
-        self.socket.send(b'{"op":"open","image":"debian","cpus":1,"memory_mib":1024}')
+        self.socket.send(json.dumps({"op": "open", "image": "debian", "cpus": 1, "memory_mib": 1024,
+                                     "scratch_bytes": scratch_bytes}).encode())
         data, control, _, _ = self.socket.recvmsg(200000, socket.CMSG_LEN(8 * 4))
         self.fds = array.array("i")
         for _, _, part in control:
@@ -70,6 +73,13 @@ class Lent:
         self.socket.close()
         for fd in self.fds:
             os.close(fd)
+
+
+def lend_ms(path, scratch_bytes=0):
+    """From the connection to the descriptors, and to the end of the connection that gives them back."""
+    began = time.monotonic()
+    Lent(path, scratch_bytes).end()
+    return 1000 * (time.monotonic() - began)
 
 
 def rate(path):
@@ -113,6 +123,7 @@ def bench_hypervisor(results, rounds):
             vm.end()
         rates = [rate(path) for _ in range(rounds)]
         records = [record_rate(path) for _ in range(rounds)]
+        files = [lend_ms(path, SCRATCH_BYTES) for _ in range(10 * rounds)]
     results.add("node's daemon, idle (MiB PSS)", idle, "<= 8")
     results.add(f"node's daemon with {LENT} VMs lent (MiB PSS)", used, "<= 16")
     results.add("node's daemon: VMs lent and taken back a second", median(rates), ">= 2000")
@@ -120,3 +131,15 @@ def bench_hypervisor(results, rounds):
                 median(alone for alone, _ in records))
     results.add(f"node's daemon: the same with a record each, {TOGETHER} at once",
                 median(together for _, together in records))
+    results.add("node's daemon: a VM with a scratch file lent and returned (ms)", median(files), "<= 15")
+
+
+def bench_taps(results, rounds):
+    """In a network of its own, which ends with the program."""
+    if os.geteuid() != 0 or not os.access("/dev/net/tun", os.W_OK):
+        print("taps need root and /dev/net/tun: not measured")
+        return
+    command = ["unshare", "--net", program.BUILD / "tests/bench/taps", str(TAPS)]
+    rates = [int(subprocess.check_output(command, text=True, timeout=program.TIMEOUT).split()[0])
+             for _ in range(rounds)]
+    results.add(f"{TAPS} taps with address, rules and rate, made and removed (a second)", median(rates), ">= 100")

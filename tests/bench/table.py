@@ -1,5 +1,6 @@
 """Results as a table that a page of the documentation can take as it is."""
 
+import datetime
 import json
 import operator
 
@@ -28,24 +29,32 @@ def met(value, goal):
 
 
 class Results:
-    """Medians and their goals, in the order in which they were found."""
+    """Medians and their goals, in the order in which they were found, with the part of the bench that finds each again."""
 
-    def __init__(self):
+    def __init__(self, rounds):
         self.all = {}
+        self.rounds = rounds
+        self.part = None
+
+    def begin(self, part):
+        self.part = part
 
     def add(self, name, value, goal=None):
-        self.all[name] = (value, goal)
+        self.all[name] = {"median": value, "goal": goal, "part": self.part, "rounds": self.rounds,
+                          "day": datetime.date.today().isoformat()}
 
     def print(self):
         table = Table("what", "median", "goal", "met")
-        for name, (value, goal) in self.all.items():
-            verdict = "" if not goal else "yes" if met(value, goal) else "NO"
-            table.add(name, value, goal or "", verdict)
+        for name, found in self.all.items():
+            goal = found["goal"]
+            verdict = "" if not goal else "yes" if met(found["median"], goal) else "NO"
+            table.add(name, found["median"], goal or "", verdict)
         if table.rows:
             table.print()
 
-    def write(self, path, rounds):
-        with open(path, "w") as file:
-            json.dump({"rounds": rounds, "results": {n: {"median": v, "goal": g}
-                                                     for n, (v, g) in self.all.items()}},
-                      file, indent=2)
+    def write(self, path):
+        """What was measured takes the place of what these parts had found before; the other parts' figures stay."""
+        before = json.loads(path.read_text()) if path.exists() else {}
+        parts = {found["part"] for found in self.all.values()}
+        kept = {name: found for name, found in before.items() if found["part"] not in parts}
+        path.write_text(json.dumps(kept | self.all, indent=2) + "\n")
