@@ -60,12 +60,12 @@ unit_tests() {
 
 # system_test LOG COMMAND...: runs bats, shows its results when it is done.
 system_test() {
-	local log=$1 status=0
+	local log=$1 status=0 start=$SECONDS
 	shift
 	printf '%q ' "$@" >"$log.command"
 	timeout 1500 "$@" >"$log" 2>&1 || status=$?
 	[ $status -eq 0 ] || grep -q '^not ok' "$log" || echo "not ok - $(basename "$log" .tap) ended with status $status" >>"$log"
-	echo "== $(basename "$log" .tap)"
+	echo "== $(basename "$log" .tap): $((SECONDS - start)) s"
 	cat "$log"
 }
 
