@@ -102,7 +102,7 @@ static ssize_t receive_some(struct vhost_message *m, int fd)
 	char control[CMSG_SPACE(sizeof(int) * VHOST_FDS_MAX)];
 	struct iovec piece = {
 		.iov_base = in_header ? (uint8_t *)&m->header + m->have
-				      : m->payload + m->have - sizeof(m->header),
+				      : &m->payload[m->have - sizeof(m->header)],
 		.iov_len = end - m->have,
 	};
 	struct msghdr message = {.msg_iov = &piece,
