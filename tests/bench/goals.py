@@ -1,4 +1,4 @@
-"""All goals with what was found, as a table and a drawing of docs/performance.md."""
+"""The goals with what was found, as a table and a drawing of docs/performance.md."""
 
 import json
 import math
@@ -13,7 +13,9 @@ FARTHEST = 32  # times as good as the goal; what is better still stands at the e
 
 
 def load(path, parts):
-    """Those that have a goal other than "none": name, what was found, in the order of the parts."""
+    """What has a goal, but for those of no failure at all: name, what was found, in the order of the parts."""
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: nothing was measured yet; run tests/bench/bench.sh first")
     found = json.loads(path.read_text())
     goals = [(name, f) for name, f in found.items() if f["goal"] and float(f["goal"].split()[1]) != 0]
     return sorted(goals, key=lambda goal: parts.index(goal[1]["part"]))

@@ -23,7 +23,7 @@ setup_suite() {
 find_templates() {
 	local network
 	for network in none user; do
-		# QEMU 7.2 crashes once in a thousand boots that it emulates: once more, then.
+		# QEMU 7.2 crashes now and then in a boot that it emulates: once more, then.
 		"$WNODES" image warm --quiet --network $network debian ||
 			"$WNODES" image warm --quiet --network $network debian || return 1
 	done
